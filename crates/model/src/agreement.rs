@@ -1,0 +1,62 @@
+//! What two members may send to each other, and when.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgreementId, MemberId, Validity};
+
+/// Who may call whom under an agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgreementDirection {
+    /// Each may call the other.
+    Both,
+    /// The proposing member may call the accepting one.
+    ToAccepting,
+    /// The accepting member may call the proposing one.
+    ToProposing,
+}
+
+/// How far an agreement has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgreementState {
+    /// Offered by the proposing member; the other has not answered.
+    Proposed,
+    /// Accepted by both.
+    Accepted,
+    /// Turned down by the other member.
+    Refused,
+    /// Over: ended by one of the two.
+    Ended,
+}
+
+/// What two members agreed. Only an accepted agreement, within its validity, lets a call cross.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Its id.
+    pub agreement_id: AgreementId,
+    /// Who offered it.
+    pub proposing_member: MemberId,
+    /// Who was asked to accept it.
+    pub accepting_member: MemberId,
+    /// Who may call whom.
+    pub direction: AgreementDirection,
+    /// How far it has come.
+    pub state: AgreementState,
+    /// When it holds; `None` until both have accepted.
+    pub validity: Option<Validity>,
+}
+
+impl Agreement {
+    /// Whether it lets `originating` call `terminating`, its state and validity aside.
+    pub fn permits(&self, originating: MemberId, terminating: MemberId) -> bool {
+        let (proposing, accepting) = (self.proposing_member, self.accepting_member);
+        let forward = originating == proposing && terminating == accepting;
+        let backward = originating == accepting && terminating == proposing;
+        match self.direction {
+            AgreementDirection::Both => forward || backward,
+            AgreementDirection::ToAccepting => forward,
+            AgreementDirection::ToProposing => backward,
+        }
+    }
+}

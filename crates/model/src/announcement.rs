@@ -1,0 +1,20 @@
+//! A member's wish that a prefix be routed to its endpoints.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AnnouncementId, EndpointId, MemberId, Prefix, Validity};
+
+/// It becomes a route only while a valid range of the same member covers the prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Its id.
+    pub announcement_id: AnnouncementId,
+    /// Who announces.
+    pub member_id: MemberId,
+    /// Which numbers.
+    pub prefix: Prefix,
+    /// The endpoints of the member that take the calls; at least one.
+    pub endpoints: Vec<EndpointId>,
+    /// When it holds; withdrawing ends it.
+    pub validity: Validity,
+}

@@ -1,0 +1,224 @@
+//! One SIP address of a member: where it sends from, where it receives, and how much.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{EndpointId, MemberId};
+
+/// How SIP is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Datagrams (RFC 3261 §18).
+    Udp,
+    /// A stream, framed by Content-Length (RFC 3261 §18.3).
+    Tcp,
+}
+
+impl Transport {
+    /// Whether the transport itself resends what is lost, so that the transactions need not.
+    pub fn is_reliable(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp => true,
+        }
+    }
+
+    /// As in a URI's `transport` parameter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// As in a Via header field.
+    pub fn as_via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+impl FromStr for Transport {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text.eq_ignore_ascii_case("udp") {
+            Ok(Self::Udp)
+        } else if text.eq_ignore_ascii_case("tcp") {
+            Ok(Self::Tcp)
+        } else {
+            Err(TargetError::Transport(text.to_owned()))
+        }
+    }
+}
+
+/// From where an endpoint may send: an address block and, where given, one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Source {
+    /// The addresses, in CIDR form.
+    pub net: IpNet,
+    /// The only port it sends from; any port where there is none.
+    pub port: Option<u16>,
+}
+
+impl Source {
+    /// Whether a message from `address` is from this source.
+    pub fn contains(&self, address: SocketAddr) -> bool {
+        self.net.contains(&address.ip()) && self.port.is_none_or(|port| port == address.port())
+    }
+}
+
+/// Where the hub sends calls for an endpoint. Text form `sip:192.0.2.21:5060;transport=udp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Transport.
+    pub transport: Transport,
+}
+
+/// Why a text is not a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It does not begin with `sip:`.
+    #[error("a target begins with \"sip:\", such as sip:192.0.2.21:5060;transport=udp")]
+    Scheme,
+    /// The host is no IP address.
+    #[error("{0:?} is not an IP address; write sip:192.0.2.21:5060 or sip:[2001:db8::1]:5060")]
+    Address(String),
+    /// The port is no port.
+    #[error("{0:?} is not a port from 1 to 65535")]
+    Port(String),
+    /// The transport is none that the hub speaks.
+    #[error("{0:?} is not a transport; write transport=udp or transport=tcp")]
+    Transport(String),
+    /// A URI parameter that means nothing here.
+    #[error("the parameter {0:?} is not known here; only transport is")]
+    Parameter(String),
+}
+
+/// Default port of SIP over UDP and TCP (RFC 3261 §19.1.2).
+const DEFAULT_PORT: u16 = 5060;
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let rest = text.strip_prefix("sip:").ok_or(TargetError::Scheme)?;
+        let mut parts = rest.split(';');
+        let host_port = parts.next().unwrap_or_default();
+        let (host, port) = match host_port.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or(rest))),
+            None => match host_port.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (host_port, None),
+            },
+        };
+        let ip: IpAddr = host.parse().map_err(|_| TargetError::Address(host.to_owned()))?;
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(text) => match text.parse() {
+                Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => port,
+                _ => return Err(TargetError::Port(text.to_owned())),
+            },
+        };
+        let mut transport = Transport::Udp;
+        for parameter in parts {
+            match parameter.split_once('=') {
+                Some((name, value)) if name.eq_ignore_ascii_case("transport") => transport = value.parse()?,
+                _ => return Err(TargetError::Parameter(parameter.to_owned())),
+            }
+        }
+        Ok(Self { address: SocketAddr::new(ip, port), transport })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sip:{};transport={}", self.address, self.transport.as_str())
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What routing and the fabric know of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its id.
+    pub endpoint_id: EndpointId,
+    /// The member that it belongs to.
+    pub member_id: MemberId,
+    /// Its name, unique among its member's endpoints.
+    pub name: String,
+    /// Who may send as this endpoint. Sources of two endpoints never overlap.
+    pub sources: Vec<Source>,
+    /// Where calls for it go.
+    pub target: Target,
+    /// Lower is tried first (RFC 2782).
+    pub priority: u16,
+    /// Share of the calls among endpoints of the same priority (RFC 2782).
+    pub weight: u16,
+    /// Most calls up at once, in both directions together; no bound where there is none.
+    pub max_calls: Option<u32>,
+    /// Most new calls a second from it; no bound where there is none.
+    pub max_calls_per_second: Option<u32>,
+    /// Whether it takes part: a disabled endpoint neither sends nor receives.
+    pub enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_and_written_alike() {
+        for text in ["sip:192.0.2.21:5060;transport=udp", "sip:[2001:db8::1]:5070;transport=tcp"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        assert_eq!("sip:192.0.2.21".parse::<Target>(), "sip:192.0.2.21:5060;transport=udp".parse());
+        assert_eq!("sip:[::1]".parse::<Target>(), "sip:[::1]:5060".parse());
+    }
+
+    #[test]
+    fn a_text_that_is_no_target_says_what_to_write() {
+        let table = [
+            ("192.0.2.21:5060", TargetError::Scheme),
+            ("sip:sbc.example", TargetError::Address("sbc.example".into())),
+            ("sip:192.0.2.21:0", TargetError::Port("0".into())),
+            ("sip:192.0.2.21:+5", TargetError::Port("+5".into())),
+            ("sip:192.0.2.21:65536", TargetError::Port("65536".into())),
+            ("sip:192.0.2.21;transport=sctp", TargetError::Transport("sctp".into())),
+            ("sip:192.0.2.21;lr", TargetError::Parameter("lr".into())),
+        ];
+        for (text, error) in table {
+            assert_eq!(text.parse::<Target>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_with_a_port_takes_no_other_port() {
+        let source = Source { net: "192.0.2.0/24".parse().unwrap(), port: Some(5060) };
+        assert!(source.contains("192.0.2.7:5060".parse().unwrap()));
+        assert!(!source.contains("192.0.2.7:5061".parse().unwrap()));
+        assert!(!source.contains("192.0.3.7:5060".parse().unwrap()));
+    }
+}

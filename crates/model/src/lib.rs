@@ -1,0 +1,33 @@
+//! The exchange's nouns: what a member, an endpoint, a number, a range, an announcement, an agreement and
+//! a CDR are, and which reasons the hub gives when it refuses something.
+//!
+//! Values only: no I/O, no SQL, no clock of its own. Every other crate speaks in these words.
+
+mod agreement;
+mod announcement;
+mod cdr;
+mod clock;
+mod endpoint;
+mod facts;
+mod id;
+mod member;
+mod number;
+mod range;
+mod reason;
+mod validity;
+
+pub use agreement::{Agreement, AgreementDirection, AgreementState};
+pub use announcement::Announcement;
+pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
+pub use clock::Clock;
+pub use endpoint::{Endpoint, Source, Target, TargetError, Transport};
+pub use facts::{Facts, ObjectId};
+pub use id::{
+    AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, EndpointId, ListenerId, MemberId, NodeId,
+    RangeId, SiteId, UserId,
+};
+pub use member::{Member, MemberState};
+pub use number::{E164, NumberError, Prefix};
+pub use range::{Authority, Range};
+pub use reason::Reason;
+pub use validity::Validity;

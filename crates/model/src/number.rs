@@ -1,0 +1,210 @@
+//! Telephone numbers: which digits are a full E.164 number, and which are the leading digits of one.
+//!
+//! Both types hold the digits as an integer: an international number never begins with 0 (ITU-T E.164
+//! §6.2: country codes begin with 1–9), so the integer keeps every digit, and fits a word.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Most digits of an international number (ITU-T E.164 §6.2.1).
+const MAX_DIGITS: usize = 15;
+
+/// Fewest digits that the exchange takes for a full number: shorter ones are national or short codes.
+const MIN_DIGITS: usize = 5;
+
+/// Why a text is not a number or a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// There is nothing but an optional `+`.
+    #[error("it has no digits; write the country code and number, such as +442079460000")]
+    Empty,
+    /// Something other than `0`–`9` after the optional `+`.
+    #[error("{0:?} is not a digit; write digits only, with an optional + before them")]
+    NotADigit(char),
+    /// It begins with 0, so it is national or has an international access code before it.
+    #[error("it begins with 0; write it internationally, beginning with the country code")]
+    LeadingZero,
+    /// More than 15 digits.
+    #[error("it has {0} digits; an E.164 number has at most 15")]
+    TooLong(usize),
+    /// Too few digits for a full number.
+    #[error("it has {0} digits; a full E.164 number has at least 5")]
+    TooShort(usize),
+}
+
+fn parse_digits(text: &str, shortest: usize) -> Result<NonZeroU64, NumberError> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if let Some(other) = digits.chars().find(|c| !c.is_ascii_digit()) {
+        return Err(NumberError::NotADigit(other));
+    }
+    match digits.len() {
+        0 => Err(NumberError::Empty),
+        n if n > MAX_DIGITS => Err(NumberError::TooLong(n)),
+        _ if digits.starts_with('0') => Err(NumberError::LeadingZero),
+        n if n < shortest => Err(NumberError::TooShort(n)),
+        _ => {
+            let value = digits.bytes().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+            Ok(NonZeroU64::new(value).expect("the first digit is not 0"))
+        }
+    }
+}
+
+fn count_digits(value: NonZeroU64) -> usize {
+    value.ilog10() as usize + 1
+}
+
+macro_rules! digits {
+    ($name:ident, $shortest:expr) => {
+        impl $name {
+            /// How many digits it has.
+            pub fn len(self) -> usize {
+                count_digits(self.0)
+            }
+
+            /// Never: there is at least one digit. Here because `len` is.
+            pub fn is_empty(self) -> bool {
+                false
+            }
+
+            /// The digits as an integer, without the `+`.
+            pub fn value(self) -> u64 {
+                self.0.get()
+            }
+
+            /// The digits as text, without the `+`: how SQL stores them.
+            pub fn digits(self) -> String {
+                self.0.to_string()
+            }
+
+            /// The leading `len` digits.
+            ///
+            /// # Panics
+            /// If `len` is 0 or more than there are.
+            pub fn leading(self, len: usize) -> Prefix {
+                assert!(len >= 1 && len <= self.len(), "{len} of {} digits", self.len());
+                let value = self.value() / 10_u64.pow((self.len() - len) as u32);
+                Prefix(NonZeroU64::new(value).expect("the first digit is not 0"))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NumberError;
+
+            fn from_str(text: &str) -> Result<Self, NumberError> {
+                parse_digits(text, $shortest).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "+{}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A full international number: 5 to 15 digits, the first not 0 (ITU-T E.164). Text form `+442079460000`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct E164(NonZeroU64);
+
+/// Leading digits of an E.164 number: 1 to 15 digits, the first not 0. Text form `+4420`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(NonZeroU64);
+
+digits!(E164, MIN_DIGITS);
+digits!(Prefix, 1);
+
+impl Prefix {
+    /// Whether every number that begins with `other` also begins with this one.
+    pub fn covers(self, other: Prefix) -> bool {
+        self.len() <= other.len() && other.leading(self.len()) == self
+    }
+
+    /// Whether `number` begins with this prefix.
+    pub fn matches(self, number: E164) -> bool {
+        self.len() <= number.len() && number.leading(self.len()) == self
+    }
+}
+
+impl From<E164> for Prefix {
+    fn from(number: E164) -> Self {
+        Self(number.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().expect("the test writes a prefix")
+    }
+
+    #[test]
+    fn a_number_is_read_with_and_without_the_plus() {
+        assert_eq!("+442079460000".parse::<E164>(), "442079460000".parse());
+        assert_eq!("442079460000".parse::<E164>().unwrap().to_string(), "+442079460000");
+    }
+
+    #[test]
+    fn other_spellings_are_refused_with_the_reason() {
+        let table = [
+            ("", NumberError::Empty),
+            ("+", NumberError::Empty),
+            ("+44 20", NumberError::NotADigit(' ')),
+            ("004420", NumberError::LeadingZero),
+            ("4420;npdi", NumberError::NotADigit(';')),
+            ("４４", NumberError::NotADigit('４')),
+            ("++44", NumberError::NotADigit('+')),
+            ("1234567890123456", NumberError::TooLong(16)),
+        ];
+        for (text, error) in table {
+            assert_eq!(text.parse::<Prefix>(), Err(error), "{text:?}");
+        }
+        assert_eq!("+4420".parse::<E164>(), Err(NumberError::TooShort(4)));
+    }
+
+    #[test]
+    fn a_prefix_covers_itself_and_what_begins_with_it() {
+        assert!(prefix("+4420").covers(prefix("+4420")));
+        assert!(prefix("+4420").covers(prefix("+44207")));
+        assert!(!prefix("+44207").covers(prefix("+4420")));
+        assert!(!prefix("+4420").covers(prefix("+4421")));
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_value_agree(text in "[1-9][0-9]{4,14}") {
+            let number: E164 = text.parse().unwrap();
+            prop_assert_eq!(number.digits(), text.clone());
+            prop_assert_eq!(number.len(), text.len());
+            for len in 1..=text.len() {
+                prop_assert_eq!(number.leading(len).digits(), &text[..len]);
+                prop_assert!(number.leading(len).matches(number));
+            }
+        }
+    }
+}

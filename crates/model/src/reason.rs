@@ -1,0 +1,189 @@
+//! The registry of reasons: every refusal of the hub has a stable code, a sentence and a remedy here.
+//!
+//! The same code stands in a SIP Reason header's text, an API problem, a CDR, the portal and a metric label.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($name:ident $code:literal $status:literal $sentence:literal $remedy:literal)*) => {
+        /// Why the hub refuses or leaves out something.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Reason {
+            $(#[doc = $sentence] #[serde(rename = $code)] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the registry.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The stable code, snake case.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// Status of the SIP response that carries it (RFC 3261 §21), or of the HTTP problem for those
+            /// that only the API gives.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// What happened, as a sentence without its full stop.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+
+            /// What to do about it, as a sentence.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
+
+            /// The reason with this code, if there is one.
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Where a call may go.
+    NoRoute "no_route" 404 "no member announces the called number"
+        "Check the number; if it is right, no member of the exchange takes calls for it."
+    NoAgreement "no_agreement" 403 "no agreement in force lets the originating member call the member that holds the number"
+        "Propose an agreement to that member, or wait until it has accepted yours."
+    RangeUnverified "range_unverified" 404 "the announcement lies in a range that is not verified"
+        "The announcing member asks the operator to verify its range."
+    RangeExpired "range_expired" 404 "the range that covers the announcement has expired"
+        "The announcing member renews the evidence for its range."
+    RangeMissing "range_missing" 404 "the announcement lies in no range of the member that announces it"
+        "The announcing member claims the range that holds the prefix."
+    NotYetInForce "not_yet_in_force" 404 "the announcement is not in force at this time"
+        "Wait until the announcement begins, or announce it from now."
+    LongerPrefix "longer_prefix" 404 "a longer announced prefix matches the number"
+        "Nothing to do: the longest prefix decides."
+    OwnNumber "own_number" 482 "the number is held by the originating member itself"
+        "Route the call inside your own network; the exchange does not send a call back to where it came from."
+    MemberNotApproved "member_not_approved" 403 "the member is not approved to exchange calls"
+        "Ask the operator of the exchange about the member's state."
+    EndpointDisabled "endpoint_disabled" 503 "the endpoint is disabled"
+        "Enable the endpoint in the portal."
+    EndpointFull "endpoint_full" 503 "the endpoint already carries as many calls as it may"
+        "Try again shortly, or raise the endpoint's max_calls."
+    EndpointUnreachable "endpoint_unreachable" 503 "the endpoint did not answer in time or its connection failed"
+        "Check that the member's switch is up and reachable from the exchange."
+    NoListener "no_listener" 503 "this node has no listener for the endpoint's transport and address family"
+        "The operator adds a listener of that transport and address family."
+
+    // Calls that the hub refuses.
+    CallsExceeded "calls_exceeded" 503 "the originating endpoint already carries as many calls as it may"
+        "Try again when a call has ended, or ask for a higher max_calls."
+    CallRateExceeded "call_rate_exceeded" 503 "the originating endpoint sends more calls a second than it may"
+        "Send calls more slowly, or ask for a higher max_calls_per_second."
+    NumberInvalid "number_invalid" 484 "the called number is not a full E.164 number"
+        "Send the number internationally, such as sip:+442079460000@…;user=phone."
+    TooManyHops "too_many_hops" 483 "Max-Forwards has reached 0"
+        "Look for a routing loop between the members."
+    LoopDetected "loop_detected" 482 "the call has come back to the hub for the same number"
+        "The terminating member routes the number on its own network instead of returning it."
+    NotReady "not_ready" 503 "the node has no route table yet"
+        "Try again in a few seconds."
+    Draining "draining" 503 "the node is being stopped and takes no new calls"
+        "Send the call to another node, or try again shortly."
+    JournalUnwritable "journal_unwritable" 503 "the node cannot write its journal, so it cannot account for a new call"
+        "The operator frees disk space in the data directory."
+    NodeFull "node_full" 503 "the node carries as many calls as it may"
+        "Send the call to another node, or try again shortly."
+    RingTimeout "ring_timeout" 408 "the called side did not answer in time"
+        "Nothing to do: nobody took the call."
+    NoAck "no_ack" 408 "the originating member never acknowledged the answer"
+        "Check that ACK reaches the hub: the Contact of the 200 is the hub's address."
+    CallerGone "caller_gone" 487 "the originating member cancelled the call"
+        "Nothing to do: the caller gave up."
+    NodeStopped "node_stopped" 503 "the node was stopped while the call was up"
+        "Nothing to do: place the call again."
+
+    // SIP that the hub refuses.
+    Malformed "malformed" 400 "the message breaks the grammar of SIP"
+        "The text after the code names the header field; mend the sender."
+    MethodUnknown "method_unknown" 501 "the hub does not implement the method"
+        "Use one of the methods in the Allow header field."
+    MethodNotAllowed "method_not_allowed" 405 "the method is not taken outside a call"
+        "Use one of the methods in the Allow header field."
+    SchemeUnsupported "scheme_unsupported" 416 "the Request-URI is neither sip: nor tel:"
+        "Send the called number in a sip: URI."
+    ExtensionUnsupported "extension_unsupported" 420 "the request requires an extension that the hub does not have"
+        "Leave out the option tags that the Unsupported header field lists."
+    NoDialog "no_dialog" 481 "the request belongs to no call that the hub knows"
+        "Nothing to do: the call is over on the hub."
+    RequestPending "request_pending" 491 "another request of the same kind is still pending in this call"
+        "Try again after a short random while (RFC 3261 section 14.1)."
+    CseqTooLow "cseq_too_low" 500 "the CSeq number is lower than one already seen in the dialog"
+        "Raise the CSeq number with each request in a dialog."
+    MessageTooLarge "message_too_large" 513 "the message is larger than the hub takes"
+        "Send fewer or shorter header fields."
+    InternalError "internal_error" 500 "the hub failed to handle the request"
+        "Tell the operator, with the time and the Call-ID."
+
+    // Messages that are dropped in silence: only metrics know these.
+    UnknownSource "unknown_source" 403 "no endpoint sends from this address"
+        "Register the address as a source of one of your endpoints."
+    UnknownTransaction "unknown_transaction" 481 "the response or ACK belongs to no transaction"
+        "Nothing to do: it came late, or was never ours."
+    Unreadable "unreadable" 400 "the octets are not a SIP message"
+        "Nothing to do unless a switch of yours sends it."
+
+    // The API.
+    BadRequest "bad_request" 400 "the request cannot be read"
+        "The detail names the field; mend it and send the request again."
+    Invalid "invalid" 422 "the request breaks a rule"
+        "The errors name the fields; mend them and send the request again."
+    Unauthenticated "unauthenticated" 401 "there is no valid session or token"
+        "Sign in, or send Authorization: Bearer with a token that has not expired."
+    Forbidden "forbidden" 403 "the session or token may not do this"
+        "Ask someone with the right to do it."
+    NotFound "not_found" 404 "there is no such thing, or it is not yours to see"
+        "Check the id."
+    Conflict "conflict" 409 "it conflicts with what is already there"
+        "The detail names what it conflicts with."
+    RangeOverlaps "range_overlaps" 409 "the range overlaps a verified range"
+        "Claim only numbers that no other verified range holds."
+    SourceOverlaps "source_overlaps" 409 "the source overlaps a source of another endpoint"
+        "Use an address block and port that no other endpoint sends from."
+    AnnouncementExists "announcement_exists" 409 "the prefix is already announced"
+        "Change or withdraw the announcement that is there."
+    AgreementExists "agreement_exists" 409 "the two members already have an agreement or a proposal"
+        "Answer or end that one first."
+    IdempotencyMismatch "idempotency_mismatch" 422 "the idempotency key was used with another body"
+        "Use a new key for a new request."
+    TooLarge "too_large" 413 "the body is larger than the API takes"
+        "Split it into several requests."
+    TooManyRequests "too_many_requests" 429 "too many attempts"
+        "Wait as long as Retry-After says."
+    Unavailable "unavailable" 503 "the database does not answer"
+        "Try again shortly; calls go on meanwhile."
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_code_of_its_own_and_texts_that_are_sentences() {
+        let mut codes = std::collections::HashSet::new();
+        for &reason in Reason::ALL {
+            assert!(codes.insert(reason.code()), "{reason} is there twice");
+            assert!(reason.code().chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{reason}");
+            assert!(!reason.sentence().ends_with('.') && reason.remedy().ends_with('.'), "{reason}");
+            assert!((400..700).contains(&reason.status()), "{reason}");
+            assert_eq!(Reason::from_code(reason.code()), Some(reason));
+            // Texts go into quoted SIP parameters and JSON as they are.
+            assert!(!reason.sentence().contains(['"', '\\', '\r', '\n']), "{reason}");
+        }
+    }
+}
