@@ -1,1 +1,43 @@
-//! Placeholder of the first minutes.
+//! SIP without sockets: messages, their parts, the four transactions and dialogs (RFC 3261).
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; octets and events come in, octets and
+//! actions come out. No input panics. Reading ([`Message`]) is apart from judging ([`judge`]): a message
+//! that can be answered is read even when it is wrong, so that its sender gets a 400 rather than silence.
+//!
+//! - [`message`], [`name`], [`uri`], [`name_addr`], [`via`]: reading, on demand, without allocation;
+//! - [`judge`]: what RFC 3261 allows, with the [`Fault`] that goes into the response;
+//! - [`writer`], [`rewrite`]: the two ways in which octets are made;
+//! - [`frame`]: messages out of a stream;
+//! - [`transaction`], [`dialog`]: the state that outlives a message.
+#![forbid(unsafe_code)]
+
+pub mod dialog;
+pub mod fault;
+pub mod frame;
+pub mod judge;
+pub mod message;
+pub mod name;
+pub mod name_addr;
+mod octets;
+pub mod rewrite;
+pub mod transaction;
+pub mod uri;
+pub mod via;
+#[cfg(feature = "witness")]
+pub mod witness;
+pub mod writer;
+
+pub use dialog::Dialog;
+pub use fault::Fault;
+pub use frame::{Frame, FrameError, Framer};
+pub use judge::judge;
+pub use message::{
+    CSeq, Header, MAX_HEADERS, MAX_MESSAGE, Message, Method, ParseError, RequestLine, StartLine, StatusLine,
+};
+pub use name::Name;
+pub use name_addr::NameAddr;
+pub use octets::Params;
+pub use rewrite::{Edit, rewrite};
+pub use uri::{Scheme, Uri};
+pub use via::{Via, write_stamped_via};
+pub use writer::{Writer, respond};

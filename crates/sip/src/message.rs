@@ -1,0 +1,476 @@
+//! What a message says: a reader over borrowed octets (RFC 3261 §7).
+//!
+//! [`Message::parse`] walks the head once and keeps where each header line is; values are read when they
+//! are asked for. An ordinary message costs no allocation. Reading is lenient where an answer is still
+//! possible; whether the message is right is for [`judge`](crate::judge()) to say.
+
+use smallvec::SmallVec;
+
+use crate::octets::{self, Values};
+use crate::{Fault, Name, NameAddr, Via};
+
+/// Octets of the largest message that is read (RFC 3261 §18.1.1): what one UDP datagram can hold.
+pub const MAX_MESSAGE: usize = 65_535;
+
+/// Header lines of the largest message that is read.
+pub const MAX_HEADERS: usize = 256;
+
+/// Header lines that a message may have before its table of them is allocated.
+const INLINE_HEADERS: usize = 48;
+
+/// Why octets are no message at all. There is nothing to answer: over UDP they are dropped, a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Nothing but CR and LF: a keep-alive (RFC 5626 §3.5.1).
+    #[error("no octets but line ends")]
+    Empty,
+    /// More than [`MAX_MESSAGE`] octets.
+    #[error("more than {MAX_MESSAGE} octets")]
+    TooLong,
+    /// More than [`MAX_HEADERS`] header lines.
+    #[error("more than {MAX_HEADERS} header lines")]
+    TooManyHeaders,
+    /// The first line is neither a request line nor a status line of any SIP version.
+    #[error("the first line is not SIP's")]
+    NotSip,
+    /// The empty line that ends the head is missing: the message was cut.
+    #[error("the head never ends")]
+    NoBlankLine,
+}
+
+/// Where one header line is. Offsets are from the start line; the line ends where the next one begins.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    line: u16,
+    name_len: u16,
+    value: u16,
+    value_end: u16,
+    name: Name,
+}
+
+/// A SIP message: borrowed octets and the places of its header lines.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    octets: &'a [u8],
+    start: StartLine<'a>,
+    /// The first line without its CRLF.
+    first_line: &'a [u8],
+    spans: SmallVec<[Span; INLINE_HEADERS]>,
+    /// Where the empty line is.
+    head_end: u16,
+    declared: Option<u32>,
+    received_len: u32,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message from the whole of a datagram, or from one frame of a stream.
+    ///
+    /// CRLFs before the start line are skipped (RFC 3261 §7.5). Folded lines and blanks before the colon are
+    /// understood. The body is what follows the empty line, cut to Content-Length where that is shorter
+    /// (RFC 3261 §18.3); where it is longer, or no number, all is kept and `judge` reports it.
+    pub fn parse(datagram: &'a [u8]) -> Result<Message<'a>, ParseError> {
+        let mut octets = datagram;
+        while let [b'\r', b'\n', rest @ ..] = octets {
+            octets = rest;
+        }
+        if octets.is_empty() {
+            return Err(ParseError::Empty);
+        }
+        if octets.len() > MAX_MESSAGE {
+            return Err(ParseError::TooLong);
+        }
+        let first_end = line_end(octets, 0).ok_or(ParseError::NoBlankLine)?;
+        let first_line = &octets[..first_end - 2];
+        let start = StartLine::parse(first_line).ok_or(ParseError::NotSip)?;
+
+        let mut spans = SmallVec::new();
+        let mut declared = None;
+        let mut at = first_end;
+        loop {
+            if octets[at..].starts_with(b"\r\n") {
+                break;
+            }
+            let mut end = line_end(octets, at).ok_or(ParseError::NoBlankLine)?;
+            while let Some(b' ' | b'\t') = octets.get(end) {
+                end = line_end(octets, end).ok_or(ParseError::NoBlankLine)?;
+            }
+            if spans.len() == MAX_HEADERS {
+                return Err(ParseError::TooManyHeaders);
+            }
+            let span = Span::read(octets, at, end);
+            if span.name == Name::ContentLength && declared.is_none() {
+                let value = &octets[usize::from(span.value)..usize::from(span.value_end)];
+                declared = octets::decimal(value, u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok());
+            }
+            spans.push(span);
+            at = end;
+        }
+        let body = at + 2;
+        let received_len = octets.len() - body;
+        let body_len = declared.map_or(received_len, |len| received_len.min(len as usize));
+        Ok(Message {
+            octets: &octets[..body + body_len],
+            start,
+            first_line,
+            spans,
+            head_end: at as u16,
+            declared,
+            received_len: received_len as u32,
+        })
+    }
+
+    /// The octets of the message, from its start line to the end of its body.
+    pub fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// The start line, read.
+    pub fn start(&self) -> StartLine<'a> {
+        self.start
+    }
+
+    /// The start line as it was written, without its CRLF.
+    pub fn first_line(&self) -> &'a [u8] {
+        self.first_line
+    }
+
+    /// The request line; `None` for a response.
+    pub fn request(&self) -> Option<RequestLine<'a>> {
+        match self.start {
+            StartLine::Request(line) => Some(line),
+            StartLine::Status(_) => None,
+        }
+    }
+
+    /// The status code, 0 where it was no number that fits; `None` for a request.
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Request(_) => None,
+            StartLine::Status(line) => Some(line.status),
+        }
+    }
+
+    /// Value of the first header line of that name, trimmed; it may contain folds.
+    pub fn header(&self, name: Name) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The header lines in the order in which they were written.
+    pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + '_ {
+        (0..self.spans.len()).map(|index| self.header_at(index))
+    }
+
+    /// Value of each header line of that name, trimmed; each may hold a comma-separated list.
+    pub fn all(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
+        let octets = self.octets;
+        self.spans
+            .iter()
+            .filter(move |span| span.name == name)
+            .map(move |span| &octets[usize::from(span.value)..usize::from(span.value_end)])
+    }
+
+    /// The comma-separated values of that name over all its header lines; quotes, `<` and `>` are respected.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
+        self.all(name).flat_map(Values::new)
+    }
+
+    /// The octets after the empty line.
+    pub fn body(&self) -> &'a [u8] {
+        &self.octets[usize::from(self.head_end) + 2..]
+    }
+
+    /// The topmost Via (RFC 3261 §20.42).
+    pub fn top_via(&self) -> Result<Via<'a>, Fault> {
+        Via::parse(self.top_via_value()?)
+    }
+
+    /// The topmost Via as it was written, without those beside it on its line.
+    pub fn top_via_value(&self) -> Result<&'a [u8], Fault> {
+        self.values(Name::Via).next().ok_or(Fault::Missing(Name::Via))
+    }
+
+    /// The From header field (RFC 3261 §20.20).
+    pub fn from(&self) -> Result<NameAddr<'a>, Fault> {
+        self.name_addr(Name::From)
+    }
+
+    /// The To header field (RFC 3261 §20.39).
+    pub fn to(&self) -> Result<NameAddr<'a>, Fault> {
+        self.name_addr(Name::To)
+    }
+
+    /// The tag of From; `None` when there is none or From cannot be read.
+    pub fn from_tag(&self) -> Option<&'a [u8]> {
+        self.from().ok()?.tag()
+    }
+
+    /// The tag of To; `None` when there is none or To cannot be read.
+    pub fn to_tag(&self) -> Option<&'a [u8]> {
+        self.to().ok()?.tag()
+    }
+
+    /// The CSeq header field (RFC 3261 §20.16).
+    pub fn cseq(&self) -> Result<CSeq<'a>, Fault> {
+        CSeq::parse(self.header(Name::CSeq).ok_or(Fault::Missing(Name::CSeq))?)
+    }
+
+    /// The Call-ID, compared octet by octet (RFC 3261 §20.8).
+    pub fn call_id(&self) -> Result<&'a [u8], Fault> {
+        self.header(Name::CallId).filter(|id| !id.is_empty()).ok_or(Fault::Missing(Name::CallId))
+    }
+
+    /// Max-Forwards where it is there (RFC 3261 §20.22).
+    pub fn max_forwards(&self) -> Result<Option<u8>, Fault> {
+        let Some(value) = self.header(Name::MaxForwards) else { return Ok(None) };
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Fault::Malformed(Name::MaxForwards));
+        }
+        let hops = octets::decimal(value, u64::from(u8::MAX)).and_then(|hops| u8::try_from(hops).ok());
+        hops.map(Some).ok_or(Fault::OutOfRange(Name::MaxForwards))
+    }
+
+    /// The first Contact that can be read; `None` for `*` too.
+    pub fn contact(&self) -> Option<NameAddr<'a>> {
+        NameAddr::parse(self.values(Name::Contact).next()?).ok()
+    }
+
+    /// What Content-Length says; `None` when it is absent or no number.
+    pub fn content_length(&self) -> Option<u32> {
+        self.declared
+    }
+
+    /// Octets received after the empty line, those beyond Content-Length too.
+    pub(crate) fn received_body_len(&self) -> u32 {
+        self.received_len
+    }
+
+    /// The octets before the empty line.
+    pub(crate) fn head(&self) -> &'a [u8] {
+        &self.octets[..usize::from(self.head_end)]
+    }
+
+    fn name_addr(&self, name: Name) -> Result<NameAddr<'a>, Fault> {
+        let value = self.header(name).ok_or(Fault::Missing(name))?;
+        NameAddr::parse(value).map_err(Fault::of(name))
+    }
+
+    fn header_at(&self, index: usize) -> Header<'a> {
+        let span = self.spans[index];
+        let line = usize::from(span.line);
+        let end = self.spans.get(index + 1).map_or(self.head_end, |next| next.line);
+        Header {
+            name: span.name,
+            raw_name: &self.octets[line..line + usize::from(span.name_len)],
+            value: &self.octets[usize::from(span.value)..usize::from(span.value_end)],
+            line: &self.octets[line..usize::from(end)],
+        }
+    }
+}
+
+impl Span {
+    /// Reads the header line at `start..end`. One without a colon has no name, and all of it is its value.
+    fn read(octets: &[u8], start: usize, end: usize) -> Span {
+        let line = &octets[start..end];
+        let (name_len, after_colon) = match memchr::memchr(b':', line) {
+            Some(colon) => {
+                let mut len = colon;
+                while len > 0 && matches!(line[len - 1], b' ' | b'\t') {
+                    len -= 1;
+                }
+                (len, colon + 1)
+            }
+            None => (0, 0),
+        };
+        let mut value = after_colon;
+        let mut value_end = line.len();
+        while value_end > value && octets::is_space(line[value_end - 1]) {
+            value_end -= 1;
+        }
+        while value < value_end && octets::is_space(line[value]) {
+            value += 1;
+        }
+        Span {
+            line: start as u16,
+            name_len: name_len as u16,
+            value: (start + value) as u16,
+            value_end: (start + value_end) as u16,
+            name: Name::from_bytes(&line[..name_len]),
+        }
+    }
+}
+
+/// Where the line at `start` ends, after its CRLF. A lone LF does not end a line.
+fn line_end(octets: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        at += memchr::memchr(b'\n', &octets[at..])?;
+        if at > start && octets[at - 1] == b'\r' {
+            return Some(at + 1);
+        }
+        at += 1;
+    }
+}
+
+/// One header line of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The header field.
+    pub name: Name,
+    /// Its name as it was written; empty when the line has no colon.
+    pub raw_name: &'a [u8],
+    /// The value, trimmed; it may contain folds.
+    pub value: &'a [u8],
+    /// The whole line, or lines when it is folded, with the last CRLF.
+    pub line: &'a [u8],
+}
+
+/// The first line of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartLine<'a> {
+    /// Of a request (RFC 3261 §7.1).
+    Request(RequestLine<'a>),
+    /// Of a response (RFC 3261 §7.2).
+    Status(StatusLine<'a>),
+}
+
+/// Method and Request-URI of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// What the request asks for.
+    pub method: Method<'a>,
+    /// The Request-URI as it was written.
+    pub uri: &'a [u8],
+}
+
+/// Status code and reason phrase of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusLine<'a> {
+    /// The status code; 0 where it was no number that fits.
+    pub status: u16,
+    /// The reason phrase; UTF-8 by RFC 3261, any octets in the field.
+    pub reason: &'a [u8],
+}
+
+impl<'a> StartLine<'a> {
+    /// Reads leniently, so that a wrong line can be answered; `None` when it names no SIP version.
+    fn parse(line: &'a [u8]) -> Option<StartLine<'a>> {
+        if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
+            let (_, rest) = split_at_space(line);
+            let (status, reason) = split_at_space(rest);
+            let status = octets::decimal(status, u64::from(u16::MAX)).and_then(|n| u16::try_from(n).ok());
+            return Some(StartLine::Status(StatusLine { status: status.unwrap_or(0), reason }));
+        }
+        let line = octets::trim(line);
+        let version = memchr::memrchr(b' ', line)? + 1;
+        if !line.get(version..version + 4)?.eq_ignore_ascii_case(b"SIP/") {
+            return None;
+        }
+        let (method, uri) = split_at_space(&line[..version - 1]);
+        let uri = octets::trim(uri);
+        if method.is_empty() || uri.is_empty() {
+            return None;
+        }
+        Some(StartLine::Request(RequestLine { method: Method::from_bytes(method), uri }))
+    }
+}
+
+fn split_at_space(octets: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b' ', octets) {
+        Some(space) => (&octets[..space], &octets[space + 1..]),
+        None => (octets, &[]),
+    }
+}
+
+/// The method of a request; compared with case (RFC 3261 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the method of that name")]
+pub enum Method<'a> {
+    Invite,
+    Ack,
+    Bye,
+    Cancel,
+    Options,
+    Register,
+    Prack,
+    Update,
+    Info,
+    Message,
+    Subscribe,
+    Notify,
+    Refer,
+    Publish,
+    Other(&'a [u8]),
+}
+
+impl<'a> Method<'a> {
+    /// The method of that name.
+    pub fn from_bytes(name: &'a [u8]) -> Method<'a> {
+        match name {
+            b"INVITE" => Method::Invite,
+            b"ACK" => Method::Ack,
+            b"BYE" => Method::Bye,
+            b"CANCEL" => Method::Cancel,
+            b"OPTIONS" => Method::Options,
+            b"REGISTER" => Method::Register,
+            b"PRACK" => Method::Prack,
+            b"UPDATE" => Method::Update,
+            b"INFO" => Method::Info,
+            b"MESSAGE" => Method::Message,
+            b"SUBSCRIBE" => Method::Subscribe,
+            b"NOTIFY" => Method::Notify,
+            b"REFER" => Method::Refer,
+            b"PUBLISH" => Method::Publish,
+            other => Method::Other(other),
+        }
+    }
+
+    /// The name as it is written.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Method::Invite => b"INVITE",
+            Method::Ack => b"ACK",
+            Method::Bye => b"BYE",
+            Method::Cancel => b"CANCEL",
+            Method::Options => b"OPTIONS",
+            Method::Register => b"REGISTER",
+            Method::Prack => b"PRACK",
+            Method::Update => b"UPDATE",
+            Method::Info => b"INFO",
+            Method::Message => b"MESSAGE",
+            Method::Subscribe => b"SUBSCRIBE",
+            Method::Notify => b"NOTIFY",
+            Method::Refer => b"REFER",
+            Method::Publish => b"PUBLISH",
+            Method::Other(name) => name,
+        }
+    }
+}
+
+impl std::fmt::Display for Method<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_bytes().utf8_chunks().try_for_each(|chunk| f.write_str(chunk.valid()))
+    }
+}
+
+/// The CSeq header field: the order of requests within a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CSeq<'a> {
+    /// The sequence number, under 2³¹ by RFC 3261 §8.1.1.5.
+    pub number: u32,
+    /// The method of the request that it numbers.
+    pub method: Method<'a>,
+}
+
+impl<'a> CSeq<'a> {
+    /// Reads a value: a number up to 2³¹ − 1, white space, a method.
+    pub fn parse(value: &'a [u8]) -> Result<CSeq<'a>, Fault> {
+        let malformed = Fault::Malformed(Name::CSeq);
+        let end = value.iter().position(|octet| octets::is_space(*octet)).ok_or(malformed)?;
+        let (digits, method) = (&value[..end], octets::trim(&value[end..]));
+        if !digits.iter().all(u8::is_ascii_digit) || !octets::is_token(method) {
+            return Err(malformed);
+        }
+        let number = octets::decimal(digits, u64::from(u32::MAX / 2)).and_then(|n| u32::try_from(n).ok());
+        Ok(CSeq { number: number.ok_or(Fault::OutOfRange(Name::CSeq))?, method: Method::from_bytes(method) })
+    }
+}

@@ -1,0 +1,241 @@
+//! Which octets SIP's grammar allows, and how lists and parameters are cut: RFC 3261 §25.1.
+//!
+//! Linear in the octets given, whatever they are; nothing is copied. What a value means is left to the
+//! modules named after it.
+
+/// True for what separates tokens: blank, tab and the CR and LF of a folded line.
+pub(crate) const fn is_space(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// True for the octets of `token`.
+pub(crate) const fn is_token_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric()
+        || matches!(octet, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+}
+
+/// True for a non-empty `token`.
+pub(crate) fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty() && octets.iter().all(|&octet| is_token_octet(octet))
+}
+
+/// The octets without white space, folds included, at either end.
+pub(crate) fn trim(mut octets: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = octets
+        && is_space(*first)
+    {
+        octets = rest;
+    }
+    while let [rest @ .., last] = octets
+        && is_space(*last)
+    {
+        octets = rest;
+    }
+    octets
+}
+
+/// A decimal number of ASCII digits and nothing else; `None` when it is empty, signed or larger than `max`.
+pub(crate) fn decimal(octets: &[u8], max: u64) -> Option<u64> {
+    if octets.is_empty() {
+        return None;
+    }
+    let mut number = 0u64;
+    for octet in octets {
+        if !octet.is_ascii_digit() {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(octet - b'0'))?;
+        if number > max {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+/// Length of the quoted string that `octets` begin with, quotes included; `None` when it never ends.
+pub(crate) fn quoted_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', octets.get(at..)?)?;
+        if octets[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// The first octet of `octets` for which `wanted` holds, outside quoted strings and outside `<` and `>`.
+///
+/// A quoted string or bracket that never ends hides the rest.
+fn find_outside(octets: &[u8], wanted: u8) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&octet) = octets.get(at) {
+        match octet {
+            _ if octet == wanted => return Some(at),
+            b'"' => at += quoted_len(&octets[at..])?,
+            b'<' => at += memchr::memchr(b'>', &octets[at..])? + 1,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The comma-separated values of one header line, trimmed; empty ones are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Values<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(line: &'a [u8]) -> Self {
+        Self { rest: Some(line) }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let line = self.rest?;
+        match find_outside(line, b',') {
+            Some(comma) => {
+                self.rest = Some(&line[comma + 1..]);
+                Some(trim(&line[..comma]))
+            }
+            None => {
+                self.rest = None;
+                Some(trim(line))
+            }
+        }
+    }
+}
+
+/// The `;`-separated parameters of a header value or URI: name, and value where there is one.
+///
+/// Quoted values keep their quotes. An empty parameter (`;;`) has an empty name.
+#[derive(Clone, Debug)]
+pub struct Params<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Params<'a> {
+    /// Reads parameters written without the `;` that comes before the first one; none when empty.
+    pub fn new(params: &'a [u8]) -> Self {
+        Self { rest: if trim(params).is_empty() { None } else { Some(params) } }
+    }
+
+    /// The first parameter of that name, compared without case: `Some(None)` when it has no value.
+    pub fn find(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
+        Params::new(params).find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let params = self.rest?;
+        let param = match find_outside(params, b';') {
+            Some(end) => {
+                self.rest = Some(&params[end + 1..]);
+                &params[..end]
+            }
+            None => {
+                self.rest = None;
+                params
+            }
+        };
+        Some(match memchr::memchr(b'=', param) {
+            Some(equals) => (trim(&param[..equals]), Some(trim(&param[equals + 1..]))),
+            None => (trim(param), None),
+        })
+    }
+}
+
+/// A host as SIP writes it, read from the start of `octets`: the host with its brackets off, the port, the rest.
+///
+/// White space is allowed around the colon, as `Via` has it. `None` when there is no host, a bracket never
+/// closes, or the port is no number up to 65535.
+pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
+    let (host, rest) = match octets {
+        [b'[', inside @ ..] => {
+            let end = memchr::memchr(b']', inside)?;
+            (&inside[..end], &inside[end + 1..])
+        }
+        _ => {
+            let end = octets
+                .iter()
+                .position(|&octet| !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')))
+                .unwrap_or(octets.len());
+            octets.split_at(end)
+        }
+    };
+    if host.is_empty() {
+        return None;
+    }
+    match trim_start(rest) {
+        [b':', after @ ..] => {
+            let after = trim_start(after);
+            let digits = after.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(after.len());
+            let port = decimal(&after[..digits], u64::from(u16::MAX))?;
+            Some((host, Some(u16::try_from(port).ok()?), &after[digits..]))
+        }
+        _ => Some((host, None, rest)),
+    }
+}
+
+/// True for a host that can be one: IPv6 octets when it holds a colon, letters, digits, `-`, `.` and `_` else.
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    if memchr::memchr(b':', host).is_some() {
+        return std::str::from_utf8(host).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    !host.is_empty()
+        && host.iter().all(|&octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_'))
+}
+
+fn trim_start(mut octets: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = octets
+        && is_space(*first)
+    {
+        octets = rest;
+    }
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(line: &str) -> Vec<&str> {
+        Values::new(line.as_bytes()).map(|value| std::str::from_utf8(value).unwrap()).collect()
+    }
+
+    #[test]
+    fn commas_in_quotes_and_brackets_do_not_separate() {
+        assert_eq!(values(r#""a, \" b" <sip:x,y@h>, <sip:z>"#), [r#""a, \" b" <sip:x,y@h>"#, "<sip:z>"]);
+        assert_eq!(values("a,,b"), ["a", "", "b"]);
+    }
+
+    #[test]
+    fn a_quote_that_never_ends_hides_the_rest() {
+        assert_eq!(values(r#"a, "b, c"#), ["a", r#""b, c"#]);
+        assert_eq!(values(r#"a, "b\"#), ["a", r#""b\"#]);
+    }
+
+    #[test]
+    fn parameters_are_found_without_case() {
+        assert_eq!(Params::find(b"a;TAG = x ;b=\"q;z\"", b"tag"), Some(Some(&b"x"[..])));
+        assert_eq!(Params::find(b"a;tag=x;b=\"q;z\"", b"b"), Some(Some(&b"\"q;z\""[..])));
+        assert_eq!(Params::find(b"a;tag", b"tag"), Some(None));
+        assert_eq!(Params::find(b"", b"tag"), None);
+    }
+
+    #[test]
+    fn signs_blanks_and_wrapping_numbers_are_no_decimals() {
+        for text in ["", "+5", "-1", "0x5", "5,5", " 5", "99999999999999999999999"] {
+            assert_eq!(decimal(text.as_bytes(), u64::MAX), None, "{text}");
+        }
+        assert_eq!(decimal(b"0068", 255), Some(68));
+        assert_eq!(decimal(b"256", 255), None);
+    }
+}
