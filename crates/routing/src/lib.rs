@@ -1,1 +1,37 @@
-//! Placeholder of the first minutes.
+//! LUF and LRF of RFC 5486: which member holds the called number, and which of its endpoints take the call.
+//!
+//! A [`RouteTable`] is everything that a choice depends on, as one immutable value with a version and a hash;
+//! [`select`] asks it. Both are pure: facts, call, time and random bits come in as arguments. Where facts
+//! come from (`store`) and what is done with the candidates (`fabric`) is not known here.
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod cow_map;
+mod hash;
+mod id_index;
+mod prefix_tree;
+mod select;
+mod sources;
+mod table;
+mod weight;
+
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod properties;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use hash::TableHash;
+pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
+pub use table::{Counts, RouteTable};
+
+/// The table that a node routes by: readers load it without a lock, the writer swaps in the next one.
+pub type SharedTable = Arc<ArcSwap<RouteTable>>;
+
+/// Puts a first table where readers can load it and a writer can replace it.
+pub fn shared(table: RouteTable) -> SharedTable {
+    Arc::new(ArcSwap::from_pointee(table))
+}

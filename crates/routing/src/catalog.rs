@@ -1,0 +1,81 @@
+//! Objects that are found by prefix and changed by id: announcements and ranges.
+
+use tandem_model::Prefix;
+use uuid::Uuid;
+
+use crate::id_index::{self, IdIndex, fold};
+use crate::prefix_tree::{self, Digits, Entry, PrefixTree, Size};
+
+/// An object as it stands now; `None` where it is gone.
+pub(crate) struct Change<T> {
+    pub(crate) id: Uuid,
+    pub(crate) now: Option<(Prefix, T)>,
+}
+
+/// A persistent map by prefix and by id. `clone` copies a few pointers.
+#[derive(Clone)]
+pub(crate) struct Catalog<T> {
+    tree: PrefixTree<T>,
+    ids: IdIndex,
+}
+
+impl<T: Entry> Catalog<T> {
+    pub(crate) fn new() -> Self {
+        Self { tree: PrefixTree::new(), ids: IdIndex::default() }
+    }
+
+    /// Its size; the bytes are those of both indexes.
+    pub(crate) fn size(&self) -> Size {
+        let size = self.tree.size();
+        Size { bytes: size.bytes + self.ids.bytes(size.entries), ..size }
+    }
+
+    /// Gives each prefix that the digits begin with, as its length, with its entries; the longest first.
+    pub(crate) fn matches<'a>(&'a self, digits: &Digits, visit: impl FnMut(usize, &'a [T])) {
+        self.tree.matches(digits, visit);
+    }
+
+    /// Every entry with its prefix, in no promised order.
+    pub(crate) fn for_each<'a>(&'a self, visit: impl FnMut(u64, &'a T)) {
+        self.tree.for_each(visit);
+    }
+
+    /// Makes the changes; of several to one id the last counts. Each prefix and entry that is taken out or put
+    /// in is given to `taken` or `put`.
+    pub(crate) fn change(
+        &mut self,
+        mut changes: Vec<Change<T>>,
+        mut taken: impl FnMut(u64, &T),
+        mut put: impl FnMut(u64, &T),
+    ) {
+        changes.sort_by_key(|change| (fold(change.id), change.id));
+        let mut edits = Vec::with_capacity(changes.len());
+        let mut id_edits = Vec::with_capacity(changes.len());
+        let mut changes = changes.into_iter().peekable();
+        while let Some(Change { id, now }) = changes.next() {
+            if changes.peek().is_some_and(|later| later.id == id) {
+                continue;
+            }
+            let folded = fold(id);
+            let old = self.ids.prefixes(folded).find_map(|prefix| Some((prefix, self.tree.get(prefix, id)?)));
+            let new_prefix = now.as_ref().map(|(prefix, _)| prefix.value());
+            if let Some((prefix, entry)) = old {
+                taken(prefix, entry);
+                if new_prefix != Some(prefix) {
+                    edits.push(prefix_tree::Edit { prefix, id, entry: None });
+                    id_edits.push(id_index::Edit { folded, prefix, put: false });
+                }
+            }
+            if let Some((prefix, entry)) = now {
+                let prefix = prefix.value();
+                put(prefix, &entry);
+                if old.map(|(prefix, _)| prefix) != Some(prefix) {
+                    id_edits.push(id_index::Edit { folded, prefix, put: true });
+                }
+                edits.push(prefix_tree::Edit { prefix, id, entry: Some(entry) });
+            }
+        }
+        self.ids.edit(&id_edits);
+        self.tree.edit(edits);
+    }
+}

@@ -1,0 +1,225 @@
+//! What two nodes compare to know that they route alike: one hash over all facts.
+//!
+//! Each object is hashed in a canonical form by a function that never changes between runs, machines or
+//! releases; the hash of a table is the sum of its objects' hashes. A sum does not depend on the order, and
+//! an update takes out the old object and puts in the new one. It guards against mistakes, not against
+//! somebody who searches for collisions.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use tandem_model::{
+    Agreement, AgreementDirection, AgreementState, Authority, Endpoint, Member, MemberState, Transport,
+    Validity,
+};
+use uuid::Uuid;
+
+use crate::sources::canonical;
+use crate::table::{ENDLESS, Held, nanos};
+
+/// 128 bits that are equal where two tables hold the same facts. Text form: 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableHash(u128);
+
+impl TableHash {
+    pub(crate) fn add(&mut self, object: u128) {
+        self.0 = self.0.wrapping_add(object);
+    }
+
+    pub(crate) fn take(&mut self, object: u128) {
+        self.0 = self.0.wrapping_sub(object);
+    }
+
+    /// Of two sums, the sum.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+impl fmt::Display for TableHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for TableHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Folds words into 128 bits; each step is a bijection of the state, so that no word is ever lost.
+#[derive(Clone, Copy)]
+pub(crate) struct Digest(u128);
+
+impl Digest {
+    /// Begins an object; the kind keeps a range from having the hash of an agreement.
+    pub(crate) fn of(kind: u64) -> Self {
+        Self(0x74616e64_656d2d72_6f757465_2d763031).word(kind)
+    }
+
+    #[must_use]
+    pub(crate) fn word(self, word: u64) -> Self {
+        let product = (self.0 ^ u128::from(word)).wrapping_mul(0x2360ed05_1fc65da4_4385df64_9fccf645);
+        Self(product ^ (product >> 64))
+    }
+
+    #[must_use]
+    pub(crate) fn wide(self, value: u128) -> Self {
+        self.word(value as u64).word((value >> 64) as u64)
+    }
+
+    #[must_use]
+    pub(crate) fn id(self, id: Uuid) -> Self {
+        self.wide(id.as_u128())
+    }
+
+    #[must_use]
+    fn text(self, text: &str) -> Self {
+        text.as_bytes().chunks(8).fold(self.word(text.len() as u64), |digest, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            digest.word(u64::from_le_bytes(word))
+        })
+    }
+
+    #[must_use]
+    fn option(self, value: Option<u64>) -> Self {
+        match value {
+            None => self.word(0),
+            Some(value) => self.word(1).word(value),
+        }
+    }
+
+    #[must_use]
+    fn validity(self, validity: &Validity) -> Self {
+        self.word(nanos(validity.from) as u64).word(validity.until.map_or(ENDLESS, nanos) as u64)
+    }
+
+    pub(crate) fn finish(self) -> u128 {
+        self.word(0).word(0).0
+    }
+}
+
+/// The kinds of objects; [`Digest::of`] begins with one.
+pub(crate) mod kind {
+    pub(crate) const MEMBER: u64 = 1;
+    pub(crate) const ENDPOINT: u64 = 2;
+    pub(crate) const RANGE: u64 = 3;
+    pub(crate) const ANNOUNCEMENT: u64 = 4;
+    pub(crate) const AGREEMENT: u64 = 5;
+    pub(crate) const TERMS: u64 = 6;
+}
+
+// The numbers below are part of the hash: a new variant takes a new one, none is used again.
+
+pub(crate) fn member(member: &Member) -> u128 {
+    let state = match member.state {
+        MemberState::Applied => 0,
+        MemberState::Approved => 1,
+        MemberState::Suspended => 2,
+    };
+    Digest::of(kind::MEMBER).id(member.member_id.0).text(&member.name).word(state).finish()
+}
+
+pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
+    let transport = match endpoint.target.transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+    };
+    // Sources are a set: the order in which the database gives them says nothing.
+    let sources = endpoint.sources.iter().fold(0_u128, |sum, source| {
+        let net = canonical(source.net);
+        let port = source.port.map(u64::from);
+        sum.wrapping_add(Digest::of(kind::ENDPOINT).text(&net.to_string()).option(port).finish())
+    });
+    Digest::of(kind::ENDPOINT)
+        .id(endpoint.endpoint_id.0)
+        .id(endpoint.member_id.0)
+        .text(&endpoint.name)
+        .wide(sources)
+        .text(&endpoint.target.address.to_string())
+        .word(transport)
+        .word(endpoint.priority.into())
+        .word(endpoint.weight.into())
+        .option(endpoint.max_calls.map(u64::from))
+        .option(endpoint.max_calls_per_second.map(u64::from))
+        .word(endpoint.enabled.into())
+        .finish()
+}
+
+pub(crate) fn range(range: &Held, prefix: u64) -> u128 {
+    let authority = match range.authority {
+        Authority::Pending => 0,
+        Authority::Valid => 1,
+        Authority::Refused => 2,
+    };
+    Digest::of(kind::RANGE)
+        .id(range.id.0)
+        .id(range.member.0)
+        .word(prefix)
+        .word(authority)
+        .validity(&range.validity)
+        .finish()
+}
+
+pub(crate) fn agreement(agreement: &Agreement) -> u128 {
+    let direction = match agreement.direction {
+        AgreementDirection::Both => 0,
+        AgreementDirection::ToAccepting => 1,
+        AgreementDirection::ToProposing => 2,
+    };
+    let state = match agreement.state {
+        AgreementState::Proposed => 0,
+        AgreementState::Accepted => 1,
+        AgreementState::Refused => 2,
+        AgreementState::Ended => 3,
+    };
+    let digest = Digest::of(kind::AGREEMENT)
+        .id(agreement.agreement_id.0)
+        .id(agreement.proposing_member.0)
+        .id(agreement.accepting_member.0)
+        .word(direction)
+        .word(state);
+    match &agreement.validity {
+        None => digest.word(0),
+        Some(validity) => digest.word(1).validity(validity),
+    }
+    .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_model::MemberId;
+
+    fn acme() -> Member {
+        Member { member_id: MemberId(Uuid::from_u128(1)), name: "acme".into(), state: MemberState::Approved }
+    }
+
+    #[test]
+    fn the_hash_of_an_object_is_the_same_in_every_build() {
+        let mut hash = TableHash::default();
+        hash.add(member(&acme()));
+        assert_eq!(hash.to_string(), "PENDING");
+    }
+
+    #[test]
+    fn any_field_changes_the_hash_and_taking_an_object_out_restores_it() {
+        let before = TableHash(17);
+        let suspended = Member { state: MemberState::Suspended, ..acme() };
+        let renamed = Member { name: "acme2".into(), ..acme() };
+        let mut seen = std::collections::HashSet::new();
+        for object in [member(&acme()), member(&suspended), member(&renamed)] {
+            let mut hash = before;
+            hash.add(object);
+            assert!(seen.insert(hash));
+            hash.take(object);
+            assert_eq!(hash, before);
+        }
+    }
+}

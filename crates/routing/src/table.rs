@@ -1,0 +1,466 @@
+//! All that a node needs to choose an egress, as one immutable value.
+//!
+//! [`RouteTable::apply`] makes the next table from the last and what changed; the two share everything else.
+//! Announcements are kept in 56 bytes each, index by id included: members, endpoints and ends of validity that
+//! several have in common are kept once.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
+use tandem_model::{
+    Agreement, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, Endpoint, EndpointId,
+    Facts, Member, MemberId, MemberState, ObjectId, Prefix, Range, RangeId, Validity,
+};
+use uuid::Uuid;
+
+use crate::catalog::{Catalog, Change};
+use crate::cow_map::CowMap;
+use crate::hash::{self, Digest, TableHash, kind};
+use crate::prefix_tree::Entry;
+use crate::sources::Sources;
+
+/// The route table. `clone` copies some pointers.
+///
+/// Facts that do not fit together, such as an announcement by a member that is unknown, are kept and never
+/// route; they may fit once the rest has come.
+#[derive(Clone)]
+pub struct RouteTable {
+    version: u64,
+    hash: TableHash,
+    members: CowMap<MemberId, Arc<Member>>,
+    endpoints: CowMap<EndpointId, Arc<Endpoint>>,
+    sources: Sources,
+    agreements: CowMap<AgreementId, Arc<Agreement>>,
+    /// Accepted agreements by originating and terminating member, sorted by id.
+    permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
+    pub(crate) announcements: Catalog<Announced>,
+    pub(crate) ranges: Catalog<Held>,
+    terms: CommonTerms,
+}
+
+/// How much a table holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Members, approved or not.
+    pub members: usize,
+    /// Endpoints, enabled or not.
+    pub endpoints: usize,
+    /// Ranges, whatever their authority.
+    pub ranges: usize,
+    /// Announcements, routable or not.
+    pub announcements: usize,
+    /// Agreements, whatever their state.
+    pub agreements: usize,
+    /// Distinct prefixes that are announced.
+    pub prefixes: usize,
+    /// Memory, an estimate that leaves out what the allocator adds to small objects.
+    pub bytes: usize,
+}
+
+impl std::fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { version, hash, .. } = self;
+        write!(f, "RouteTable {{ version: {version}, hash: {hash}, {:?} }}", self.counts())
+    }
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl RouteTable {
+    /// The table of version 0, that routes nothing.
+    pub fn empty() -> Self {
+        Self {
+            version: 0,
+            hash: TableHash::default(),
+            members: CowMap::new(),
+            endpoints: CowMap::new(),
+            sources: Sources::new(),
+            agreements: CowMap::new(),
+            permitted: CowMap::new(),
+            announcements: Catalog::new(),
+            ranges: Catalog::new(),
+            terms: CommonTerms::new(),
+        }
+    }
+
+    /// The table of a whole load.
+    pub fn from_facts(facts: Facts) -> Self {
+        Self::empty().apply(facts)
+    }
+
+    /// The next table: changed objects replace those of the same id, those that are gone are left out, and the
+    /// version is the position of the changes. Of several with one id the last counts; what is both changed and
+    /// gone is gone.
+    pub fn apply(&self, changes: Facts) -> Self {
+        let Facts { position, members, endpoints, ranges, announcements, agreements, gone } = changes;
+        let mut next = self.clone();
+        next.version = position;
+        members.into_iter().for_each(|member| next.put_member(member));
+        endpoints.into_iter().for_each(|endpoint| next.put_endpoint(endpoint));
+        agreements.into_iter().for_each(|agreement| next.put_agreement(agreement));
+        let mut ranges: Vec<_> = ranges.into_iter().map(Held::change).collect();
+        let mut announcements: Vec<_> =
+            announcements.into_iter().map(|announcement| next.terms.change(announcement)).collect();
+        for id in gone {
+            match id {
+                ObjectId::Member(id) => next.remove_member(id),
+                ObjectId::Endpoint(id) => next.remove_endpoint(id),
+                ObjectId::Agreement(id) => next.remove_agreement(id),
+                ObjectId::Range(id) => ranges.push(Change { id: id.0, now: None }),
+                ObjectId::Announcement(id) => announcements.push(Change { id: id.0, now: None }),
+            }
+        }
+        let (mut taken, mut put) = (TableHash::default(), TableHash::default());
+        next.ranges.change(
+            ranges,
+            |prefix, range| taken.add(range.digest(prefix)),
+            |prefix, range| put.add(range.digest(prefix)),
+        );
+        next.announcements.change(
+            announcements,
+            |prefix, announcement| taken.add(announcement.digest(prefix)),
+            |prefix, announcement| put.add(announcement.digest(prefix)),
+        );
+        next.hash = next.hash.plus(put).minus(taken);
+        next
+    }
+
+    /// Position of the change feed that it is true for.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Equal where two tables hold the same facts, however they came to; the version is not part of it.
+    pub fn hash(&self) -> TableHash {
+        self.hash
+    }
+
+    /// Whether it holds nothing at all.
+    pub fn is_empty(&self) -> bool {
+        Counts { bytes: 0, ..self.counts() } == Counts::default()
+    }
+
+    /// How much it holds; kept as it changes, so this is cheap.
+    pub fn counts(&self) -> Counts {
+        let (announcements, ranges) = (self.announcements.size(), self.ranges.size());
+        Counts {
+            members: self.members.len(),
+            endpoints: self.endpoints.len(),
+            ranges: ranges.entries,
+            announcements: announcements.entries,
+            agreements: self.agreements.len(),
+            prefixes: announcements.prefixes,
+            bytes: announcements.bytes
+                + ranges.bytes
+                + self.members.bytes()
+                + self.members.len() * (16 + size_of::<Member>())
+                + self.endpoints.bytes()
+                + self.endpoints.len() * (16 + size_of::<Endpoint>() + size_of::<tandem_model::Source>())
+                + self.sources.bytes()
+                + self.agreements.bytes()
+                + self.agreements.len() * (16 + size_of::<Agreement>())
+                + self.permitted.bytes()
+                + self.terms.bytes(),
+        }
+    }
+
+    /// Which enabled endpoint sends from an address: the one with the smallest block that holds it, of two such
+    /// the one that names the port. An IPv4 address mapped into IPv6 is the IPv4 address.
+    ///
+    /// Allocates nothing and takes as many hash probes as there are lengths of blocks among all sources.
+    pub fn endpoint_from(&self, source: SocketAddr) -> Option<&Endpoint> {
+        self.sources.endpoints(source).filter_map(|id| self.endpoint(id)).find(|endpoint| endpoint.enabled)
+    }
+
+    /// The endpoint with this id, enabled or not.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.get(&id).map(Arc::as_ref)
+    }
+
+    /// The member with this id, in whatever state.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id).map(Arc::as_ref)
+    }
+
+    /// The member with this name. It looks at every member: for people, not for calls.
+    pub fn member_by_name(&self, name: &str) -> Option<&Member> {
+        self.members().filter(|member| member.name == name).min_by_key(|member| member.member_id)
+    }
+
+    /// Every member, in no promised order.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().map(Arc::as_ref)
+    }
+
+    /// Every endpoint, in no promised order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values().map(Arc::as_ref)
+    }
+
+    /// All that it holds, sorted by id: what a node saves to start from while the database is away.
+    ///
+    /// `from_facts` makes an equal table of it. An announcement's endpoints come back sorted, and its times are
+    /// bounded by what 64 bits of nanoseconds hold (the years 1677 to 2262).
+    pub fn facts(&self) -> Facts {
+        let mut facts = Facts {
+            position: self.version,
+            members: self.members().cloned().collect(),
+            endpoints: self.endpoints().cloned().collect(),
+            agreements: self.agreements.values().map(|agreement| Agreement::clone(agreement)).collect(),
+            ..Facts::default()
+        };
+        self.ranges.for_each(|prefix, range| facts.ranges.push(range.as_range(prefix)));
+        self.announcements
+            .for_each(|prefix, announced| facts.announcements.push(announced.as_announcement(prefix)));
+        facts.members.sort_unstable_by_key(|member| member.member_id);
+        facts.endpoints.sort_unstable_by_key(|endpoint| endpoint.endpoint_id);
+        facts.agreements.sort_unstable_by_key(|agreement| agreement.agreement_id);
+        facts.ranges.sort_unstable_by_key(|range| range.range_id);
+        facts.announcements.sort_unstable_by_key(|announcement| announcement.announcement_id);
+        facts
+    }
+
+    /// Whether a member is known and may exchange calls.
+    pub(crate) fn is_approved(&self, id: MemberId) -> bool {
+        self.member(id).is_some_and(|member| member.state == MemberState::Approved)
+    }
+
+    /// An accepted agreement in force that lets one member call another; of several the one with the lowest id.
+    pub(crate) fn agreement(
+        &self,
+        originating: MemberId,
+        terminating: MemberId,
+        now: DateTime<Utc>,
+    ) -> Option<AgreementId> {
+        let in_force =
+            |agreement: &&Arc<Agreement>| agreement.validity.as_ref().is_some_and(|v| v.contains(now));
+        let agreements = self.permitted.get(&(originating, terminating))?;
+        agreements.iter().find(in_force).map(|agreement| agreement.agreement_id)
+    }
+
+    fn put_member(&mut self, member: Member) {
+        self.hash.add(hash::member(&member));
+        if let Some(old) = self.members.insert(member.member_id, Arc::new(member)) {
+            self.hash.take(hash::member(&old));
+        }
+    }
+
+    fn remove_member(&mut self, id: MemberId) {
+        if let Some(old) = self.members.remove(&id) {
+            self.hash.take(hash::member(&old));
+        }
+    }
+
+    fn put_endpoint(&mut self, endpoint: Endpoint) {
+        self.remove_endpoint(endpoint.endpoint_id);
+        self.hash.add(hash::endpoint(&endpoint));
+        self.sources.add(&endpoint);
+        self.endpoints.insert(endpoint.endpoint_id, Arc::new(endpoint));
+    }
+
+    fn remove_endpoint(&mut self, id: EndpointId) {
+        if let Some(old) = self.endpoints.remove(&id) {
+            self.hash.take(hash::endpoint(&old));
+            self.sources.remove(&old);
+        }
+    }
+
+    fn put_agreement(&mut self, agreement: Agreement) {
+        self.remove_agreement(agreement.agreement_id);
+        self.hash.add(hash::agreement(&agreement));
+        let agreement = Arc::new(agreement);
+        for pair in permitted_pairs(&agreement) {
+            self.permitted.update(pair, |agreements| {
+                let at = agreements.partition_point(|other| other.agreement_id < agreement.agreement_id);
+                agreements.insert(at, Arc::clone(&agreement));
+            });
+        }
+        self.agreements.insert(agreement.agreement_id, agreement);
+    }
+
+    fn remove_agreement(&mut self, id: AgreementId) {
+        if let Some(old) = self.agreements.remove(&id) {
+            self.hash.take(hash::agreement(&old));
+            for pair in permitted_pairs(&old) {
+                self.permitted.update(pair, |agreements| agreements.retain(|other| other.agreement_id != id));
+            }
+        }
+    }
+}
+
+/// Who may call whom under an agreement, its validity aside: up to two ordered pairs.
+fn permitted_pairs(agreement: &Agreement) -> impl Iterator<Item = (MemberId, MemberId)> {
+    let (one, other) = (agreement.proposing_member, agreement.accepting_member);
+    let is_accepted = agreement.state == AgreementState::Accepted && one != other;
+    [(one, other), (other, one)]
+        .into_iter()
+        .filter(move |pair| is_accepted && agreement.permits(pair.0, pair.1))
+}
+
+/// An end of validity that is not there, as nanoseconds.
+pub(crate) const ENDLESS: i64 = i64::MAX;
+
+/// A time as nanoseconds since 1970; times before 1677 and after 2262 are those years' bounds.
+pub(crate) fn nanos(at: DateTime<Utc>) -> i64 {
+    at.timestamp_nanos_opt().unwrap_or(if at.timestamp() < 0 { i64::MIN } else { ENDLESS })
+}
+
+/// An announcement under its prefix, in 32 bytes.
+#[derive(Clone)]
+pub(crate) struct Announced {
+    pub(crate) id: AnnouncementId,
+    from_ns: i64,
+    pub(crate) terms: Arc<Terms>,
+}
+
+/// What many announcements of one member have in common.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) member: MemberId,
+    /// Sorted, each once.
+    pub(crate) endpoints: Box<[EndpointId]>,
+    until_ns: i64,
+    /// Digest of the other fields.
+    digest: u128,
+}
+
+impl Entry for Announced {
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl Announced {
+    pub(crate) fn is_in_force(&self, now_ns: i64) -> bool {
+        self.from_ns <= now_ns && (self.terms.until_ns == ENDLESS || now_ns < self.terms.until_ns)
+    }
+
+    fn digest(&self, prefix: u64) -> u128 {
+        Digest::of(kind::ANNOUNCEMENT)
+            .id(self.id.0)
+            .word(prefix)
+            .word(self.from_ns as u64)
+            .wide(self.terms.digest)
+            .finish()
+    }
+
+    fn as_announcement(&self, prefix: u64) -> Announcement {
+        let until =
+            (self.terms.until_ns != ENDLESS).then(|| DateTime::from_timestamp_nanos(self.terms.until_ns));
+        Announcement {
+            announcement_id: self.id,
+            member_id: self.terms.member,
+            prefix: as_prefix(prefix),
+            endpoints: self.terms.endpoints.to_vec(),
+            validity: Validity { from: DateTime::from_timestamp_nanos(self.from_ns), until },
+        }
+    }
+}
+
+/// Keeps terms that are the same once, so long as an announcement has them.
+#[derive(Clone)]
+struct CommonTerms {
+    by_digest: CowMap<u128, Weak<Terms>>,
+    /// At how many entries those without an announcement are swept out.
+    sweep_at: usize,
+}
+
+impl CommonTerms {
+    /// Entries below which sweeping is not worth it.
+    const SWEEP_MIN: usize = 4096;
+
+    fn new() -> Self {
+        Self { by_digest: CowMap::new(), sweep_at: Self::SWEEP_MIN }
+    }
+
+    fn change(&mut self, announcement: Announcement) -> Change<Announced> {
+        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity } = announcement;
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        let until_ns = validity.until.map_or(ENDLESS, nanos);
+        let digest = Digest::of(kind::TERMS).id(member_id.0).word(until_ns as u64);
+        let digest = endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0)).finish();
+        let terms = Terms { member: member_id, endpoints: endpoints.into(), until_ns, digest };
+        let announced =
+            Announced { id: announcement_id, from_ns: nanos(validity.from), terms: self.share(terms) };
+        Change { id: announcement_id.0, now: Some((prefix, announced)) }
+    }
+
+    fn share(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(same) = self.by_digest.get(&terms.digest).and_then(Weak::upgrade)
+            && *same == terms
+        {
+            return same;
+        }
+        if self.by_digest.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let terms = Arc::new(terms);
+        self.by_digest.insert(terms.digest, Arc::downgrade(&terms));
+        terms
+    }
+
+    fn sweep(&mut self) {
+        let mut live = CowMap::new();
+        for terms in self.by_digest.values().filter_map(Weak::upgrade) {
+            live.insert(terms.digest, Arc::downgrade(&terms));
+        }
+        self.sweep_at = Self::SWEEP_MIN.max(2 * live.len());
+        self.by_digest = live;
+    }
+
+    /// Heap bytes, an estimate.
+    fn bytes(&self) -> usize {
+        self.by_digest.bytes()
+            + self.by_digest.len() * (16 + size_of::<Terms>() + 2 * size_of::<EndpointId>())
+    }
+}
+
+/// A range under its prefix.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) id: RangeId,
+    pub(crate) member: MemberId,
+    pub(crate) authority: Authority,
+    pub(crate) validity: Validity,
+}
+
+impl Entry for Held {
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl Held {
+    fn change(range: Range) -> Change<Self> {
+        let Range { range_id, member_id, prefix, authority, validity } = range;
+        Change {
+            id: range_id.0,
+            now: Some((prefix, Self { id: range_id, member: member_id, authority, validity })),
+        }
+    }
+
+    fn digest(&self, prefix: u64) -> u128 {
+        hash::range(self, prefix)
+    }
+
+    fn as_range(&self, prefix: u64) -> Range {
+        Range {
+            range_id: self.id,
+            member_id: self.member,
+            prefix: as_prefix(prefix),
+            authority: self.authority,
+            validity: self.validity,
+        }
+    }
+}
+
+fn as_prefix(value: u64) -> Prefix {
+    value.to_string().parse().expect("the value was a prefix's")
+}
