@@ -1,0 +1,97 @@
+//! Schemas of the words that the API takes from `model`: an enum each, so that a client knows every value.
+//!
+//! `model` knows nothing of OpenAPI, so a field names its schema here with `#[schema(value_type = …)]`.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+macro_rules! vocabularies {
+    ($($(#[doc = $doc:literal])+ $name:ident [$($word:expr),+ $(,)?])*) => {$(
+        $(#[doc = $doc])+
+        pub(crate) struct $name;
+
+        impl $name {
+            fn words() -> Vec<&'static str> {
+                vec![$($word),+]
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .enum_values(Some(Self::words()))
+                    .description(Some([$($doc.trim()),+].join(" ")))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+    )*};
+}
+
+vocabularies! {
+    /// How far a member has come.
+    MemberState ["applied", "approved", "suspended"]
+    /// The evidence that a member holds a range; a valid one past its end is expired.
+    Authority ["pending", "valid", "refused", "expired"]
+    /// Who may call whom under an agreement.
+    AgreementDirection ["both", "to_accepting", "to_proposing"]
+    /// How far an agreement has come.
+    AgreementState ["proposed", "accepted", "refused", "ended"]
+    /// How a call ended.
+    Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed"]
+    /// Who ended an answered call.
+    EndedBy ["originating", "terminating", "hub"]
+    /// How SIP is carried.
+    Transport ["udp", "tcp"]
+}
+
+/// Code of a reason in the registry (`GET /api/v1/reasons`).
+pub(crate) struct ReasonCode;
+
+impl PartialSchema for ReasonCode {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(tandem_model::Reason::ALL.iter().map(|reason| reason.code())))
+            .description(Some("Code of a reason in the registry (`GET /api/v1/reasons`)."))
+            .into()
+    }
+}
+
+impl ToSchema for ReasonCode {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ReasonCode")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::DeserializeOwned;
+
+    fn reads<T: DeserializeOwned>(words: Vec<&str>) {
+        for word in words {
+            serde_json::from_value::<T>(word.into()).unwrap_or_else(|error| panic!("{word}: {error}"));
+        }
+    }
+
+    #[test]
+    fn every_word_is_one_of_the_model() {
+        reads::<tandem_model::MemberState>(MemberState::words());
+        reads::<tandem_model::AgreementDirection>(AgreementDirection::words());
+        reads::<tandem_model::AgreementState>(AgreementState::words());
+        reads::<tandem_model::Outcome>(Outcome::words());
+        reads::<tandem_model::EndedBy>(EndedBy::words());
+        reads::<tandem_model::Transport>(Transport::words());
+        assert_eq!(Outcome::words(), tandem_model::Outcome::ALL.map(|outcome| outcome.as_str()));
+    }
+}
