@@ -11,15 +11,9 @@ pub enum Fault {
     /// The message is of another version than SIP/2.0.
     #[error("Version Not Supported")]
     Version,
-    /// The method is no token.
-    #[error("Malformed Method")]
-    Method,
     /// The Request-URI is no URI.
     #[error("Malformed Request-URI")]
     RequestUri,
-    /// The Request-URI is of a scheme that the hub cannot route.
-    #[error("Unsupported URI Scheme")]
-    Scheme,
     /// A URI is malformed; where it stood is not known here.
     #[error("Malformed URI")]
     Uri,
@@ -63,7 +57,6 @@ impl Fault {
     pub fn status(self) -> u16 {
         match self {
             Fault::Version => 505,
-            Fault::Scheme => 416,
             _ => 400,
         }
     }

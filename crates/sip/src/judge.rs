@@ -1,8 +1,304 @@
 //! Whether a message is what RFC 3261 allows; RFC 4475 and RFC 5118 are the cases.
+//!
+//! Strict where two readers could take a message in two ways: header fields there twice, lengths that
+//! disagree, control octets, numbers that wrap. Lenient where all readers agree and RFC 2543 or common
+//! gear leaves something out: a From tag, Max-Forwards, Contact, a branch. Header fields that the hub does
+//! not act on are not judged beyond their name. What a method or URI scheme means is for the core.
 
-use crate::{Fault, Message};
+use crate::message::CSeq;
+use crate::octets::{self, Params, Values};
+use crate::{Fault, Header, Message, Method, Name, NameAddr, StartLine, Uri, Via};
 
-/// The first fault of a message, in the order in which a reader meets them.
-pub fn judge(_message: &Message<'_>) -> Result<(), Fault> {
+/// The first fault of a message, by the order of its octets; those of the whole message come last.
+///
+/// Reads each octet a bounded number of times, whatever they are, and allocates nothing.
+pub fn judge(message: &Message<'_>) -> Result<(), Fault> {
+    start_line(message)?;
+    control_octets(message)?;
+    let method = match message.start() {
+        StartLine::Request(line) => Some(line.method),
+        StartLine::Status(_) => None,
+    };
+    let mut seen = Seen::default();
+    for header in message.headers() {
+        if !octets::is_token(header.raw_name) {
+            return Err(Fault::HeaderLine);
+        }
+        if seen.again(header.name) && is_single(header.name, method) {
+            // Content-Length alone may be repeated, as long as both say the same.
+            let same =
+                octets::decimal(header.value, u64::from(u32::MAX)) == message.content_length().map(u64::from);
+            if header.name != Name::ContentLength || !same {
+                return Err(Fault::Repeated(header.name));
+            }
+        }
+        value(header, method)?;
+    }
+    for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+        if !seen.has(name) {
+            return Err(Fault::Missing(name));
+        }
+    }
+    if method.is_some_and(|method| message.cseq().is_ok_and(|cseq| cseq.method != method)) {
+        return Err(Fault::CSeqMethod);
+    }
+    if message.content_length().is_some_and(|length| length > message.received_body_len()) {
+        return Err(Fault::BodyTooShort);
+    }
     Ok(())
+}
+
+/// The start line, octet by octet: one blank between its parts, none around them (RFC 3261 §7.1, §7.2).
+fn start_line(message: &Message<'_>) -> Result<(), Fault> {
+    let first = message.first_line();
+    match message.start() {
+        StartLine::Request(line) => {
+            let mut parts = first.splitn(3, |&octet| octet == b' ');
+            let (method, uri, version) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+            if uri != Some(line.uri) || !method.is_some_and(octets::is_token) {
+                return Err(Fault::StartLine);
+            }
+            self::version(version)?;
+            let uri = Uri::parse(line.uri).map_err(|_| Fault::RequestUri)?;
+            // Header fields have no place in a Request-URI (RFC 3261 §19.1.1 table 1).
+            if uri.headers.is_empty() { Ok(()) } else { Err(Fault::RequestUri) }
+        }
+        StartLine::Status(line) => {
+            let mut parts = first.splitn(3, |&octet| octet == b' ');
+            self::version(parts.next().unwrap_or_default())?;
+            let code = parts.next().unwrap_or_default();
+            if code.len() == 3 && (100..=699).contains(&line.status) {
+                Ok(())
+            } else {
+                Err(Fault::StatusCode)
+            }
+        }
+    }
+}
+
+fn version(version: &[u8]) -> Result<(), Fault> {
+    let Some((sip, number)) = version.split_at_checked(4) else { return Err(Fault::StartLine) };
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    if !sip.eq_ignore_ascii_case(b"SIP/")
+        || number.split(|&octet| octet == b'.').take(3).filter(|&part| digits(part)).count() != 2
+    {
+        return Err(Fault::StartLine);
+    }
+    if number == b"2.0" { Ok(()) } else { Err(Fault::Version) }
+}
+
+/// Refuses control octets in the head but for tabs, line ends and what a quoted string escapes (§25.1).
+fn control_octets(message: &Message<'_>) -> Result<(), Fault> {
+    let is_control = |octet: u8| (octet < b' ' && octet != b'\t') || octet == 0x7f;
+    let controls = message.head().iter().filter(|&&octet| is_control(octet)).count();
+    // The ordinary message has CR and LF at the end of each line and no other.
+    if controls == 2 * (message.header_count() + 1) {
+        return Ok(());
+    }
+    if message.first_line().iter().any(|&octet| is_control(octet)) {
+        return Err(Fault::ControlOctet);
+    }
+    for header in message.headers() {
+        if header.raw_name.iter().any(|&octet| is_control(octet)) {
+            return Err(Fault::ControlOctet);
+        }
+        let (mut quoted, mut rest) = (false, header.value);
+        loop {
+            rest = match rest {
+                [] => break,
+                [b'\\', escaped, rest @ ..] if quoted && !matches!(escaped, b'\r' | b'\n') => rest,
+                [b'\r', b'\n', b' ' | b'\t', rest @ ..] => rest,
+                [b'"', rest @ ..] => {
+                    quoted = !quoted;
+                    rest
+                }
+                [octet, ..] if is_control(*octet) => return Err(Fault::ControlOctet),
+                [_, rest @ ..] => rest,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// The header fields met so far, one bit for each name.
+#[derive(Default)]
+struct Seen(u128);
+
+impl Seen {
+    /// Notes a name; true when it was noted before. [`Name::Other`] is many names, and never was.
+    fn again(&mut self, name: Name) -> bool {
+        let again = self.has(name);
+        self.0 |= Seen::bit(name);
+        again
+    }
+
+    fn has(&self, name: Name) -> bool {
+        self.0 & Seen::bit(name) != 0
+    }
+
+    fn bit(name: Name) -> u128 {
+        const { assert!((Name::Other as u8) < 128) };
+        if name == Name::Other { 0 } else { 1 << (name as u8) }
+    }
+}
+
+/// True for header fields of which a message has one (RFC 3261 §7.3.1 and the grammar of each).
+fn is_single(name: Name, method: Option<Method<'_>>) -> bool {
+    use Name::*;
+    match name {
+        From | To | CallId | CSeq | MaxForwards | ContentLength | ContentType | ContentDisposition => true,
+        Expires | MinExpires | SessionExpires | MinSe | RAck | RSeq | Event | SubscriptionState => true,
+        ReferTo | ReferredBy | Replaces | Join | Date | RetryAfter | Timestamp | SipEtag | SipIfMatch => true,
+        Contact => method == Some(Method::Invite),
+        _ => false,
+    }
+}
+
+/// The value of one header line, as far as the hub acts on it.
+fn value(header: Header<'_>, method: Option<Method<'_>>) -> Result<(), Fault> {
+    let malformed = Err(Fault::Malformed(header.name));
+    match header.name {
+        Name::Via => Values::new(header.value).try_for_each(via),
+        Name::From | Name::To => {
+            let address = address(header.name, header.value)?;
+            tag(header.name, &address)
+        }
+        Name::Contact if header.value == b"*" => {
+            if matches!(method, Some(Method::Register)) {
+                Ok(())
+            } else {
+                malformed
+            }
+        }
+        Name::Contact => {
+            let mut contacts = Values::new(header.value);
+            contacts.try_for_each(|value| address(Name::Contact, value).map(drop))?;
+            if method == Some(Method::Invite) && Values::new(header.value).nth(1).is_some() {
+                return Err(Fault::Repeated(Name::Contact));
+            }
+            Ok(())
+        }
+        Name::Route | Name::RecordRoute | Name::Path | Name::ServiceRoute => {
+            Values::new(header.value).try_for_each(|value| address(header.name, value).map(drop))
+        }
+        Name::CallId => {
+            let visible = |octet: &u8| !octets::is_space(*octet) && *octet != 0;
+            if !header.value.is_empty() && header.value.iter().all(visible) { Ok(()) } else { malformed }
+        }
+        Name::CSeq => CSeq::parse(header.value).map(drop),
+        Name::MaxForwards => number(header, u64::from(u8::MAX)),
+        Name::ContentLength | Name::Expires | Name::MinExpires | Name::RSeq => {
+            number(header, u64::from(u32::MAX))
+        }
+        Name::SessionExpires | Name::MinSe | Name::RetryAfter => leading_number(header),
+        Name::RAck => {
+            let mut parts =
+                header.value.split(|&octet| octets::is_space(octet)).filter(|part| !part.is_empty());
+            let numbers = [parts.next(), parts.next()];
+            let numbers = numbers.map(|part| octets::decimal(part.unwrap_or_default(), u64::from(u32::MAX)));
+            let method = parts.next().is_some_and(octets::is_token) && parts.next().is_none();
+            if numbers.iter().all(Option::is_some) && method { Ok(()) } else { malformed }
+        }
+        Name::ContentType => {
+            if is_media_type(header.value) {
+                Ok(())
+            } else {
+                malformed
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn via(value: &[u8]) -> Result<(), Fault> {
+    let malformed = Fault::Malformed(Name::Via);
+    let via = Via::parse(value)?;
+    let mut branches = 0;
+    for param in Params::new(via.params) {
+        if !is_param(param) {
+            return Err(malformed);
+        }
+        branches += usize::from(param.0.eq_ignore_ascii_case(b"branch"));
+    }
+    // The magic cookie promises an identifier after it (RFC 4475 §3.2.1).
+    if branches > 1 || via.branch.is_some_and(|branch| branch == crate::via::MAGIC_COOKIE) {
+        return Err(malformed);
+    }
+    Ok(())
+}
+
+fn address<'a>(name: Name, value: &'a [u8]) -> Result<NameAddr<'a>, Fault> {
+    let malformed = Fault::Malformed(name);
+    let address = NameAddr::parse(value).map_err(|_| malformed)?;
+    Uri::parse(address.uri).map_err(|_| malformed)?;
+    // Without quotes only tokens may stand; what could end the name or begin another value is refused.
+    let plain = !address.address.starts_with(b"\"");
+    if plain && address.display.iter().any(|octet| matches!(octet, b'"' | b',' | b';' | b'\\' | b'>')) {
+        return Err(malformed);
+    }
+    if Params::new(address.params).all(is_param) && !address.params.is_empty() == has_params(&address, value)
+    {
+        Ok(address)
+    } else {
+        Err(malformed)
+    }
+}
+
+/// True when a `;` follows the address.
+fn has_params(address: &NameAddr<'_>, value: &[u8]) -> bool {
+    let after = octets::trim(value).get(address.address.len()..).unwrap_or_default();
+    octets::trim(after).starts_with(b";")
+}
+
+fn tag(name: Name, address: &NameAddr<'_>) -> Result<(), Fault> {
+    let mut tags = Params::new(address.params).filter(|(param, _)| param.eq_ignore_ascii_case(b"tag"));
+    match (tags.next(), tags.next()) {
+        (_, Some(_)) => Err(Fault::RepeatedTag(name)),
+        (Some((_, None | Some([]))), None) => Err(Fault::EmptyTag(name)),
+        (Some((_, Some(tag))), None)
+            if tag.iter().any(|octet| matches!(octet, b'"' | b'<' | b'>' | b',')) =>
+        {
+            Err(Fault::Malformed(name))
+        }
+        (Some((_, Some(_))) | None, None) => Ok(()),
+    }
+}
+
+/// True for a parameter with a token for its name and, where there is one, a value of one word or quoted string.
+fn is_param((name, value): (&[u8], Option<&[u8]>)) -> bool {
+    octets::is_token(name)
+        && match value {
+            None => true,
+            Some(value @ [b'"', ..]) => octets::quoted_len(value) == Some(value.len()),
+            Some(value) => {
+                !value.iter().any(|&octet| octets::is_space(octet) || octet == b'"')
+                    // An empty tag has a fault of its own.
+                    && (!value.is_empty() || name.eq_ignore_ascii_case(b"tag"))
+            }
+        }
+}
+
+fn number(header: Header<'_>, max: u64) -> Result<(), Fault> {
+    if header.value.is_empty() || !header.value.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::Malformed(header.name));
+    }
+    octets::decimal(header.value, max).map(drop).ok_or(Fault::OutOfRange(header.name))
+}
+
+/// A number that parameters or a comment may follow.
+fn leading_number(header: Header<'_>) -> Result<(), Fault> {
+    let end = header.value.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(header.value.len());
+    let (value, rest) = header.value.split_at(end);
+    if !matches!(octets::trim(rest), [] | [b';' | b'(', ..]) {
+        return Err(Fault::Malformed(header.name));
+    }
+    number(Header { value, ..header }, u64::from(u32::MAX))
+}
+
+/// True for `type/subtype` with parameters (RFC 3261 §20.15).
+fn is_media_type(value: &[u8]) -> bool {
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let mut parts = value[..end].split(|&octet| octet == b'/').map(octets::trim);
+    let named = parts.next().is_some_and(octets::is_token) && parts.next().is_some_and(octets::is_token);
+    named && parts.next().is_none()
 }

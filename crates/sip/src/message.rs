@@ -244,6 +244,11 @@ impl<'a> Message<'a> {
         self.received_len
     }
 
+    /// Number of header lines.
+    pub(crate) fn header_count(&self) -> usize {
+        self.spans.len()
+    }
+
     /// The octets before the empty line.
     pub(crate) fn head(&self) -> &'a [u8] {
         &self.octets[..usize::from(self.head_end)]

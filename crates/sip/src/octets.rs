@@ -3,6 +3,8 @@
 //! Linear in the octets given, whatever they are; nothing is copied. What a value means is left to the
 //! modules named after it.
 
+use std::net::Ipv6Addr;
+
 /// True for what separates tokens: blank, tab and the CR and LF of a folded line.
 pub(crate) const fn is_space(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
@@ -154,12 +156,13 @@ impl<'a> Iterator for Params<'a> {
 
 /// A host as SIP writes it, read from the start of `octets`: the host with its brackets off, the port, the rest.
 ///
-/// White space is allowed around the colon, as `Via` has it. `None` when there is no host, a bracket never
-/// closes, or the port is no number up to 65535.
+/// In brackets stands an IPv6 address, else letters, digits, `-`, `.` and `_`. White space is allowed around
+/// the colon, as `Via` has it. `None` when there is no host or the port is no number up to 65535.
 pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
     let (host, rest) = match octets {
         [b'[', inside @ ..] => {
             let end = memchr::memchr(b']', inside)?;
+            ipv6(&inside[..end])?;
             (&inside[..end], &inside[end + 1..])
         }
         _ => {
@@ -184,13 +187,22 @@ pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
     }
 }
 
-/// True for a host that can be one: IPv6 octets when it holds a colon, letters, digits, `-`, `.` and `_` else.
-pub(crate) fn is_host(host: &[u8]) -> bool {
-    if memchr::memchr(b':', host).is_some() {
-        return std::str::from_utf8(host).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+/// An IPv6 address without brackets.
+///
+/// The three colons before an IPv4 part that RFC 3261's grammar asks for by mistake count as two (RFC 5118 §4.10).
+pub(crate) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+    /// Octets of the longest address, by RFC 4291 §2.2, and one colon too many.
+    const LONGEST: usize = 46;
+    let text = std::str::from_utf8(host).ok().filter(|text| text.len() <= LONGEST)?;
+    if let Some((before, after)) = text.split_once(":::") {
+        let mut fixed = [0; LONGEST];
+        let len = text.len() - 1;
+        fixed[..before.len()].copy_from_slice(before.as_bytes());
+        fixed[before.len()..before.len() + 2].copy_from_slice(b"::");
+        fixed[before.len() + 2..len].copy_from_slice(after.as_bytes());
+        return std::str::from_utf8(&fixed[..len]).ok()?.parse().ok();
     }
-    !host.is_empty()
-        && host.iter().all(|&octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_'))
+    text.parse().ok()
 }
 
 fn trim_start(mut octets: &[u8]) -> &[u8] {
@@ -228,6 +240,17 @@ mod tests {
         assert_eq!(Params::find(b"a;tag=x;b=\"q;z\"", b"b"), Some(Some(&b"\"q;z\""[..])));
         assert_eq!(Params::find(b"a;tag", b"tag"), Some(None));
         assert_eq!(Params::find(b"", b"tag"), None);
+    }
+
+    #[test]
+    fn a_colon_too_many_before_an_ipv4_part_is_forgiven() {
+        assert_eq!(ipv6(b"2001:db8:::192.0.2.1"), ipv6(b"2001:db8::192.0.2.1"));
+        assert!(ipv6(b"2001:db8:::192.0.2.1").is_some());
+        for text in
+            ["", ":::", "1:::2:::3", "1::::2", "zz", ".1", "2001:db8:::192.0.2.1.2.3.4.5.6.7.8.9.10.11.12.13"]
+        {
+            assert_eq!(ipv6(text.as_bytes()).is_some(), text == ":::", "{text}");
+        }
     }
 
     #[test]

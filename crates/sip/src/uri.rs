@@ -37,9 +37,9 @@ pub struct Uri<'a> {
 }
 
 impl<'a> Uri<'a> {
-    /// Reads a URI that stands alone: no brackets, no white space. Control octets and `<>"` are refused.
+    /// Reads a URI that stands alone: no brackets, no white space. Control octets, `<>"` and what is not ASCII are refused.
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, Fault> {
-        if uri.iter().any(|&octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
+        if uri.iter().any(|&octet| octet <= b' ' || octet >= 0x7f || matches!(octet, b'<' | b'>' | b'"')) {
             return Err(Fault::Uri);
         }
         let colon = memchr::memchr(b':', uri).ok_or(Fault::Uri)?;
@@ -82,9 +82,6 @@ impl<'a> Uri<'a> {
             return Err(Fault::Uri);
         }
         let (host, port, tail) = octets::host_port(after).ok_or(Fault::Uri)?;
-        if !octets::is_host(host) {
-            return Err(Fault::Uri);
-        }
         let (params, headers) = match tail {
             [] => (&[][..], &[][..]),
             [b';', tail @ ..] => cut(tail, b'?'),

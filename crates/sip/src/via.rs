@@ -1,9 +1,9 @@
 //! Where a request came from and its response goes: Via of RFC 3261 §18.2 and §20.42, `rport` of RFC 3581.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::octets::{self, Params};
+use crate::writer::{extend_clean, extend_text};
 use crate::{Fault, Name};
 
 /// Port where none is written, for UDP and TCP (RFC 3261 §19.1.2).
@@ -43,7 +43,7 @@ impl<'a> Via<'a> {
         let end = rest.iter().position(|octet| octets::is_space(*octet)).ok_or(malformed)?;
         let (transport, sent_by) = (&rest[..end], octets::trim(&rest[end..]));
         let (host, port, params) = octets::host_port(sent_by).ok_or(malformed)?;
-        if !octets::is_token(transport) || !octets::is_host(host) {
+        if !octets::is_token(transport) {
             return Err(malformed);
         }
         let params = match octets::trim(params) {
@@ -96,8 +96,7 @@ pub fn response_target(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
 /// Appends a Via value as the server transport records it: `received` when sent-by is not the source address
 /// or `rport` is asked for, `rport` filled in where it is asked for (RFC 3261 §18.2.1, RFC 3581 §4).
 ///
-/// A `received` that the sender wrote is replaced. A value that cannot be read is copied as it is. CR, LF
-/// and NUL are left out.
+/// A `received` that the sender wrote is replaced. A value that cannot be read is copied as it is, in one line.
 pub fn write_stamped_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
     let Ok(via) = Via::parse(value) else {
         return extend_clean(out, value);
@@ -118,37 +117,24 @@ pub fn write_stamped_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
         out.push(b';');
         extend_clean(out, name);
         if name.eq_ignore_ascii_case(b"rport") {
-            write_text(out, format_args!("={}", source.port()));
+            extend_text(out, format_args!("={}", source.port()));
         } else if let Some(param_value) = param_value {
             out.push(b'=');
             extend_clean(out, param_value);
         }
     }
     if wants_rport || address(via.host) != Some(ip) {
-        write_text(out, format_args!(";received={ip}"));
+        extend_text(out, format_args!(";received={ip}"));
     }
-}
-
-fn write_text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    struct Octets<'o>(&'o mut Vec<u8>);
-    impl std::fmt::Write for Octets<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
-        }
-    }
-    // Neither numbers and addresses nor a vector fail.
-    let _ = Octets(out).write_fmt(text);
-}
-
-fn extend_clean(out: &mut Vec<u8>, octets: &[u8]) {
-    out.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)));
 }
 
 fn address(host: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(host).ok()?;
-    let text = text.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')).unwrap_or(text);
-    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    let host = host.strip_prefix(b"[").and_then(|inside| inside.strip_suffix(b"]")).unwrap_or(host);
+    let ip = match octets::ipv6(host) {
+        Some(ip) => IpAddr::V6(ip),
+        None => std::str::from_utf8(host).ok()?.parse().ok()?,
+    };
+    Some(ip.to_canonical())
 }
 
 fn token_before_slash(octets: &[u8]) -> Option<(&[u8], &[u8])> {

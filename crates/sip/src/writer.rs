@@ -1,6 +1,6 @@
 //! Writes a message, line by line, into octets that the caller uses again (RFC 3261 §7).
 //!
-//! Every value passes through one filter that leaves out CR, LF and NUL, so nothing that came from a
+//! Every value passes through one filter that leaves out CR and LF and blanks NUL, so nothing that came from a
 //! database, the API or another message becomes a header line of its own.
 
 use std::fmt::{self, Display, Write as _};
@@ -41,8 +41,7 @@ impl<'o> Writer<'o> {
     /// Writes a header line from text, a number, or `format_args!`.
     pub fn header(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.name(name);
-        // A `Display` that fails leaves what it wrote so far; the line is whole all the same.
-        let _ = write!(Clean(self.out), "{value}");
+        extend_text(self.out, format_args!("{value}"));
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -67,7 +66,7 @@ impl<'o> Writer<'o> {
 
     /// Writes a whole header line as it stands, folds included; its last CRLF may be left out.
     ///
-    /// What is not one header line, a CR or LF that folds nothing or a NUL, is written without them.
+    /// What is not one header line, a CR or LF that folds nothing or a NUL, is written without it.
     pub fn line(&mut self, line: &[u8]) -> &mut Self {
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
         if line.is_empty() {
@@ -169,18 +168,27 @@ pub(crate) fn write_request_line(out: &mut Vec<u8>, method: Method<'_>, uri: &[u
 }
 
 pub(crate) fn write_status_line(out: &mut Vec<u8>, status: u16, phrase: &[u8]) {
-    let _ = write!(Clean(out), "SIP/2.0 {status} ");
+    extend_text(out, format_args!("SIP/2.0 {status} "));
     extend_clean(out, phrase);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends octets without CR, LF and NUL.
+/// Appends octets without CR and LF, and with a blank for NUL: dropped, it would let `"\\NUL"` never close.
 pub(crate) fn extend_clean(out: &mut Vec<u8>, mut octets: &[u8]) {
     while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, octets) {
         out.extend_from_slice(&octets[..at]);
+        if octets[at] == 0 {
+            out.push(b' ');
+        }
         octets = &octets[at + 1..];
     }
     out.extend_from_slice(octets);
+}
+
+/// Appends text through [`extend_clean`].
+pub(crate) fn extend_text(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // A `Display` that fails leaves what it wrote so far; the line is whole all the same.
+    let _ = Clean(out).write_fmt(text);
 }
 
 /// True when each CR and LF in the line is part of a fold and no octet is NUL.
@@ -192,7 +200,7 @@ fn is_one_line(line: &[u8]) -> bool {
     })
 }
 
-/// Text on its way into a message, without CR, LF and NUL.
+/// Text on its way into a message, through [`extend_clean`].
 struct Clean<'o>(&'o mut Vec<u8>);
 
 impl fmt::Write for Clean<'_> {
@@ -262,8 +270,8 @@ mod tests {
         writer.header_parts("P", &[b"\r", b"\nX-Evil: 4"]).finish(Some(b"text/plain\r\n\r\n"), b"\r\n");
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "INVITE sip:a@hSIP/2.0X-Evil:1 SIP/2.0\r\nSubject: aX-Evil: 1b\r\nXX-Evil2: aX-Evil: 1b\r\n\
-             A: bX-Evil: 3\r\nA: b\r\n\tfold\r\nA: b\r\nP: X-Evil: 4\r\nContent-Type: text/plain\r\n\
+            "INVITE sip:a@hSIP/2.0X-Evil:1 SIP/2.0\r\nSubject: aX-Evil: 1 b\r\nXX-Evil2: aX-Evil: 1 b\r\n\
+             A: bX-Evil: 3\r\nA: b\r\n\tfold\r\nA: b \r\nP: X-Evil: 4\r\nContent-Type: text/plain\r\n\
              Content-Length: 2\r\n\r\n\r\n"
         );
     }

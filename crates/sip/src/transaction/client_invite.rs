@@ -79,11 +79,9 @@ mod tests {
             (Accepted, Success, Accepted, &[Deliver]),
             (Accepted, Fired(M), Terminated, &[Forget]),
         ];
-        let timers =
-            [A, B, D, Timer::E, Timer::F, Timer::G, Timer::H, Timer::I, Timer::J, Timer::K, Timer::L, M];
         let events = [Provisional, Success, Failure, TransportError];
         for state in [Calling, Proceeding, Completed, Accepted, Terminated] {
-            for event in events.into_iter().chain(timers.map(Fired)) {
+            for event in events.into_iter().chain(Timer::ALL.map(Fired)) {
                 let row = rows.iter().find(|row| (row.0, row.1) == (state, event));
                 let expected = row.map_or((state, &[][..]), |row| (row.2, row.3));
                 assert_eq!(step(state, event), expected, "{state:?} {event:?}");

@@ -49,3 +49,32 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (Trying | Proceeding | Completed | Terminated, _) => (state, &[]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Event::*, State::*, *};
+
+    #[test]
+    fn each_row_of_the_figure_is_there_and_no_other() {
+        let rows: &[(State, Event, State, &[Action])] = &[
+            (Trying, Fired(E), Trying, &[Transmit, Start(E)]),
+            (Trying, Fired(F), Terminated, &[TimedOut, Forget]),
+            (Trying, TransportError, Terminated, &[Failed, Forget]),
+            (Trying, Provisional, Proceeding, &[Deliver]),
+            (Trying, Final, Completed, &[Deliver, Start(K)]),
+            (Proceeding, Fired(E), Proceeding, &[Transmit, Start(E)]),
+            (Proceeding, Fired(F), Terminated, &[TimedOut, Forget]),
+            (Proceeding, TransportError, Terminated, &[Failed, Forget]),
+            (Proceeding, Provisional, Proceeding, &[Deliver]),
+            (Proceeding, Final, Completed, &[Deliver, Start(K)]),
+            (Completed, Fired(K), Terminated, &[Forget]),
+        ];
+        for state in [Trying, Proceeding, Completed, Terminated] {
+            for event in [Provisional, Final, TransportError].into_iter().chain(Timer::ALL.map(Fired)) {
+                let row = rows.iter().find(|row| (row.0, row.1) == (state, event));
+                let expected = row.map_or((state, &[][..]), |row| (row.2, row.3));
+                assert_eq!(step(state, event), expected, "{state:?} {event:?}");
+            }
+        }
+    }
+}

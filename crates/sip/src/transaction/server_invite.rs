@@ -50,18 +50,51 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (Proceeding, Request | SendProvisional) => (Proceeding, &[Transmit]),
         (Proceeding, SendSuccess) => (Accepted, &[Transmit, Start(L)]),
         (Proceeding, SendFailure) => (Completed, &[Transmit, Start(G), Start(H)]),
-        (Proceeding, TransportError) => (Proceeding, &[Failed]),
         (Accepted, SendSuccess) => (Accepted, &[Transmit]), // The user's own retransmission.
         (Accepted, Ack) => (Accepted, &[Deliver]),
-        (Accepted, TransportError) => (Accepted, &[Failed]),
         (Accepted, Fired(L)) => (Terminated, &[Forget]),
         (Completed, Request) => (Completed, &[Transmit]),
         (Completed, Fired(G)) => (Completed, &[Transmit, Start(G)]),
         (Completed, Fired(H)) => (Terminated, &[TimedOut, Forget]),
-        (Completed, TransportError) => (Terminated, &[Failed, Forget]),
         (Completed, Ack) => (Confirmed, &[Start(I)]),
         (Confirmed, Fired(I)) => (Terminated, &[Forget]),
+        // Kept, to absorb what is retransmitted: RFC 6026 §7.1.
+        (Proceeding | Accepted | Completed, TransportError) => (state, &[Failed]),
         // States are named, not `_`: a new one does not compile until its rows are written.
         (Proceeding | Accepted | Completed | Confirmed | Terminated, _) => (state, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event::*, State::*, *};
+
+    #[test]
+    fn each_row_of_the_figure_is_there_and_no_other() {
+        let rows: &[(State, Event, State, &[Action])] = &[
+            (Proceeding, Request, Proceeding, &[Transmit]),
+            (Proceeding, SendProvisional, Proceeding, &[Transmit]),
+            (Proceeding, TransportError, Proceeding, &[Failed]),
+            (Proceeding, SendSuccess, Accepted, &[Transmit, Start(L)]),
+            (Proceeding, SendFailure, Completed, &[Transmit, Start(G), Start(H)]),
+            (Accepted, Ack, Accepted, &[Deliver]),
+            (Accepted, SendSuccess, Accepted, &[Transmit]),
+            (Accepted, TransportError, Accepted, &[Failed]),
+            (Accepted, Fired(L), Terminated, &[Forget]),
+            (Completed, Request, Completed, &[Transmit]),
+            (Completed, Fired(G), Completed, &[Transmit, Start(G)]),
+            (Completed, TransportError, Completed, &[Failed]),
+            (Completed, Ack, Confirmed, &[Start(I)]),
+            (Completed, Fired(H), Terminated, &[TimedOut, Forget]),
+            (Confirmed, Fired(I), Terminated, &[Forget]),
+        ];
+        let events = [Request, SendProvisional, SendSuccess, SendFailure, Ack, TransportError];
+        for state in [Proceeding, Accepted, Completed, Confirmed, Terminated] {
+            for event in events.into_iter().chain(Timer::ALL.map(Fired)) {
+                let row = rows.iter().find(|row| (row.0, row.1) == (state, event));
+                let expected = row.map_or((state, &[][..]), |row| (row.2, row.3));
+                assert_eq!(step(state, event), expected, "{state:?} {event:?}");
+            }
+        }
     }
 }

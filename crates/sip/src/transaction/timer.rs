@@ -41,6 +41,22 @@ pub enum Timer {
 }
 
 impl Timer {
+    /// Every timer.
+    pub const ALL: [Timer; 12] = [
+        Timer::A,
+        Timer::B,
+        Timer::D,
+        Timer::E,
+        Timer::F,
+        Timer::G,
+        Timer::H,
+        Timer::I,
+        Timer::J,
+        Timer::K,
+        Timer::L,
+        Timer::M,
+    ];
+
     /// How long the timer runs when it is started after it fired `already_fired` times.
     ///
     /// `None`: not used on this transport (A, E and G where it is reliable). Zero: what it waits for cannot
