@@ -1,1 +1,7 @@
-//! Placeholder of the first minutes.
+//! What tests need that the hub does not: a clock that they move and a database that they throw away.
+
+mod clock;
+mod database;
+
+pub use clock::ManualClock;
+pub use database::Database;

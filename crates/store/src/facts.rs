@@ -1,0 +1,516 @@
+//! What routing is built from: all of it at once ([`load`]), or what changed since ([`changed`]).
+//!
+//! Each call reads one snapshot of the database, so the rows and the position of the feed belong together.
+//! A row that the model does not admit (a constraint was switched off, or a newer program wrote it) is
+//! left out, reported in [`Loaded::skipped`] and logged; all others load.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::stream::{BoxStream, StreamExt};
+use sqlx::types::Uuid;
+use sqlx::types::ipnet::IpNet;
+use sqlx::{PgConnection, PgPool, Result};
+use tandem_model::{
+    Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority,
+    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NumberError, ObjectId, Prefix, Range,
+    RangeId, Source, Target, Transport, Validity,
+};
+
+use crate::database;
+
+/// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
+pub const CHANGES_AT_ONCE: u32 = 20_000;
+
+/// Longest run of a whole load.
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Facts, and the rows that were no facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is to be routed by.
+    pub facts: Facts,
+    /// What was left out of it. [`changed`] names these in `facts.gone` too, as a whole load has none of them.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A row that the model does not admit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which object it is.
+    pub object: ObjectId,
+    /// What is wrong with it, for the operator.
+    pub why: String,
+}
+
+/// What happened since a position of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The objects that changed, as they are now.
+    Since {
+        /// True up to `facts.position`, which is the position asked about where nothing changed.
+        loaded: Loaded,
+        /// Whether the feed goes on beyond `facts.position`.
+        more: bool,
+    },
+    /// The feed does not reach from that position to its end: the database was restored to an earlier
+    /// state, or old entries were removed. The caller loads everything anew.
+    Lost {
+        /// Where the feed ends now.
+        position: u64,
+    },
+}
+
+/// Everything that routing is built from.
+pub async fn load(db: &PgPool) -> Result<Loaded> {
+    database::within(LOAD_TIMEOUT, async {
+        let mut snapshot = snapshot(db).await?;
+        let position = position(&mut snapshot).await?;
+        let mut loaded = read(&mut snapshot, &Wanted::Everything).await?;
+        snapshot.commit().await?;
+        loaded.facts.position = position;
+        Ok(loaded)
+    })
+    .await
+}
+
+/// What changed after the position `since`, or as much of it as one reading takes.
+pub async fn changed(db: &PgPool, since: u64) -> Result<Changes> {
+    changed_at_most(db, since, CHANGES_AT_ONCE).await
+}
+
+async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes> {
+    database::within(LOAD_TIMEOUT, async {
+        let mut snapshot = snapshot(db).await?;
+        let end = position(&mut snapshot).await?;
+        if end < since {
+            return Ok(Changes::Lost { position: end });
+        }
+        let entries = sqlx::query!(
+            r#"
+            select position, kind, object_id
+              from feed_entry
+             where position > $1
+             order by position
+             limit $2
+            "#,
+            to_i64(since),
+            i64::from(limit),
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
+        // Positions have no gaps, so a first entry that is not the next one means that some were removed.
+        let first = entries.first().map_or(end + 1, |entry| to_u64(entry.position));
+        if first != since + 1 {
+            return Ok(Changes::Lost { position: end });
+        }
+        let reached = entries.last().map_or(since, |entry| to_u64(entry.position));
+        let mut wanted = ObjectIds::default();
+        for entry in entries {
+            wanted.add(&entry.kind, entry.object_id);
+        }
+        let wanted = Wanted::Only(wanted);
+        let mut loaded = read(&mut snapshot, &wanted).await?;
+        snapshot.commit().await?;
+        loaded.facts.position = reached;
+        loaded.facts.gone = wanted.missing_from(&loaded.facts);
+        Ok(Changes::Since { loaded, more: reached < end })
+    })
+    .await
+}
+
+async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+    let mut transaction = db.begin_with("begin isolation level repeatable read, read only").await?;
+    sqlx::query_scalar!(
+        "select set_config('statement_timeout', $1, true)",
+        LOAD_TIMEOUT.as_millis().to_string()
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}
+
+async fn position(db: &mut PgConnection) -> Result<u64> {
+    sqlx::query_scalar!("select position from feed_head").fetch_one(db).await.map(to_u64)
+}
+
+/// Which objects are read.
+enum Wanted {
+    Everything,
+    Only(ObjectIds),
+}
+
+#[derive(Default)]
+struct ObjectIds {
+    members: HashSet<Uuid>,
+    endpoints: HashSet<Uuid>,
+    ranges: HashSet<Uuid>,
+    announcements: HashSet<Uuid>,
+    agreements: HashSet<Uuid>,
+}
+
+impl ObjectIds {
+    fn add(&mut self, kind: &str, id: Uuid) {
+        match kind {
+            "member" => self.members.insert(id),
+            "endpoint" => self.endpoints.insert(id),
+            "range" => self.ranges.insert(id),
+            "announcement" => self.announcements.insert(id),
+            "agreement" => self.agreements.insert(id),
+            other => {
+                tracing::warn!(
+                    kind = other,
+                    "the change feed has an entry of a kind that this program does not know"
+                );
+                false
+            }
+        };
+    }
+}
+
+impl Wanted {
+    /// The ids as an argument: `None` for all, and nothing to ask for where there are none.
+    fn ids(&self, of: impl Fn(&ObjectIds) -> &HashSet<Uuid>) -> Option<Vec<Uuid>> {
+        match self {
+            Self::Everything => None,
+            Self::Only(ids) => Some(of(ids).iter().copied().collect()),
+        }
+    }
+
+    fn missing_from(self, facts: &Facts) -> Vec<ObjectId> {
+        let Self::Only(mut ids) = self else { return Vec::new() };
+        facts.members.iter().for_each(|it| _ = ids.members.remove(&it.member_id.0));
+        facts.endpoints.iter().for_each(|it| _ = ids.endpoints.remove(&it.endpoint_id.0));
+        facts.ranges.iter().for_each(|it| _ = ids.ranges.remove(&it.range_id.0));
+        facts.announcements.iter().for_each(|it| _ = ids.announcements.remove(&it.announcement_id.0));
+        facts.agreements.iter().for_each(|it| _ = ids.agreements.remove(&it.agreement_id.0));
+        let mut gone: Vec<ObjectId> = Vec::new();
+        gone.extend(ids.members.into_iter().map(|id| ObjectId::Member(MemberId(id))));
+        gone.extend(ids.endpoints.into_iter().map(|id| ObjectId::Endpoint(EndpointId(id))));
+        gone.extend(ids.ranges.into_iter().map(|id| ObjectId::Range(RangeId(id))));
+        gone.extend(ids.announcements.into_iter().map(|id| ObjectId::Announcement(AnnouncementId(id))));
+        gone.extend(ids.agreements.into_iter().map(|id| ObjectId::Agreement(AgreementId(id))));
+        gone
+    }
+}
+
+/// Reads the wanted objects. Columns are taken as if each could be null, for the sake of bad rows.
+async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let Loaded { facts, skipped } = &mut loaded;
+
+    let ids = wanted.ids(|ids| &ids.members);
+    let rows = sqlx::query_as!(
+        MemberRow,
+        r#"
+        select member_id, name as "name?", state as "state?"
+          from member
+         where $1::uuid[] is null or member_id = any ($1)
+        "#,
+        ids.as_deref(),
+    )
+    .fetch(&mut *db);
+    collect(rows, |row| ObjectId::Member(MemberId(row.member_id)), &mut facts.members, skipped).await?;
+
+    let ids = wanted.ids(|ids| &ids.endpoints);
+    let rows = sqlx::query_as!(
+        EndpointRow,
+        r#"
+        select e.endpoint_id, e.member_id as "member_id?", e.name as "name?"
+             , e.target_address as "target_address?", e.target_port as "target_port?"
+             , e.target_transport as "target_transport?"
+             , e.priority as "priority?", e.weight as "weight?", e.max_calls, e.max_calls_per_second
+             , e.enabled as "enabled?"
+             , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net, port) as "source_nets!: Vec<Option<IpNet>>"
+             , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net, port) as "source_ports!: Vec<Option<i32>>"
+          from endpoint e
+         where $1::uuid[] is null or e.endpoint_id = any ($1)
+        "#,
+        ids.as_deref(),
+    )
+    .fetch(&mut *db);
+    collect(rows, |row| ObjectId::Endpoint(EndpointId(row.endpoint_id)), &mut facts.endpoints, skipped)
+        .await?;
+
+    let ids = wanted.ids(|ids| &ids.ranges);
+    let rows = sqlx::query_as!(
+        RangeRow,
+        r#"
+        select range_id, member_id as "member_id?", prefix as "prefix?", authority as "authority?"
+             , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
+             , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
+          from number_range
+         where $1::uuid[] is null or range_id = any ($1)
+        "#,
+        ids.as_deref(),
+    )
+    .fetch(&mut *db);
+    collect(rows, |row| ObjectId::Range(RangeId(row.range_id)), &mut facts.ranges, skipped).await?;
+
+    let ids = wanted.ids(|ids| &ids.announcements);
+    let rows = match ids {
+        None => sqlx::query_as!(
+            AnnouncementRow,
+            r#"
+            select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
+                 , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
+                 , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
+                 , e.endpoint_ids as "endpoint_ids?"
+              from announcement a
+              left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
+                           from announcement_endpoint
+                          group by announcement_id) e using (announcement_id)
+             where a.valid_during && tstzrange(now(), null)
+            "#,
+        )
+        .fetch(&mut *db),
+        Some(ids) => sqlx::query_as!(
+            AnnouncementRow,
+            r#"
+            select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
+                 , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
+                 , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
+                 , array(select endpoint_id from announcement_endpoint e
+                          where e.announcement_id = a.announcement_id
+                          order by endpoint_id) as "endpoint_ids?"
+              from unnest($1::uuid[]) as wanted (announcement_id)
+              join announcement a using (announcement_id)
+             where a.valid_during && tstzrange(now(), null)
+            "#,
+            &ids,
+        )
+        .fetch(&mut *db),
+    };
+    let id = |row: &AnnouncementRow| ObjectId::Announcement(AnnouncementId(row.announcement_id));
+    collect(rows, id, &mut facts.announcements, skipped).await?;
+
+    let ids = wanted.ids(|ids| &ids.agreements);
+    let rows = sqlx::query_as!(
+        AgreementRow,
+        r#"
+        select agreement_id, proposing_member_id as "proposing_member_id?"
+             , accepting_member_id as "accepting_member_id?", direction as "direction?", state as "state?"
+             , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
+             , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
+          from agreement
+         where $1::uuid[] is null or agreement_id = any ($1)
+        "#,
+        ids.as_deref(),
+    )
+    .fetch(&mut *db);
+    collect(rows, |row| ObjectId::Agreement(AgreementId(row.agreement_id)), &mut facts.agreements, skipped)
+        .await?;
+
+    Ok(loaded)
+}
+
+async fn collect<R, T: TryFrom<R, Error = String>>(
+    mut rows: BoxStream<'_, Result<R>>,
+    id: impl Fn(&R) -> ObjectId,
+    objects: &mut Vec<T>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<()> {
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        let object = id(&row);
+        match T::try_from(row) {
+            Ok(fact) => objects.push(fact),
+            Err(why) => {
+                tracing::warn!(?object, why, "left a row out of routing that breaks the rules");
+                skipped.push(Skipped { object, why });
+            }
+        }
+    }
+    Ok(())
+}
+
+struct MemberRow {
+    member_id: Uuid,
+    name: Option<String>,
+    state: Option<String>,
+}
+
+impl TryFrom<MemberRow> for Member {
+    type Error = String;
+
+    fn try_from(row: MemberRow) -> Result<Self, String> {
+        Ok(Self {
+            member_id: MemberId(row.member_id),
+            name: required("name", row.name)?,
+            state: match required("state", row.state)?.as_str() {
+                "applied" => MemberState::Applied,
+                "approved" => MemberState::Approved,
+                "suspended" => MemberState::Suspended,
+                other => return Err(unknown("state", other)),
+            },
+        })
+    }
+}
+
+struct EndpointRow {
+    endpoint_id: Uuid,
+    member_id: Option<Uuid>,
+    name: Option<String>,
+    target_address: Option<IpNet>,
+    target_port: Option<i32>,
+    target_transport: Option<String>,
+    priority: Option<i32>,
+    weight: Option<i32>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
+    enabled: Option<bool>,
+    source_nets: Vec<Option<IpNet>>,
+    source_ports: Vec<Option<i32>>,
+}
+
+impl TryFrom<EndpointRow> for Endpoint {
+    type Error = String;
+
+    fn try_from(row: EndpointRow) -> Result<Self, String> {
+        let address = required("target_address", row.target_address)?.addr();
+        let port = fits("target_port", required("target_port", row.target_port)?)?;
+        let transport = required("target_transport", row.target_transport)?;
+        let transport: Transport = transport.parse().map_err(|_| unknown("target_transport", &transport))?;
+        let sources = row.source_nets.into_iter().zip(row.source_ports).map(|(net, port)| {
+            let net = required("net", net)?.trunc();
+            Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
+        });
+        Ok(Self {
+            endpoint_id: EndpointId(row.endpoint_id),
+            member_id: MemberId(required("member_id", row.member_id)?),
+            name: required("name", row.name)?,
+            sources: sources.collect::<Result<_, String>>()?,
+            target: Target { address: SocketAddr::new(address, port), transport },
+            priority: fits("priority", required("priority", row.priority)?)?,
+            weight: fits("weight", required("weight", row.weight)?)?,
+            max_calls: row.max_calls.map(|max| fits("max_calls", max)).transpose()?,
+            max_calls_per_second: row
+                .max_calls_per_second
+                .map(|max| fits("max_calls_per_second", max))
+                .transpose()?,
+            enabled: required("enabled", row.enabled)?,
+        })
+    }
+}
+
+struct RangeRow {
+    range_id: Uuid,
+    member_id: Option<Uuid>,
+    prefix: Option<String>,
+    authority: Option<String>,
+    valid_from: Option<DateTime<Utc>>,
+    valid_until: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<RangeRow> for Range {
+    type Error = String;
+
+    fn try_from(row: RangeRow) -> Result<Self, String> {
+        Ok(Self {
+            range_id: RangeId(row.range_id),
+            member_id: MemberId(required("member_id", row.member_id)?),
+            prefix: prefix(row.prefix)?,
+            authority: match required("authority", row.authority)?.as_str() {
+                "pending" => Authority::Pending,
+                "valid" => Authority::Valid,
+                "refused" => Authority::Refused,
+                other => return Err(unknown("authority", other)),
+            },
+            validity: validity(row.valid_from, row.valid_until)?,
+        })
+    }
+}
+
+struct AnnouncementRow {
+    announcement_id: Uuid,
+    member_id: Option<Uuid>,
+    prefix: Option<String>,
+    valid_from: Option<DateTime<Utc>>,
+    valid_until: Option<DateTime<Utc>>,
+    endpoint_ids: Option<Vec<Uuid>>,
+}
+
+impl TryFrom<AnnouncementRow> for Announcement {
+    type Error = String;
+
+    fn try_from(row: AnnouncementRow) -> Result<Self, String> {
+        Ok(Self {
+            announcement_id: AnnouncementId(row.announcement_id),
+            member_id: MemberId(required("member_id", row.member_id)?),
+            prefix: prefix(row.prefix)?,
+            endpoints: row.endpoint_ids.into_iter().flatten().map(EndpointId).collect(),
+            validity: validity(row.valid_from, row.valid_until)?,
+        })
+    }
+}
+
+struct AgreementRow {
+    agreement_id: Uuid,
+    proposing_member_id: Option<Uuid>,
+    accepting_member_id: Option<Uuid>,
+    direction: Option<String>,
+    state: Option<String>,
+    valid_from: Option<DateTime<Utc>>,
+    valid_until: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<AgreementRow> for Agreement {
+    type Error = String;
+
+    fn try_from(row: AgreementRow) -> Result<Self, String> {
+        // An agreement that ended before it began has an empty interval, which has no start.
+        let validity = row.valid_from.map(|from| Validity { from, until: row.valid_until });
+        Ok(Self {
+            agreement_id: AgreementId(row.agreement_id),
+            proposing_member: MemberId(required("proposing_member_id", row.proposing_member_id)?),
+            accepting_member: MemberId(required("accepting_member_id", row.accepting_member_id)?),
+            direction: match required("direction", row.direction)?.as_str() {
+                "both" => AgreementDirection::Both,
+                "to_accepting" => AgreementDirection::ToAccepting,
+                "to_proposing" => AgreementDirection::ToProposing,
+                other => return Err(unknown("direction", other)),
+            },
+            state: match required("state", row.state)?.as_str() {
+                "proposed" => AgreementState::Proposed,
+                "accepted" => AgreementState::Accepted,
+                "refused" => AgreementState::Refused,
+                "ended" => AgreementState::Ended,
+                other => return Err(unknown("state", other)),
+            },
+            validity,
+        })
+    }
+}
+
+fn required<T>(column: &str, value: Option<T>) -> Result<T, String> {
+    value.ok_or_else(|| format!("{column} is null"))
+}
+
+fn unknown(column: &str, value: &str) -> String {
+    format!("{column} is {value:?}, which this program does not know")
+}
+
+fn fits<T: TryFrom<i32>>(column: &str, value: i32) -> Result<T, String> {
+    T::try_from(value).map_err(|_| format!("{column} is {value}, which is out of its range"))
+}
+
+fn prefix(text: Option<String>) -> Result<Prefix, String> {
+    let text = required("prefix", text)?;
+    text.parse().map_err(|error: NumberError| format!("prefix is {text:?}: {error}"))
+}
+
+fn validity(from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> Result<Validity, String> {
+    Ok(Validity { from: required("the start of valid_during", from)?, until })
+}
+
+fn to_i64(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+fn to_u64(position: i64) -> u64 {
+    u64::try_from(position).unwrap_or(0)
+}

@@ -1,0 +1,158 @@
+//! The running nodes of the hub: what each last said of itself, and how many run a route table.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgExecutor, Result};
+use tandem_model::NodeId;
+
+/// A node that has not reported for so long does not count as live.
+pub const LIVE_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It has no route table yet.
+    Starting,
+    /// It takes calls.
+    Serving,
+    /// It takes no new calls; those that are up go on.
+    Draining,
+    /// It has stopped in good order.
+    Stopped,
+}
+
+impl NodeState {
+    /// As in JSON and SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn from_sql(text: &str) -> Self {
+        match text {
+            "starting" => Self::Starting,
+            "serving" => Self::Serving,
+            "draining" => Self::Draining,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+/// What a node says of itself, every few seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Its id; the same one after a restart.
+    pub node_id: NodeId,
+    /// Its name, unique on the exchange.
+    pub name: String,
+    /// When its process started.
+    pub started_at: DateTime<Utc>,
+    /// When it said so.
+    pub seen_at: DateTime<Utc>,
+    /// What it does.
+    pub state: NodeState,
+    /// Version of the route table that it runs.
+    pub table_version: u64,
+    /// Hash of the route table that it runs.
+    pub table_hash: String,
+    /// Calls that it carries.
+    pub active_calls: u32,
+    /// CDRs in its journal that are not yet in the database.
+    pub journal_backlog: u64,
+}
+
+/// Puts a report in the place of the node's last one. A node that lost its id takes its name along.
+pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
+    let limit = crate::database::STATEMENT_TIMEOUT;
+    crate::database::within(limit, async {
+        sqlx::query!(
+            r#"
+            with renamed as (delete from node where name = $2 and node_id <> $1)
+            insert into node (node_id, name, started_at, seen_at, state, table_version, table_hash
+                            , active_calls, journal_backlog)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            on conflict (node_id) do update
+               set name = excluded.name, started_at = excluded.started_at, seen_at = excluded.seen_at
+                 , state = excluded.state, table_version = excluded.table_version
+                 , table_hash = excluded.table_hash, active_calls = excluded.active_calls
+                 , journal_backlog = excluded.journal_backlog
+            "#,
+            report.node_id.0,
+            report.name,
+            report.started_at,
+            report.seen_at,
+            report.state.as_str(),
+            i64::try_from(report.table_version).unwrap_or(i64::MAX),
+            report.table_hash,
+            i32::try_from(report.active_calls).unwrap_or(i32::MAX),
+            i64::try_from(report.journal_backlog).unwrap_or(i64::MAX),
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    })
+    .await
+}
+
+/// Every node that ever reported, by name.
+pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
+    let rows = sqlx::query!(
+        r#"
+        select node_id, name, started_at, seen_at, state, table_version, table_hash, active_calls
+             , journal_backlog
+          from node
+         order by name
+        "#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| NodeReport {
+            node_id: NodeId(row.node_id),
+            name: row.name,
+            started_at: row.started_at,
+            seen_at: row.seen_at,
+            state: NodeState::from_sql(&row.state),
+            table_version: row.table_version.try_into().unwrap_or(0),
+            table_hash: row.table_hash,
+            active_calls: row.active_calls.try_into().unwrap_or(0),
+            journal_backlog: row.journal_backlog.try_into().unwrap_or(0),
+        })
+        .collect())
+}
+
+/// How many of the live nodes run a version of the route table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Nodes that run this version or a later one.
+    pub live_on: u32,
+    /// Nodes that run.
+    pub nodes: u32,
+}
+
+/// How many of the nodes that are live at `at` run `table_version` or a later one.
+pub async fn rollout(db: impl PgExecutor<'_>, table_version: u64, at: DateTime<Utc>) -> Result<Rollout> {
+    let row = sqlx::query!(
+        r#"
+        select count(*) filter (where table_version >= $1) as "live_on!", count(*) as "nodes!"
+          from node
+         where state <> 'stopped' and seen_at > $2
+        "#,
+        i64::try_from(table_version).unwrap_or(i64::MAX),
+        at - LIVE_WITHIN,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Rollout {
+        live_on: row.live_on.try_into().unwrap_or(u32::MAX),
+        nodes: row.nodes.try_into().unwrap_or(u32::MAX),
+    })
+}
