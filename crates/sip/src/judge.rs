@@ -302,3 +302,260 @@ fn is_media_type(value: &[u8]) -> bool {
     let named = parts.next().is_some_and(octets::is_token) && parts.next().is_some_and(octets::is_token);
     named && parts.next().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "INVITE sip:+442079460000@hub;user=phone SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\nFrom: \"A\" <sip:a@h>;tag=1\r\n\
+        To: <sip:b@hub>\r\nCall-ID: x@y\r\nCSeq: 1 INVITE\r\nContact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
+
+    /// The verdict on the valid message with one line replaced; with a new line at the end where there is none.
+    fn verdict(name: &str, line: &str) -> Result<(), Fault> {
+        let (head, found) =
+            VALID.trim_end().split("\r\n").fold((String::new(), false), |(head, found), old| {
+                let hit = old.starts_with(name);
+                let new = if hit { line } else { old };
+                (if new.is_empty() { head } else { head + new + "\r\n" }, found || hit)
+            });
+        let octets = if found { head + "\r\n" } else { head + line + "\r\n\r\n" };
+        judge(&Message::parse(octets.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn each_mandatory_header_field_must_be_there() {
+        assert_eq!(verdict("X", "X: 1"), Ok(()));
+        let mandatory = [
+            ("Via", Name::Via),
+            ("From", Name::From),
+            ("To", Name::To),
+            ("Call-ID", Name::CallId),
+            ("CSeq", Name::CSeq),
+        ];
+        for (text, name) in mandatory {
+            assert_eq!(verdict(text, ""), Err(Fault::Missing(name)));
+        }
+        assert_eq!(verdict("Max-Forwards", ""), Ok(()));
+        assert_eq!(verdict("Contact", ""), Ok(()));
+    }
+
+    #[test]
+    fn what_may_occur_once_is_refused_when_it_occurs_again() {
+        for (line, name) in [
+            ("f: <sip:a@h>;tag=1", Name::From),
+            ("TO : <sip:b@hub>", Name::To),
+            ("i: x@y", Name::CallId),
+            ("cseq: 1 INVITE", Name::CSeq),
+            ("max-forwards: 70", Name::MaxForwards),
+            ("m: <sip:a@192.0.2.1>", Name::Contact),
+            ("l: 1", Name::ContentLength),
+        ] {
+            assert_eq!(verdict("X", line), Err(Fault::Repeated(name)), "{line}");
+        }
+        assert_eq!(verdict("X", "l: 00"), Ok(()));
+        assert_eq!(verdict("Contact", "Contact: <sip:a@h>, <sip:b@h>"), Err(Fault::Repeated(Name::Contact)));
+    }
+
+    #[test]
+    fn malformed_values_are_refused_by_the_name_of_their_header_field() {
+        for (text, name, values) in [
+            (
+                "Via",
+                Name::Via,
+                &[
+                    "",
+                    "SIP/2.0/UDP",
+                    "SIP/2.0/UDP h;branch=z9hG4bK",
+                    "SIP/2.0/UDP h;branch=a;branch=b",
+                    "SIP/2.0/UDP h;;rport",
+                    "SIP/2.0/UDP h,",
+                    "SIP/2.0/UDP h;a=\"b",
+                    "SIP/2.0/UDP h:70000",
+                    "SIP/2.0/UDP h;branch=",
+                ][..],
+            ),
+            (
+                "From",
+                Name::From,
+                &[
+                    "",
+                    "<sip:a@h",
+                    "sip:a b@h;tag=1",
+                    "<sip:a@h>;;tag=1",
+                    "<sip:a@h>;tag=1;",
+                    "<sip:a@h>,<sip:b@h>",
+                    "a\"b <sip:a@h>",
+                    "*",
+                    "<a@h>",
+                    "<sip:a@h>;tag=a\"b",
+                    "<sip:a@h>;tag=<x>",
+                ],
+            ),
+            ("To", Name::To, &["\"b <sip:b@h>", "<sip:b@h> x", "<sip:b@[::1>", "<sip:b@h:99999>"]),
+            (
+                "Contact",
+                Name::Contact,
+                &["*", "<>", "sip:a@h?b=c", "<sip:%zz@h>", "<sip:a@h>;expires=\"", "\"a\r\n b"],
+            ),
+            ("Route", Name::Route, &["", "<sip:h;lr>,", "<sip:h;lr", "h"]),
+            ("Call-ID", Name::CallId, &["", "a b"]),
+            ("CSeq", Name::CSeq, &["", "1", "-1 INVITE", "1INVITE", "1 INVITE x"]),
+            ("Max-Forwards", Name::MaxForwards, &["", "-1", "+70", "7 0", "70;x", "7,0"]),
+            ("Content-Length", Name::ContentLength, &["", "-1", "0x0", "0 0", "+0"]),
+            ("Expires", Name::Expires, &["soon", ""]),
+            ("Session-Expires", Name::SessionExpires, &["", "x", "90 x"]),
+            ("RAck", Name::RAck, &["1 1", "1 INVITE", "1 1 INVITE x", "x 1 INVITE"]),
+            ("Content-Type", Name::ContentType, &["", "sdp", "application/", "a/b/c", "a b/c"]),
+        ] {
+            for value in values {
+                let line = format!("{text}: {value}");
+                assert_eq!(verdict(text, &line), Err(Fault::Malformed(name)), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_values_of_other_gear_are_accepted() {
+        for line in [
+            "From: Joe's PBX (home) <sip:a@h>;tag=1",
+            "From: J\u{f6}rg <sip:a@h>;tag=1",
+            "From: sip:a@h",
+            "From: <tel:+44>;tag=a@b=c",
+            "To: \"b\"<sip:b@h>;tag=2;x=\"y;z\"",
+            "Session-Expires: 1800;refresher=uac",
+            "RAck: 1 1 INVITE",
+            "Expires: 0",
+            "Via: SIP/2.0/UDP h_1.example.com;branch=1;received=2001:db8::1;rport=5;ttl=1;x",
+            "Content-Type: application/sdp ; charset=utf-8",
+            "Contact: <sip:a@h>;expires=60;+sip.instance=\"<urn:uuid:1>\"",
+            "Subject:",
+            "Foo: \u{1F4DE} ,;\"<",
+        ] {
+            assert_eq!(verdict(line.split(':').next().unwrap(), line), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_would_wrap_are_refused() {
+        for (line, name) in [
+            ("Max-Forwards: 256", Name::MaxForwards),
+            ("CSeq: 2147483648 INVITE", Name::CSeq),
+            ("Content-Length: 4294967296", Name::ContentLength),
+            ("Content-Length: 18446744073709551616", Name::ContentLength),
+            ("Expires: 99999999999999999999999999", Name::Expires),
+            ("Min-SE: 4294967296", Name::MinSe),
+        ] {
+            assert_eq!(
+                verdict(line.split(':').next().unwrap(), line),
+                Err(Fault::OutOfRange(name)),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn control_octets_are_refused_but_for_escaped_ones_in_quotes() {
+        for line in [
+            "Subject: a\0b",
+            "Subject: a\x08",
+            "Subject: a\rb",
+            "Subject: a\nb",
+            "Subject: a\nFrom: b",
+            "Sub\x01ject: a",
+            "From: \"a\0\" <sip:a@h>;tag=1",
+            "Subject: \\\0",
+            "From: \"a\\\n\" <sip:a@h>;tag=1",
+            "Subject: a\x7f",
+        ] {
+            let name = line.split(':').next().unwrap();
+            assert!(matches!(verdict(name, line), Err(Fault::ControlOctet | Fault::HeaderLine)), "{line:?}");
+        }
+        assert_eq!(verdict("From", "From: \"a\\\0\\\x07\" <sip:a@h>;tag=1"), Ok(()));
+        assert_eq!(verdict("Subject", "Subject: a\tb\r\n\tc"), Ok(()));
+    }
+
+    #[test]
+    fn tags_are_there_once_and_not_empty() {
+        assert_eq!(verdict("From", "From: <sip:a@h>;tag="), Err(Fault::EmptyTag(Name::From)));
+        assert_eq!(verdict("To", "To: <sip:a@h>;tag"), Err(Fault::EmptyTag(Name::To)));
+        assert_eq!(verdict("To", "To: <sip:a@h>;tag=1;TAG=1"), Err(Fault::RepeatedTag(Name::To)));
+    }
+
+    #[test]
+    fn start_lines_are_judged_octet_by_octet() {
+        for (line, fault) in [
+            ("INVITE sip:b@hub SIP/3.0", Fault::Version),
+            ("INVITE sip:b@hub SIP/2.00", Fault::Version),
+            ("INVITE sip:b@hub SIP/2", Fault::StartLine),
+            ("INVITE sip:b@hub SIP/x.y", Fault::StartLine),
+            (" INVITE sip:b@hub SIP/2.0", Fault::StartLine),
+            ("INV{}ITE sip:b@hub SIP/2.0", Fault::StartLine),
+            ("INVITE b@hub SIP/2.0", Fault::RequestUri),
+            ("INVITE sip:b@hub?a=b SIP/2.0", Fault::RequestUri),
+            ("INVITE sip:b\0@hub SIP/2.0", Fault::RequestUri),
+            ("BYE sip:b@hub SIP/2.0", Fault::CSeqMethod),
+            ("SIP/2.0 099 x", Fault::StatusCode),
+            ("SIP/2.0 700 x", Fault::StatusCode),
+            ("SIP/2.0 0200 x", Fault::StatusCode),
+            ("SIP/1.0 200 x", Fault::Version),
+            ("SIP/2.0 200 a\0", Fault::ControlOctet),
+        ] {
+            assert_eq!(verdict("INVITE", line), Err(fault), "{line:?}");
+        }
+        assert_eq!(verdict("INVITE", "SIP/2.0 699 caf\u{e9}"), Ok(()));
+        assert_eq!(verdict("INVITE", "sip/2.0 100"), Ok(()));
+    }
+
+    #[test]
+    fn content_length_beyond_the_datagram_is_refused() {
+        assert_eq!(verdict("Content-Length", "Content-Length: 1"), Err(Fault::BodyTooShort));
+        assert_eq!(verdict("Content-Length", ""), Ok(()));
+    }
+
+    #[test]
+    fn phrases_are_short_ascii_and_name_the_header_field() {
+        assert_eq!(Fault::Missing(Name::CallId).phrase(), "Missing Call-ID");
+        assert_eq!(Fault::OutOfRange(Name::MaxForwards).phrase(), "Max-Forwards Out Of Range");
+        assert_eq!((Fault::Version.status(), Fault::StartLine.status()), (505, 400));
+        let longest = Fault::RepeatedTag(Name::PAccessNetworkInfo).phrase();
+        assert!(longest.len() < 64 && longest.is_ascii());
+    }
+
+    #[test]
+    fn a_message_of_64_kb_is_judged_in_work_linear_in_its_size() {
+        let work = |name: &str, unit: &str, len: usize| {
+            let line = format!("{name}: {}", unit.repeat(len / unit.len()));
+            octets::work::reset();
+            let _ = verdict(name, &line);
+            octets::work::done()
+        };
+        for name in ["Via", "From", "To", "Contact", "Route", "Call-ID", "CSeq", "Session-Expires", "Subject"]
+        {
+            for unit in [
+                ",",
+                "\"",
+                "\"\"",
+                "\\\"",
+                ";",
+                ";a=b",
+                "<",
+                ">",
+                "<>",
+                "(",
+                "a,",
+                "\r\n ",
+                "<sip:h>,",
+                "SIP/2.0/UDP h,",
+                "=",
+                " ",
+                "[",
+                "%",
+            ] {
+                let (half, whole) = (work(name, unit, 32_000), work(name, unit, 64_000));
+                assert!(whole <= 8 * 64_000, "{name} {unit:?}: {whole}");
+                assert!(whole <= half * 5 / 2 + 1_000, "{name} {unit:?}: {half}, {whole}");
+            }
+        }
+    }
+}

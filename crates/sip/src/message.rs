@@ -479,3 +479,214 @@ impl<'a> CSeq<'a> {
         Ok(CSeq { number: number.ok_or(Fault::OutOfRange(Name::CSeq))?, method: Method::from_bytes(method) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request with these header lines, which end with CRLF, and body.
+    fn request(lines: &str, body: &[u8]) -> Vec<u8> {
+        [b"INVITE sip:+442079460000@hub SIP/2.0\r\n", lines.as_bytes(), b"\r\n", body].concat()
+    }
+
+    fn text(octets: &[u8]) -> &str {
+        std::str::from_utf8(octets).unwrap()
+    }
+
+    fn error(octets: &[u8]) -> ParseError {
+        Message::parse(octets).map(|message| message.octets().len()).unwrap_err()
+    }
+
+    #[test]
+    fn compact_names_stand_for_full_ones() {
+        let octets = request(
+            "v: SIP/2.0/UDP a;branch=z9hG4bK1\r\nF: <sip:a@h>;tag=1\r\nt: <sip:b@h>\r\ni: x@y\r\n",
+            b"",
+        );
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!(message.top_via().unwrap().branch, Some(&b"z9hG4bK1"[..]));
+        assert_eq!(message.from_tag(), Some(&b"1"[..]));
+        assert_eq!(message.to().unwrap().uri, b"sip:b@h");
+        assert_eq!(message.call_id(), Ok(&b"x@y"[..]));
+    }
+
+    #[test]
+    fn folded_lines_are_one_header_line() {
+        let octets = request(
+            "Subject: a\r\n b\r\n\tc\r\nFrom:\r\n <sip:a@h>\r\n ;tag=1\r\nCSeq: 1\r\n INVITE\r\n",
+            b"",
+        );
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!(text(message.header(Name::Subject).unwrap()), "a\r\n b\r\n\tc");
+        assert_eq!(message.from_tag(), Some(&b"1"[..]));
+        assert_eq!(message.cseq().unwrap().method, Method::Invite);
+        assert_eq!(message.headers().count(), 3);
+    }
+
+    #[test]
+    fn blanks_before_the_colon_hide_no_header() {
+        let octets = request("P-Asserted-Identity \t : <sip:a@h>\r\n", b"");
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!(message.header(Name::PAssertedIdentity), Some(&b"<sip:a@h>"[..]));
+        assert_eq!(message.headers().next().unwrap().raw_name, b"P-Asserted-Identity");
+    }
+
+    #[test]
+    fn several_vias_on_one_line_are_several_values() {
+        let octets =
+            request("Via: SIP/2.0/UDP a;branch=z9hG4bK1 , SIP/2.0/TCP b\r\nv: SIP/2.0/TLS c\r\n", b"");
+        let message = Message::parse(&octets).unwrap();
+        let vias: Vec<_> = message.values(Name::Via).map(text).collect();
+        assert_eq!(vias, ["SIP/2.0/UDP a;branch=z9hG4bK1", "SIP/2.0/TCP b", "SIP/2.0/TLS c"]);
+        assert_eq!(message.top_via_value().map(text), Ok(vias[0]));
+        assert_eq!(message.all(Name::Via).count(), 2);
+    }
+
+    #[test]
+    fn quoted_display_names_may_hold_separators() {
+        let octets =
+            request("To: \"a, b; <c> \\\" :\" <sip:d@h>;tag=1\r\nm: \"x, y\" <sip:e@h>, <sip:f@h>\r\n", b"");
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!(text(message.to().unwrap().display), "a, b; <c> \\\" :");
+        assert_eq!(message.to_tag(), Some(&b"1"[..]));
+        assert_eq!(message.values(Name::Contact).count(), 2);
+        assert_eq!(message.contact().unwrap().uri, b"sip:e@h");
+    }
+
+    #[test]
+    fn latin_1_in_a_display_name_is_kept() {
+        let octets = [&b"BYE sip:h SIP/2.0\r\nFrom: J\xf6rg <sip:a@h>;tag=1\r\n\r\n"[..]].concat();
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!(message.from().unwrap().display, b"J\xf6rg");
+        assert_eq!(message.from_tag(), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn a_binary_body_of_several_parts_stays_intact() {
+        let body = b"--x\r\nContent-Type: application/isup\r\n\r\n\x01\0\xff\r\n\r\n\x80\r\n--x--\r\n";
+        let octets =
+            request(&format!("Content-Type: multipart/mixed;boundary=x\r\nl: {}\r\n", body.len()), body);
+        assert_eq!(Message::parse(&octets).unwrap().body(), body);
+    }
+
+    #[test]
+    fn the_body_is_cut_to_content_length() {
+        let octets = request("l: 3\r\n", b"bodyBYE sip:h SIP/2.0\r\n\r\n");
+        let message = Message::parse(&octets).unwrap();
+        assert_eq!((message.body(), message.content_length()), (&b"bod"[..], Some(3)));
+        assert!(message.octets().ends_with(b"\r\n\r\nbod"));
+        let octets = request("l: 9\r\n", b"body");
+        assert_eq!(Message::parse(&octets).unwrap().body(), b"body");
+        assert_eq!(Message::parse(&request("", b"body")).unwrap().body(), b"body");
+    }
+
+    #[test]
+    fn request_uris_of_any_kind_are_kept() {
+        for uri in [
+            "sip:john.doe@example.com",
+            "sip:+14155550100;rn=+14155550199;npdi=yes@h;user=phone",
+            "sip:+16305550100;tgrp=TG-1;trunk-context=example.com@h",
+            "sip:[2001:db8::10]:5070",
+            "tel:+442079460000;rn=+442079460999",
+            "urn:service:sos",
+            "sip:a%20b@h;x=a:b",
+        ] {
+            let octets = format!("INVITE {uri} SIP/2.0\r\n\r\n");
+            let message = Message::parse(octets.as_bytes()).unwrap();
+            assert_eq!(text(message.request().unwrap().uri), uri);
+            assert!(crate::Uri::parse(uri.as_bytes()).is_ok(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn methods_are_compared_with_case_and_unknown_ones_kept() {
+        let method = |octets: &'static [u8]| Message::parse(octets).unwrap().request().unwrap().method;
+        assert_eq!(method(b"FETCH sip:h SIP/2.0\r\n\r\n"), Method::Other(b"FETCH"));
+        assert_eq!(method(b"invite sip:h SIP/2.0\r\n\r\n"), Method::Other(b"invite"));
+        assert_eq!(method(b"INVITE sip:h SIP/2.0\r\n\r\n"), Method::Invite);
+    }
+
+    #[test]
+    fn a_status_line_keeps_its_reason_phrase() {
+        let status = |octets: &'static [u8]| match Message::parse(octets).unwrap().start() {
+            StartLine::Status(line) => (line.status, line.reason),
+            StartLine::Request(_) => panic!("a request"),
+        };
+        assert_eq!(status(b"SIP/2.0 404 No Such Number Here\r\n\r\n"), (404, &b"No Such Number Here"[..]));
+        assert_eq!(status(b"SIP/2.0 200\r\n\r\n"), (200, &b""[..]));
+        assert_eq!(status(b"SIP/2.0 4294967301 x\r\n\r\n"), (0, &b"x"[..]));
+    }
+
+    #[test]
+    fn line_ends_before_the_start_line_are_skipped() {
+        let message = Message::parse(b"\r\n\r\nBYE sip:h SIP/2.0\r\nX: 1\r\n\r\n").unwrap();
+        assert_eq!(message.octets(), b"BYE sip:h SIP/2.0\r\nX: 1\r\n\r\n");
+        assert_eq!(error(b"\r\n\r\n"), ParseError::Empty);
+    }
+
+    #[test]
+    fn names_keep_their_case_and_lines_their_order() {
+        let octets = request("x-B: 1\r\nA: 2\r\nX-b: 3\r\nFROM: <sip:a@h>\r\n", b"");
+        let message = Message::parse(&octets).unwrap();
+        let names: Vec<_> = message.headers().map(|header| text(header.raw_name)).collect();
+        assert_eq!(names, ["x-B", "A", "X-b", "FROM"]);
+        assert_eq!(message.headers().nth(1).unwrap().line, b"A: 2\r\n");
+    }
+
+    #[test]
+    fn a_cut_message_is_refused_wherever_its_head_is_cut() {
+        let octets = request("Via: SIP/2.0/UDP a\r\nSubject: a\r\n b\r\nl: 0\r\n", b"");
+        for len in 0..octets.len() {
+            assert!(Message::parse(&octets[..len]).is_err(), "{len}");
+        }
+        assert!(Message::parse(&octets).is_ok());
+    }
+
+    #[test]
+    fn a_lone_lf_ends_no_line() {
+        assert_eq!(error(b"BYE sip:h SIP/2.0\nX: 1\n\n"), ParseError::NoBlankLine);
+        let message = Message::parse(b"BYE sip:h SIP/2.0\r\nX: 1\nFrom: <sip:a@h>\n\nY: 2\r\n\r\n").unwrap();
+        assert_eq!(message.headers().count(), 1);
+        assert_eq!(message.header(Name::From), None);
+    }
+
+    #[test]
+    fn a_line_without_a_colon_is_kept_for_judge_to_refuse() {
+        let octets = request("Foobar roobar\r\nA: b\r\n", b"");
+        let message = Message::parse(&octets).unwrap();
+        let header = message.headers().next().unwrap();
+        assert_eq!((header.raw_name, header.value), (&b""[..], &b"Foobar roobar"[..]));
+        assert_eq!(crate::judge(&message), Err(Fault::HeaderLine));
+    }
+
+    #[test]
+    fn what_is_too_large_or_not_sip_is_refused() {
+        assert_eq!(error(b"GET / HTTP/1.1\r\n\r\n"), ParseError::NotSip);
+        assert_eq!(error(b"SIP/2.0"), ParseError::NoBlankLine);
+        assert_eq!(error(&request(&"A: b\r\n".repeat(MAX_HEADERS + 1), b"")), ParseError::TooManyHeaders);
+        assert!(Message::parse(&request(&"A: b\r\n".repeat(MAX_HEADERS), b"")).is_ok());
+        let mut octets = request("", b"");
+        octets.resize(MAX_MESSAGE, b'x');
+        assert_eq!(Message::parse(&octets).unwrap().octets().len(), MAX_MESSAGE);
+        octets.push(b'x');
+        assert_eq!(error(&octets), ParseError::TooLong);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_out_of_range() {
+        let hops = |value: &str| {
+            Message::parse(&request(&format!("Max-Forwards: {value}\r\n"), b"")).unwrap().max_forwards()
+        };
+        assert_eq!(hops("0068"), Ok(Some(68)));
+        assert_eq!(hops("256"), Err(Fault::OutOfRange(Name::MaxForwards)));
+        for wrong in ["", "-1", "+5", "7 0", "0x5"] {
+            assert_eq!(hops(wrong), Err(Fault::Malformed(Name::MaxForwards)), "{wrong}");
+        }
+        let cseq = |value: &'static str| CSeq::parse(value.as_bytes()).map(|cseq| cseq.number);
+        assert_eq!(cseq("2147483647 BYE"), Ok(2_147_483_647));
+        assert_eq!(cseq("2147483648 BYE"), Err(Fault::OutOfRange(Name::CSeq)));
+        for wrong in ["", "1", "BYE", "1BYE", "+1 BYE", "1 B E"] {
+            assert_eq!(cseq(wrong), Err(Fault::Malformed(Name::CSeq)), "{wrong}");
+        }
+    }
+}

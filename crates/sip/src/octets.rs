@@ -23,6 +23,7 @@ pub(crate) fn is_token(octets: &[u8]) -> bool {
 
 /// The octets without white space, folds included, at either end.
 pub(crate) fn trim(mut octets: &[u8]) -> &[u8] {
+    let len = octets.len();
     while let [first, rest @ ..] = octets
         && is_space(*first)
     {
@@ -33,6 +34,7 @@ pub(crate) fn trim(mut octets: &[u8]) -> &[u8] {
     {
         octets = rest;
     }
+    work::add(len - octets.len());
     octets
 }
 
@@ -70,6 +72,12 @@ pub(crate) fn quoted_len(octets: &[u8]) -> Option<usize> {
 ///
 /// A quoted string or bracket that never ends hides the rest.
 fn find_outside(octets: &[u8], wanted: u8) -> Option<usize> {
+    let found = search_outside(octets, wanted);
+    work::add(found.unwrap_or(octets.len()));
+    found
+}
+
+fn search_outside(octets: &[u8], wanted: u8) -> Option<usize> {
     let mut at = 0;
     while let Some(&octet) = octets.get(at) {
         match octet {
@@ -212,6 +220,30 @@ fn trim_start(mut octets: &[u8]) -> &[u8] {
         octets = rest;
     }
     octets
+}
+
+/// Counts the octets that lists, parameters and blanks cost to read, so that tests can hold them to linear work.
+pub(crate) mod work {
+    #[cfg(test)]
+    thread_local!(static DONE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+
+    #[cfg(not(test))]
+    pub(crate) const fn add(_octets: usize) {}
+
+    #[cfg(test)]
+    pub(crate) fn add(octets: usize) {
+        DONE.set(DONE.get() + octets);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reset() {
+        DONE.set(0);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn done() -> usize {
+        DONE.get()
+    }
 }
 
 #[cfg(test)]
