@@ -179,3 +179,137 @@ fn without_headers(uri: &[u8]) -> &[u8] {
         _ => uri,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &[u8] = b"INVITE sip:b@callee SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nFrom: \"A, a\" <sip:a@caller>;tag=from;x=y\r\n\
+        To: sip:b@callee\r\nCall-ID: x@y\r\nCSeq: 7 INVITE\r\nContact: <sip:a@192.0.2.1;ob>;expires=9\r\n\
+        Record-Route: <sip:p2;lr>, <sip:p1;lr>\r\nRecord-Route: <sip:p0;lr>\r\n\r\n";
+    const OK: &[u8] = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\nFrom: \"A, a\" <sip:a@caller>;tag=from\r\nTo: sip:b@callee;tag=to\r\n\
+        Call-ID: x@y\r\nCSeq: 7 INVITE\r\nContact: <sip:b@192.0.2.2>\r\nRecord-Route: <sip:p2;lr>, <sip:p1;lr>\r\n\
+        Record-Route: <sip:p0;lr>\r\n\r\n";
+
+    fn message(octets: &[u8]) -> Message<'_> {
+        Message::parse(octets).unwrap()
+    }
+
+    fn callee() -> Dialog {
+        Dialog::from_request(&message(INVITE), b"to").unwrap()
+    }
+
+    fn caller() -> Dialog {
+        Dialog::from_response(&message(INVITE), &message(OK)).unwrap()
+    }
+
+    fn texts(routes: &[impl AsRef<[u8]>]) -> Vec<String> {
+        routes.iter().map(|route| String::from_utf8_lossy(route.as_ref()).into_owned()).collect()
+    }
+
+    /// Request-URI and Route values with this route set.
+    fn target(routes: &[&str]) -> (String, Vec<String>) {
+        let route_set = routes.iter().map(|route| route.as_bytes().into()).collect();
+        let dialog = Dialog { route_set, ..callee() };
+        let (uri, routes) = dialog.request_target();
+        (String::from_utf8_lossy(uri).into_owned(), texts(&routes))
+    }
+
+    #[test]
+    fn the_callee_takes_the_routes_in_order_and_the_caller_in_reverse() {
+        assert_eq!(texts(&callee().route_set), ["<sip:p2;lr>", "<sip:p1;lr>", "<sip:p0;lr>"]);
+        assert_eq!(texts(&caller().route_set), ["<sip:p0;lr>", "<sip:p1;lr>", "<sip:p2;lr>"]);
+    }
+
+    #[test]
+    fn both_sides_know_themselves_and_each_other() {
+        let (callee, mut caller) = (callee(), caller());
+        assert_eq!(callee.from_value(), b"sip:b@callee;tag=to");
+        assert_eq!(callee.to_value(), br#""A, a" <sip:a@caller>;tag=from"#);
+        assert_eq!((caller.from_value(), caller.to_value()), (callee.to_value(), callee.from_value()));
+        assert_eq!(*callee.remote_target, b"sip:a@192.0.2.1;ob"[..]);
+        assert_eq!(*caller.remote_target, b"sip:b@192.0.2.2"[..]);
+        assert_eq!((callee.local_cseq, callee.remote_cseq), (0, Some(7)));
+        assert_eq!((caller.next_cseq(), caller.local_cseq, caller.remote_cseq), (8, 8, None));
+    }
+
+    #[test]
+    fn messages_match_by_call_id_and_both_tags() {
+        let bye = |from: &str, to: &str, id: &str| {
+            format!(
+                "BYE sip:h SIP/2.0\r\nFrom: <sip:a@h>;tag={from}\r\nTo: <sip:b@h>;tag={to}\r\nCall-ID: {id}\r\n\r\n"
+            )
+        };
+        assert!(callee().matches(&message(bye("from", "to", "x@y").as_bytes())));
+        assert!(caller().matches(&message(bye("to", "from", "x@y").as_bytes())));
+        assert!(caller().matches(&message(OK)));
+        assert!(!callee().matches(&message(INVITE)));
+        for (from, to, id) in [("from", "to", "X@y"), ("FROM", "to", "x@y"), ("to", "from", "x@y")] {
+            assert!(!callee().matches(&message(bye(from, to, id).as_bytes())), "{from} {to} {id}");
+        }
+    }
+
+    #[test]
+    fn a_peer_of_rfc_2543_has_an_empty_tag() {
+        let invite = String::from_utf8_lossy(INVITE).replace(";tag=from", "");
+        let dialog = Dialog::from_request(&message(invite.as_bytes()), b"to").unwrap();
+        assert_eq!(
+            (&*dialog.remote_tag, dialog.to_value()),
+            (&b""[..], br#""A, a" <sip:a@caller>"#.to_vec())
+        );
+        let bye = b"BYE sip:h SIP/2.0\r\nFrom: <sip:a@h>\r\nTo: <sip:b@h>;tag=to\r\nCall-ID: x@y\r\n\r\n";
+        assert!(dialog.matches(&message(bye)));
+    }
+
+    #[test]
+    fn loose_routes_leave_the_target_as_request_uri() {
+        assert_eq!(target(&[]), ("sip:a@192.0.2.1;ob".into(), vec![]));
+        let (uri, routes) = target(&["<sip:p1;lr>", "<sip:p2>"]);
+        assert_eq!(
+            (uri.as_str(), routes),
+            ("sip:a@192.0.2.1;ob", vec!["<sip:p1;lr>".into(), "<sip:p2>".into()])
+        );
+    }
+
+    #[test]
+    fn a_strict_first_route_becomes_the_request_uri_and_the_target_goes_last() {
+        let (uri, routes) = target(&["<sip:p1;x=y?a=b>", "<sip:p2;lr>"]);
+        assert_eq!(
+            (uri.as_str(), routes),
+            ("sip:p1;x=y", vec!["<sip:p2;lr>".into(), "<sip:a@192.0.2.1;ob>".into()])
+        );
+    }
+
+    #[test]
+    fn requests_of_the_peer_come_in_rising_order() {
+        let mut dialog = callee();
+        assert_eq!(dialog.accept_cseq(8), Ok(()));
+        assert_eq!(dialog.accept_cseq(20), Ok(()));
+        assert_eq!(dialog.accept_cseq(20), Err(CSeqError::OutOfOrder { received: 20, last: 20 }));
+        assert_eq!(caller().accept_cseq(0), Ok(()));
+    }
+
+    #[test]
+    fn a_target_refresh_moves_the_target_and_a_bad_contact_does_not() {
+        let mut dialog = callee();
+        let update = |contact: &str| format!("UPDATE sip:h SIP/2.0\r\n{contact}\r\n");
+        assert!(dialog.update_target(&message(update("Contact: <sip:a@192.0.2.9>\r\n").as_bytes())));
+        assert_eq!(*dialog.remote_target, b"sip:a@192.0.2.9"[..]);
+        for contact in ["", "Contact: *\r\n", "Contact: <sip:a b@h>\r\n", "Contact: <sip:a@192.0.2.9>\r\n"] {
+            assert!(!dialog.update_target(&message(update(contact).as_bytes())), "{contact}");
+        }
+        assert_eq!(*dialog.remote_target, b"sip:a@192.0.2.9"[..]);
+    }
+
+    #[test]
+    fn no_dialog_without_a_contact_from_the_caller() {
+        let invite = String::from_utf8_lossy(INVITE).replace("Contact:", "X:");
+        assert_eq!(
+            Dialog::from_request(&message(invite.as_bytes()), b"to"),
+            Err(Fault::Missing(Name::Contact))
+        );
+        let early = String::from_utf8_lossy(OK).replace("Contact:", "X:");
+        let dialog = Dialog::from_response(&message(INVITE), &message(early.as_bytes())).unwrap();
+        assert_eq!(*dialog.remote_target, b"sip:b@callee"[..]);
+    }
+}

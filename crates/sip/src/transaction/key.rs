@@ -144,3 +144,90 @@ impl Hash for Match<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::DefaultHasher;
+
+    /// A request with this top Via, To parameters and Request-URI.
+    fn request(method: &str, via: &str, to: &str, uri: &str) -> Vec<u8> {
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: {via}, SIP/2.0/UDP other\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>{to}\r\n\
+             Call-ID: x@y\r\nCSeq: 1 {method}\r\n\r\n"
+        );
+        text.into_bytes()
+    }
+
+    /// True when both requests are of one transaction, by `Eq`, `Hash` and `write` alike.
+    fn same(one: &[u8], two: &[u8]) -> bool {
+        let (one, two) = (Message::parse(one).unwrap(), Message::parse(two).unwrap());
+        let (one, two) = (server_key(&one).unwrap(), server_key(&two).unwrap());
+        let written = |key: &Match<'_>| {
+            let mut out = Vec::new();
+            key.write(&mut out);
+            out
+        };
+        let hashed = |key: &Match<'_>| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(one == two, written(&one) == written(&two));
+        assert!(one != two || hashed(&one) == hashed(&two));
+        one == two
+    }
+
+    const VIA: &str = "SIP/2.0/UDP Host:5060;branch=z9hG4bKabc";
+
+    #[test]
+    fn branch_sent_by_and_method_tell_transactions_apart() {
+        let invite = request("INVITE", VIA, "", "sip:b@h");
+        let others = [
+            "SIP/2.0/UDP Host;branch=z9hG4bKabd",
+            "SIP/2.0/UDP Host2;branch=z9hG4bKabc",
+            "SIP/2.0/UDP Host:5061;branch=z9hG4bKabc",
+        ];
+        for via in others {
+            assert!(!same(&invite, &request("INVITE", via, "", "sip:b@h")), "{via}");
+        }
+        assert!(same(
+            &invite,
+            &request("INVITE", "SIP / 2.0/UDP  hOST ;rport;branch=z9hG4bKabc", ";tag=9", "sip:c@h")
+        ));
+        assert!(!same(&invite, &request("BYE", VIA, "", "sip:b@h")));
+    }
+
+    #[test]
+    fn an_ack_belongs_to_its_invite_and_a_cancel_finds_it() {
+        let invite = request("INVITE", VIA, "", "sip:b@h");
+        assert!(same(&invite, &request("ACK", VIA, ";tag=9", "sip:b@h")));
+        let cancel = request("CANCEL", VIA, "", "sip:b@h");
+        assert!(!same(&invite, &cancel));
+        let (invite, cancel) = (Message::parse(&invite).unwrap(), Message::parse(&cancel).unwrap());
+        assert_eq!(server_key_of(&cancel, Method::Invite), server_key(&invite));
+    }
+
+    #[test]
+    fn without_the_magic_cookie_what_rfc_2543_has_is_compared() {
+        for via in ["SIP/2.0/UDP h", "SIP/2.0/UDP h;branch=1", "SIP/2.0/UDP h;branch=z9hG4bK"] {
+            let invite = request("INVITE", via, "", "sip:b@h");
+            assert!(same(&invite, &invite.clone()));
+            assert!(same(&invite, &request("ACK", via, ";tag=9", "sip:b@h")), "{via}");
+            assert!(!same(&invite, &request("INVITE", via, "", "sip:c@h")));
+            assert!(!same(&invite, &request("INVITE", "SIP/2.0/UDP h2", "", "sip:b@h")));
+            assert!(!same(
+                &request("BYE", via, ";tag=1", "sip:b@h"),
+                &request("BYE", via, ";tag=2", "sip:b@h")
+            ));
+        }
+    }
+
+    #[test]
+    fn a_response_is_known_by_branch_and_cseq_method() {
+        let response = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKabc\r\nCSeq: 2 CANCEL\r\n\r\n";
+        let response = Message::parse(response).unwrap();
+        assert_eq!(client_branch(&response), Ok((&b"z9hG4bKabc"[..], Method::Cancel)));
+        assert_eq!(server_key(&response), Err(Fault::StartLine));
+    }
+}
