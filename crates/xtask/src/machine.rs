@@ -26,14 +26,13 @@ pub(crate) enum Need {
     Node,
     Sipp,
     Baresip,
-    Sox,
     Chromium,
     Promtool,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Postgres, Self::Node, Self::Sipp, Self::Baresip, Self::Sox, Self::Chromium, Self::Promtool];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Postgres, Self::Node, Self::Sipp, Self::Baresip, Self::Chromium, Self::Promtool];
 
     /// Debian packages that bring it.
     fn packages(self) -> &'static [&'static str] {
@@ -43,9 +42,9 @@ impl Need {
             Self::Node => &["nodejs", "npm"],
             Self::Sipp => &["sip-tester"],
             Self::Baresip => &["baresip-core"],
-            Self::Sox => &["sox"],
             Self::Chromium => &["chromium"],
-            Self::Promtool => &["prometheus"],
+            // Taken from the package without installing it: see `fetch_promtool`.
+            Self::Promtool => &[],
         }
     }
 
@@ -55,9 +54,8 @@ impl Need {
             Self::Node => on_path("node") && on_path("npm"),
             Self::Sipp => on_path("sipp"),
             Self::Baresip => on_path("baresip"),
-            Self::Sox => on_path("sox"),
             Self::Chromium => chromium().is_some(),
-            Self::Promtool => on_path("promtool"),
+            Self::Promtool => true,
         }
     }
 }
@@ -74,6 +72,9 @@ pub(crate) fn set_up(needs: &[Need]) -> Result<()> {
     }
     if needs.contains(&Need::Node) && !node_is_recent() {
         fetch_node()?;
+    }
+    if needs.contains(&Need::Promtool) && !on_path("promtool") && !tools().join("usr/bin/promtool").exists() {
+        fetch_promtool()?;
     }
     Ok(())
 }
@@ -178,8 +179,38 @@ pub(crate) fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find)
 }
 
+/// Programs that are unpacked for the workspace alone.
+fn tools() -> PathBuf {
+    crate::target().join("tools")
+}
+
+/// The package would start a Prometheus at each boot from now on; one program out of it is enough.
+fn fetch_promtool() -> Result<()> {
+    let folder = tools().join("download");
+    fs::create_dir_all(&folder)?;
+    let download = || run(command("apt-get", &["download", "prometheus"]).current_dir(&folder));
+    if download().is_err() {
+        if !is_root() {
+            bail!("run this once, then the command again:\n\n    sudo apt-get update\n");
+        }
+        run(&mut command("apt-get", &["update", "--quiet=2"]))?;
+        download()?;
+    }
+    for entry in fs::read_dir(&folder)? {
+        run(command("dpkg-deb", &["--extract"]).arg(entry?.path()).arg(tools()))?;
+    }
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+/// PATH on which the programs of [`tools`] are found too.
+pub(crate) fn path_with_tools() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([tools().join("usr/bin")]);
+    std::env::join_paths(folders).unwrap_or_else(|_| path.clone())
+}
+
 fn own_node() -> PathBuf {
-    crate::target().join("tools/node_modules").join(node_package()).join("bin")
+    tools().join("node_modules").join(node_package()).join("bin")
 }
 
 fn node_package() -> String {
@@ -200,7 +231,7 @@ fn node_is_recent() -> bool {
 
 /// Debian 12 and Ubuntu 24.04 have a Node.js that is too old; the npm registry has newer ones as packages.
 fn fetch_node() -> Result<()> {
-    let tools = crate::target().join("tools");
+    let tools = tools();
     fs::create_dir_all(&tools)?;
     let tools = tools.to_str().context("the target folder's name is not UTF-8")?;
     let package = format!("{}@{NODE_RELEASE}", node_package());

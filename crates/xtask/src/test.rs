@@ -20,7 +20,8 @@ pub(crate) fn run() -> Result<()> {
     if steps.step("build", || run_command(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"])))
     {
         steps.step("Rust tests", || {
-            run_command(&mut cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"]))
+            let mut tests = cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"]);
+            run_command(tests.env("PATH", machine::path_with_tools()))
         });
     }
     if web {
