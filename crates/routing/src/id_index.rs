@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_put_is_found_until_it_is_taken_out() {
         let mut index = IdIndex::default();
-        assert_eq!(prefixes(&index, 5), []);
+        assert_eq!(prefixes(&index, 5), [0_u64; 0]);
         index.edit(&[edit(5, 44, true), edit(7, 49, true), edit(u64::MAX, 1, true)]);
         let before = index.clone();
         index.edit(&[edit(5, 44, false), edit(5, 4420, true)]);

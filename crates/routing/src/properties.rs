@@ -1,1 +1,367 @@
+//! What holds for any facts and any sequence of changes: the table against lists that are searched from end to end.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::select as one_of;
+use tandem_model::{
+    Agreement, AgreementDirection, AgreementState, Announcement, Authority, Endpoint, Facts, Member,
+    MemberId, MemberState, ObjectId, Prefix, Range, Reason, Validity,
+};
+
+use crate::exchange::{at, id, number};
+use crate::{CallRequest, LeftOut, RouteTable, Selection, select};
+
+/// Names are few, so that objects meet each other; the last of each is never declared by a fact.
+const MEMBERS: [&str; 4] = ["acme", "globex", "initech", "nobody"];
+const ENDPOINTS: [&str; 5] = ["one", "two", "three", "four", "none"];
+
+fn member_id() -> impl Strategy<Value = MemberId> {
+    one_of(&MEMBERS[..]).prop_map(id)
+}
+
+fn validity() -> impl Strategy<Value = Validity> {
+    let until = prop_oneof![4 => Just(None), 1 => one_of(vec![-10, 0, 10]).prop_map(|s| Some(at(s)))];
+    (prop_oneof![4 => Just(-20), 1 => Just(0), 1 => Just(5)], until)
+        .prop_map(|(from, until)| Validity { from: at(from), until })
+}
+
+fn prefix() -> impl Strategy<Value = Prefix> {
+    "[12][12]{0,6}".prop_map(|text| text.parse().unwrap())
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let state = prop_oneof![5 => Just(MemberState::Approved), 1 => Just(MemberState::Suspended)];
+    (0..3_usize, state).prop_map(|(n, state)| Member {
+        member_id: id(MEMBERS[n]),
+        name: MEMBERS[n].into(),
+        state,
+    })
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let source = (one_of(vec!["192.0.2.1/32", "192.0.2.0/24", "2001:db8::/32"]), any::<bool>())
+        .prop_map(|(net, any)| tandem_model::Source { net: net.parse().unwrap(), port: any.then_some(5060) });
+    (
+        0..4_usize,
+        member_id(),
+        0..3_u16,
+        0..3_u16,
+        prop::bool::weighted(0.8),
+        prop::collection::vec(source, 0..3),
+    )
+        .prop_map(|(n, member_id, priority, weight, enabled, sources)| Endpoint {
+            endpoint_id: id(ENDPOINTS[n]),
+            member_id,
+            name: ENDPOINTS[n].into(),
+            sources,
+            target: "sip:192.0.2.21".parse().unwrap(),
+            priority,
+            weight,
+            max_calls: None,
+            max_calls_per_second: None,
+            enabled,
+        })
+}
+
+fn range() -> impl Strategy<Value = Range> {
+    let authority = prop_oneof![4 => Just(Authority::Valid), 1 => Just(Authority::Pending), 1 => Just(Authority::Refused)];
+    (0..20, member_id(), prefix(), authority, validity()).prop_map(
+        |(n, member_id, prefix, authority, validity)| Range {
+            range_id: id(&format!("range {n}")),
+            member_id,
+            prefix,
+            authority,
+            validity,
+        },
+    )
+}
+
+fn announcement() -> impl Strategy<Value = Announcement> {
+    let endpoints = prop::collection::vec(one_of(&ENDPOINTS[..]).prop_map(id), 0..4);
+    (0..60, member_id(), prefix(), endpoints, validity()).prop_map(
+        |(n, member_id, prefix, endpoints, validity)| Announcement {
+            announcement_id: id(&format!("announcement {n}")),
+            member_id,
+            prefix,
+            endpoints,
+            validity,
+        },
+    )
+}
+
+fn agreement() -> impl Strategy<Value = Agreement> {
+    let direction = one_of(vec![
+        AgreementDirection::Both,
+        AgreementDirection::ToAccepting,
+        AgreementDirection::ToProposing,
+    ]);
+    let state = prop_oneof![4 => Just(AgreementState::Accepted), 1 => Just(AgreementState::Proposed)];
+    (0..8, member_id(), member_id(), direction, state, prop::option::weighted(0.9, validity())).prop_map(
+        |(n, proposing_member, accepting_member, direction, state, validity)| Agreement {
+            agreement_id: id(&format!("agreement {n}")),
+            proposing_member,
+            accepting_member,
+            direction,
+            state,
+            validity,
+        },
+    )
+}
+
+fn gone() -> impl Strategy<Value = ObjectId> {
+    prop_oneof![
+        1 => one_of(&MEMBERS[..]).prop_map(|name| ObjectId::Member(id(name))),
+        1 => one_of(&ENDPOINTS[..]).prop_map(|name| ObjectId::Endpoint(id(name))),
+        3 => (0..20).prop_map(|n| ObjectId::Range(id(&format!("range {n}")))),
+        6 => (0..60).prop_map(|n| ObjectId::Announcement(id(&format!("announcement {n}")))),
+        1 => (0..8).prop_map(|n| ObjectId::Agreement(id(&format!("agreement {n}")))),
+    ]
+}
+
+/// One change, of up to so many announcements.
+fn changes(most: usize) -> impl Strategy<Value = Facts> {
+    (
+        any::<u64>(),
+        prop::collection::vec(member(), 0..4),
+        prop::collection::vec(endpoint(), 0..6),
+        prop::collection::vec(range(), 0..=most / 2),
+        prop::collection::vec(announcement(), 0..=most),
+        prop::collection::vec(agreement(), 0..8),
+        prop::collection::vec(gone(), 0..=most / 2),
+    )
+        .prop_map(|(position, members, endpoints, ranges, announcements, agreements, gone)| Facts {
+            position,
+            members,
+            endpoints,
+            ranges,
+            announcements,
+            agreements,
+            gone,
+        })
+}
+
+fn call() -> impl Strategy<Value = CallRequest> {
+    (member_id(), "[12]{5,8}", any::<u64>()).prop_map(|(originating_member, called, draw)| CallRequest {
+        originating_member,
+        called: number(&called),
+        draw,
+    })
+}
+
+/// What a sequence of changes comes to, kept as plainly as can be.
+fn end_state(sequence: &[Facts]) -> Facts {
+    let mut members = BTreeMap::new();
+    let mut endpoints = BTreeMap::new();
+    let mut ranges = BTreeMap::new();
+    let mut announcements = BTreeMap::new();
+    let mut agreements = BTreeMap::new();
+    let mut position = 0;
+    for facts in sequence.iter().cloned() {
+        position = facts.position;
+        members.extend(facts.members.into_iter().map(|each| (each.member_id, each)));
+        endpoints.extend(facts.endpoints.into_iter().map(|each| (each.endpoint_id, each)));
+        ranges.extend(facts.ranges.into_iter().map(|each| (each.range_id, each)));
+        announcements.extend(facts.announcements.into_iter().map(|mut each| {
+            each.endpoints.sort_unstable();
+            each.endpoints.dedup();
+            (each.announcement_id, each)
+        }));
+        agreements.extend(facts.agreements.into_iter().map(|each| (each.agreement_id, each)));
+        for id in facts.gone {
+            match id {
+                ObjectId::Member(id) => drop(members.remove(&id)),
+                ObjectId::Endpoint(id) => drop(endpoints.remove(&id)),
+                ObjectId::Range(id) => drop(ranges.remove(&id)),
+                ObjectId::Announcement(id) => drop(announcements.remove(&id)),
+                ObjectId::Agreement(id) => drop(agreements.remove(&id)),
+            }
+        }
+    }
+    Facts {
+        position,
+        members: members.into_values().collect(),
+        endpoints: endpoints.into_values().collect(),
+        ranges: ranges.into_values().collect(),
+        announcements: announcements.into_values().collect(),
+        agreements: agreements.into_values().collect(),
+        gone: Vec::new(),
+    }
+}
+
+fn is_approved(facts: &Facts, id: MemberId) -> bool {
+    facts.members.iter().any(|member| member.member_id == id && member.state == MemberState::Approved)
+}
+
+/// The reason why an announcement is not routable in itself, by the letter of the rules.
+fn fault(facts: &Facts, announcement: &Announcement) -> Option<Reason> {
+    let own = |range: &&Range| range.member_id == announcement.member_id;
+    let covering: Vec<_> =
+        facts.ranges.iter().filter(own).filter(|range| range.prefix.covers(announcement.prefix)).collect();
+    let is_valid = |range: &&Range| range.authority == Authority::Valid;
+    let is_over = |range: &&Range| range.validity.until.is_some_and(|until| until <= at(0));
+    if !announcement.validity.contains(at(0)) {
+        Some(Reason::NotYetInForce)
+    } else if !is_approved(facts, announcement.member_id) {
+        Some(Reason::MemberNotApproved)
+    } else if covering.iter().any(|range| is_valid(range) && range.validity.contains(at(0))) {
+        None
+    } else if covering.is_empty() {
+        Some(Reason::RangeMissing)
+    } else if covering.iter().all(|range| is_valid(range) && is_over(range)) {
+        Some(Reason::RangeExpired)
+    } else {
+        Some(Reason::RangeUnverified)
+    }
+}
+
+/// Members with endpoints that may take a call, and everything left out, both sorted.
+type Outcome = (Option<Prefix>, Vec<String>, Vec<String>);
+
+fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
+    let matching: Vec<_> =
+        facts.announcements.iter().filter(|each| each.prefix.matches(call.called)).collect();
+    let routable = matching.iter().filter(|each| fault(facts, each).is_none());
+    let matched = routable.map(|each| each.prefix).max_by_key(|prefix| prefix.len());
+    let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
+    for announcement in matching {
+        let terminating = announcement.member_id;
+        let has_agreement = facts.agreements.iter().any(|agreement| {
+            agreement.state == AgreementState::Accepted
+                && agreement.validity.is_some_and(|validity| validity.contains(at(0)))
+                && agreement.permits(call.originating_member, terminating)
+        });
+        let mut leave_out = |endpoint, reason| {
+            left_out.push(format!(
+                "{:?}",
+                LeftOut {
+                    member: terminating,
+                    endpoint,
+                    announcement: announcement.announcement_id,
+                    prefix: announcement.prefix,
+                    reason,
+                }
+            ));
+        };
+        if let Some(reason) = fault(facts, announcement) {
+            leave_out(None, reason);
+        } else if Some(announcement.prefix) != matched {
+            leave_out(None, Reason::LongerPrefix);
+        } else if !is_approved(facts, call.originating_member) {
+            leave_out(None, Reason::MemberNotApproved);
+        } else if call.originating_member == terminating {
+            leave_out(None, Reason::OwnNumber);
+        } else if !has_agreement {
+            leave_out(None, Reason::NoAgreement);
+        } else if announcement.endpoints.is_empty() {
+            leave_out(None, Reason::EndpointDisabled);
+        } else {
+            for id in &announcement.endpoints {
+                let usable = |endpoint: &&Endpoint| {
+                    endpoint.endpoint_id == *id && endpoint.member_id == terminating && endpoint.enabled
+                };
+                match facts.endpoints.iter().find(usable) {
+                    Some(_) => candidates.push(format!("{terminating} {id}")),
+                    None => leave_out(Some(*id), Reason::EndpointDisabled),
+                }
+            }
+        }
+    }
+    candidates.sort();
+    candidates.dedup();
+    left_out.sort();
+    (matched, candidates, left_out)
+}
+
+fn outcome(selection: &Selection) -> Outcome {
+    let mut candidates: Vec<_> =
+        selection.candidates.iter().map(|each| format!("{} {}", each.member, each.endpoint)).collect();
+    let mut left_out: Vec<_> = selection.left_out.iter().map(|each| format!("{each:?}")).collect();
+    candidates.sort();
+    left_out.sort();
+    (selection.matched, candidates, left_out)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn select_agrees_with_a_search_through_all_facts(
+        facts in changes(60), calls in prop::collection::vec(call(), 1..12),
+    ) {
+        let table = RouteTable::from_facts(facts.clone());
+        let facts = end_state(&[facts]);
+        for call in &calls {
+            let selection = select(&table, call, at(0));
+            prop_assert_eq!(outcome(&selection), reference(&facts, call));
+            let priorities: Vec<_> = selection
+                .candidates
+                .iter()
+                .map(|candidate| table.endpoint(candidate.endpoint).unwrap().priority)
+                .collect();
+            prop_assert!(priorities.is_sorted(), "{:?}", priorities);
+            prop_assert_eq!(selection.refusal().is_none(), !selection.candidates.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_call_crosses_without_an_agreement_and_a_range_in_force(facts in changes(60), call in call()) {
+        let selection = select(&RouteTable::from_facts(facts.clone()), &call, at(0));
+        let facts = end_state(&[facts]);
+        for candidate in &selection.candidates {
+            let agreement =
+                facts.agreements.iter().find(|each| each.agreement_id == candidate.agreement).expect("it is a fact");
+            prop_assert!(agreement.permits(call.originating_member, candidate.member));
+            prop_assert_eq!(agreement.state, AgreementState::Accepted);
+            prop_assert!(agreement.validity.unwrap().contains(at(0)));
+            let range = facts.ranges.iter().find(|each| each.range_id == candidate.range).expect("it is a fact");
+            prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);
+            prop_assert!(range.authority == Authority::Valid && range.validity.contains(at(0)));
+        }
+    }
+
+    #[test]
+    fn any_sequence_of_changes_ends_in_the_table_of_the_whole_load(
+        sequence in prop::collection::vec(changes(20), 1..10), calls in prop::collection::vec(call(), 1..6),
+    ) {
+        let mut table = RouteTable::empty();
+        for changes in &sequence {
+            let (before, state) = (table.clone(), table.facts());
+            table = table.apply(changes.clone());
+            prop_assert_eq!(table.version(), changes.position);
+            prop_assert_eq!(before.facts(), state, "a change reached an earlier table");
+        }
+        let facts = end_state(&sequence);
+        let whole = RouteTable::from_facts(facts.clone());
+        prop_assert_eq!(table.hash(), whole.hash());
+        prop_assert_eq!(table.facts(), facts);
+        let counts = |table: &RouteTable| crate::Counts { bytes: 0, ..table.counts() };
+        prop_assert_eq!(counts(&table), counts(&whole));
+        for call in &calls {
+            prop_assert_eq!(select(&table, call, at(0)), select(&whole, call, at(0)));
+        }
+        for address in ["192.0.2.1:5060", "192.0.2.1:5061", "192.0.2.9:5060", "[2001:db8::7]:5060"] {
+            let address = address.parse().unwrap();
+            prop_assert_eq!(table.endpoint_from(address), whole.endpoint_from(address));
+            let any = whole
+                .endpoints()
+                .any(|endpoint| endpoint.enabled && endpoint.sources.iter().any(|source| source.contains(address)));
+            prop_assert_eq!(table.endpoint_from(address).is_some(), any);
+        }
+    }
+
+    #[test]
+    fn a_table_without_anything_left_is_empty_and_has_the_empty_hash(facts in changes(60)) {
+        let table = RouteTable::from_facts(facts);
+        let all = table.facts();
+        let gone = (all.members.iter().map(|each| ObjectId::Member(each.member_id)))
+            .chain(all.endpoints.iter().map(|each| ObjectId::Endpoint(each.endpoint_id)))
+            .chain(all.ranges.iter().map(|each| ObjectId::Range(each.range_id)))
+            .chain(all.announcements.iter().map(|each| ObjectId::Announcement(each.announcement_id)))
+            .chain(all.agreements.iter().map(|each| ObjectId::Agreement(each.agreement_id)))
+            .collect();
+        let table = table.apply(Facts { gone, ..Facts::default() });
+        prop_assert!(table.is_empty());
+        prop_assert_eq!(table.hash(), RouteTable::empty().hash());
+    }
+}

@@ -245,3 +245,249 @@ impl Lookup<'_> {
         self.table.agreement(originating, terminating, self.now).ok_or(Reason::NoAgreement)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_model::{AgreementDirection, AgreementState, MemberState, Validity};
+
+    use super::*;
+    use crate::exchange::{
+        always, at, candidates, exchange, id, left_out, number, prefix, refusal, routes, selection,
+    };
+
+    const LONDON: &str = "+442079460000";
+
+    #[test]
+    fn the_longest_prefix_wins_over_shorter_ones() {
+        let table = routes("+4 initech | +4420 acme | +44 globex | +4421 umbrella");
+        assert_eq!(candidates(&table, LONDON), ["acme"]);
+        assert_eq!(left_out(&table, LONDON), ["globex longer_prefix", "initech longer_prefix"]);
+        assert_eq!(candidates(&table, "+443012345678"), ["globex"]);
+        assert_eq!(selection(&table, "caller", LONDON, at(0)).matched, Some(prefix("+4420")));
+    }
+
+    #[test]
+    fn a_prefix_longer_than_the_number_does_not_match() {
+        assert_eq!(refusal(&routes("+442079 acme"), "+44207"), Some("no_route"));
+        assert_eq!(candidates(&routes("+44207 acme"), "+44207"), ["acme"]);
+    }
+
+    #[test]
+    fn a_candidate_names_everything_it_rests_on() {
+        let exchange = exchange("+4420 acme").with(|x| x.add_range("+44", "acme"));
+        let selection = selection(&exchange.table(), "caller", LONDON, at(0));
+        let candidate = Candidate {
+            member: id("acme"),
+            endpoint: id("acme"),
+            announcement: id("announcement +4420 acme"),
+            agreement: id("agreement caller acme"),
+            prefix: prefix("+4420"),
+            range: id("range +4420 acme"),
+        };
+        assert_eq!((selection.candidates, selection.left_out), (vec![candidate], vec![]));
+    }
+
+    #[test]
+    fn nothing_announced_is_no_route() {
+        let table = routes("+33 acme");
+        assert_eq!(refusal(&table, LONDON), Some("no_route"));
+        assert_eq!(left_out(&table, LONDON), [""; 0]);
+        assert_eq!(refusal(&RouteTable::empty(), LONDON), Some("no_route"));
+    }
+
+    #[test]
+    fn the_holder_of_the_longer_prefix_decides_also_when_it_has_no_agreement() {
+        let mut exchange = exchange("+4420 acme | +44 globex");
+        exchange.agreement("acme").state = AgreementState::Ended;
+        let table = exchange.table();
+        assert_eq!(candidates(&table, LONDON), [""; 0]);
+        assert_eq!(left_out(&table, LONDON), ["acme no_agreement", "globex longer_prefix"]);
+        assert_eq!(refusal(&table, LONDON), Some("no_agreement"));
+    }
+
+    #[test]
+    fn an_announcement_that_does_not_route_hides_no_shorter_one() {
+        type Break = fn(&mut crate::exchange::Exchange);
+        let table: [(Break, &str); 8] = [
+            (|x| x.announcement("+4420", "acme").validity.from = at(1), "not_yet_in_force"),
+            (|x| x.announcement("+4420", "acme").validity.until = Some(at(0)), "not_yet_in_force"),
+            (|x| x.member("acme").state = MemberState::Suspended, "member_not_approved"),
+            (|x| x.0.members.retain(|member| member.name != "acme"), "member_not_approved"),
+            (|x| x.range("+4420", "acme").member_id = id("globex"), "range_missing"),
+            (|x| x.range("+4420", "acme").prefix = prefix("+44207"), "range_missing"),
+            (|x| x.range("+4420", "acme").authority = Authority::Pending, "range_unverified"),
+            (|x| x.range("+4420", "acme").validity.until = Some(at(0)), "range_expired"),
+        ];
+        for (break_it, code) in table {
+            let broken = exchange("+4420 acme | +44 globex").with(break_it).table();
+            assert_eq!(candidates(&broken, LONDON), ["globex"], "{code}");
+            let member = if broken.member(id("acme")).is_some() { "acme" } else { "unknown" };
+            assert_eq!(left_out(&broken, LONDON), [format!("{member} {code}")]);
+            let alone = exchange("+4420 acme").with(break_it).table();
+            assert_eq!(refusal(&alone, LONDON), Some(code));
+        }
+    }
+
+    #[test]
+    fn one_valid_range_is_enough_and_a_claim_to_renew_tells_more_than_its_end() {
+        let mut exchange = exchange("+4420 acme");
+        exchange.add_range("+44", "acme");
+        exchange.range("+4420", "acme").validity.until = Some(at(0));
+        assert_eq!(candidates(&exchange.table(), LONDON), ["acme"]);
+        exchange.range("+44", "acme").authority = Authority::Pending;
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("range_unverified"));
+        exchange.range("+44", "acme").authority = Authority::Valid;
+        exchange.range("+44", "acme").validity.from = at(1);
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("range_unverified"));
+    }
+
+    #[test]
+    fn a_call_does_not_go_back_to_the_member_that_sends_it() {
+        let table = routes("+4420 caller | +44 globex");
+        assert_eq!(refusal(&table, LONDON), Some("own_number"));
+        let table = routes("+4420 caller | +4420 globex");
+        assert_eq!(candidates(&table, LONDON), ["globex"]);
+        assert_eq!(left_out(&table, LONDON), ["caller own_number"]);
+    }
+
+    #[test]
+    fn a_member_that_is_not_approved_calls_nobody() {
+        let table =
+            exchange("+4420 acme").with(|x| x.member("caller").state = MemberState::Suspended).table();
+        assert_eq!(left_out(&table, LONDON), ["acme member_not_approved"]);
+        assert_eq!(refusal(&table, LONDON), Some("member_not_approved"));
+        let unknown = selection(&table, "stranger", LONDON, at(0));
+        assert_eq!(unknown.refusal(), Some(Reason::MemberNotApproved));
+    }
+
+    #[test]
+    fn an_agreement_lets_calls_cross_only_in_its_direction() {
+        let table = [
+            (AgreementDirection::Both, true, true),
+            (AgreementDirection::ToAccepting, true, false),
+            (AgreementDirection::ToProposing, false, true),
+        ];
+        for (direction, forward, backward) in table {
+            let mut exchange = exchange("+4420 acme | +49 caller");
+            exchange.agreement("acme").direction = direction;
+            let table = exchange.table();
+            let crosses = |from, to| selection(&table, from, to, at(0)).refusal().is_none();
+            assert_eq!((crosses("caller", LONDON), crosses("acme", "+4930123456")), (forward, backward));
+        }
+    }
+
+    #[test]
+    fn an_agreement_holds_from_its_first_instant_until_just_before_its_end() {
+        let mut exchange = exchange("+4420 acme");
+        exchange.agreement("acme").validity = Some(Validity { from: at(0), until: Some(at(60)) });
+        let table = exchange.table();
+        let crosses = |seconds| selection(&table, "caller", LONDON, at(seconds)).refusal().is_none();
+        assert_eq!([-1, 0, 59, 60].map(crosses), [false, true, true, false]);
+    }
+
+    #[test]
+    fn an_announcement_holds_from_its_first_instant_until_just_before_its_end() {
+        let mut exchange = exchange("+4420 acme");
+        exchange.announcement("+4420", "acme").validity = Validity { from: at(0), until: Some(at(60)) };
+        let table = exchange.table();
+        let crosses = |seconds| selection(&table, "caller", LONDON, at(seconds)).refusal().is_none();
+        assert_eq!([-1, 0, 59, 60].map(crosses), [false, true, true, false]);
+    }
+
+    #[test]
+    fn an_agreement_that_is_not_accepted_by_both_lets_nothing_cross() {
+        for state in [AgreementState::Proposed, AgreementState::Refused, AgreementState::Ended] {
+            let table = exchange("+4420 acme").with(|x| x.agreement("acme").state = state).table();
+            assert_eq!(refusal(&table, LONDON), Some("no_agreement"));
+        }
+        let table = exchange("+4420 acme").with(|x| x.agreement("acme").validity = None).table();
+        assert_eq!(refusal(&table, LONDON), Some("no_agreement"));
+    }
+
+    #[test]
+    fn an_agreement_with_one_member_says_nothing_about_another() {
+        let mut exchange = exchange("+4420 acme | +4420 globex");
+        exchange.agreement("acme").accepting_member = id("globex");
+        let table = exchange.table();
+        assert_eq!(candidates(&table, LONDON), ["globex"]);
+        assert_eq!(left_out(&table, LONDON), ["acme no_agreement"]);
+    }
+
+    #[test]
+    fn a_disabled_endpoint_is_left_out_by_name_and_the_others_are_tried() {
+        let mut exchange = exchange("+4420 acme one/0/0 two/1/0");
+        exchange.endpoint("one").enabled = false;
+        let chosen = selection(&exchange.table(), "caller", LONDON, at(0));
+        assert_eq!(chosen.candidates.iter().map(|each| each.endpoint).collect::<Vec<_>>(), [id("two")]);
+        assert_eq!(
+            (chosen.left_out[0].endpoint, chosen.left_out[0].reason),
+            (Some(id("one")), Reason::EndpointDisabled)
+        );
+        exchange.endpoint("two").enabled = false;
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("endpoint_disabled"));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_unknown_or_another_members_takes_no_call() {
+        let mut exchange = exchange("+4420 acme one/0/0 | +33 globex");
+        exchange.announcement("+4420", "acme").endpoints = vec![id("globex"), id("nothing")];
+        assert_eq!(left_out(&exchange.table(), LONDON), ["acme endpoint_disabled"; 2]);
+        exchange.announcement("+4420", "acme").endpoints = Vec::new();
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("endpoint_disabled"));
+    }
+
+    #[test]
+    fn an_endpoint_that_two_announcements_name_is_tried_once() {
+        let mut exchange = exchange("+4420 acme");
+        let mut twin = exchange.announcement("+4420", "acme").clone();
+        twin.announcement_id = id("twin");
+        exchange.0.announcements.push(twin);
+        assert_eq!(candidates(&exchange.table(), LONDON), ["acme"]);
+    }
+
+    #[test]
+    fn the_refusal_is_the_most_telling_reason_of_the_prefix_that_decides() {
+        let mut exchange = exchange("+4420 acme | +4420 globex | +44 initech");
+        exchange.range("+4420", "globex").authority = Authority::Pending;
+        exchange.endpoint("acme").enabled = false;
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("range_unverified"));
+        exchange.agreement("acme").state = AgreementState::Ended;
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("no_agreement"));
+    }
+
+    #[test]
+    fn lower_priorities_are_tried_first() {
+        let table = routes("+4420 acme one/20/1 two/10/1 | +4420 globex three/15/1");
+        let chosen = selection(&table, "caller", LONDON, at(0));
+        let order: Vec<_> = chosen.candidates.iter().map(|each| each.endpoint).collect();
+        assert_eq!(order, [id("two"), id("three"), id("one")]);
+    }
+
+    #[test]
+    fn the_same_draw_gives_the_same_order_and_others_give_others() {
+        let table = routes("+4420 acme one/0/1 two/0/1 three/0/1");
+        let order = |draw| {
+            let call = CallRequest { originating_member: id("caller"), called: number(LONDON), draw };
+            let selection = select(&table, &call, at(0));
+            selection.candidates.iter().map(|each| each.endpoint).collect::<Vec<_>>()
+        };
+        let orders: std::collections::HashSet<_> = (0..200).map(order).collect();
+        assert_eq!(orders.len(), 6);
+        assert_eq!(order(7), order(7));
+    }
+
+    #[test]
+    fn a_selection_says_which_table_was_asked_and_is_read_back_from_json() {
+        let mut exchange = exchange("+4420 acme | +44 globex");
+        exchange.0.position = 42;
+        exchange.add_member("idle");
+        let selection = selection(&exchange.table(), "caller", LONDON, always().from);
+        assert_eq!(selection.table_version, 42);
+        let json = serde_json::to_string(&selection).unwrap();
+        assert_eq!(serde_json::from_str::<Selection>(&json).unwrap(), selection);
+        assert!(
+            json.contains(r#""matched":"+4420""#) && json.contains(r#""reason":"longer_prefix""#),
+            "{json}"
+        );
+    }
+}

@@ -113,3 +113,98 @@ fn distinct(endpoint: &Endpoint) -> SmallVec<[(IpNet, Option<u16>); 4]> {
     sources.dedup();
     sources
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_model::Facts;
+
+    use super::*;
+    use crate::RouteTable;
+    use crate::exchange::{Exchange, exchange, id};
+
+    /// Endpoints of one member, each with its sources: `one 192.0.2.0/24 192.0.2.7/32:5060`.
+    fn endpoints(texts: &[&str]) -> Exchange {
+        let routes: Vec<_> =
+            texts.iter().map(|text| format!("+44 acme {}", text.split(' ').next().unwrap())).collect();
+        let mut exchange = exchange(&routes.join(" | "));
+        for text in texts {
+            let mut words = text.split(' ');
+            let endpoint = exchange.endpoint(words.next().unwrap());
+            endpoint.sources = words
+                .map(|word| match word.split_once('#') {
+                    Some((net, port)) => {
+                        Source { net: net.parse().unwrap(), port: Some(port.parse().unwrap()) }
+                    }
+                    None => Source { net: word.parse().unwrap(), port: None },
+                })
+                .collect();
+        }
+        exchange
+    }
+
+    fn from<'a>(table: &'a RouteTable, address: &str) -> Option<&'a str> {
+        table.endpoint_from(address.parse().unwrap()).map(|endpoint| endpoint.name.as_str())
+    }
+
+    #[test]
+    fn an_address_belongs_to_the_endpoint_with_the_smallest_block_around_it() {
+        let table = endpoints(&["host 192.0.2.7/32", "net 192.0.2.0/24 10.0.0.0/8", "all 0.0.0.0/0"]).table();
+        assert_eq!(from(&table, "192.0.2.7:5060"), Some("host"));
+        assert_eq!(from(&table, "192.0.2.8:40000"), Some("net"));
+        assert_eq!(from(&table, "10.255.0.1:5060"), Some("net"));
+        assert_eq!(from(&table, "198.51.100.1:5060"), Some("all"));
+        assert_eq!(from(&table, "[2001:db8::1]:5060"), None);
+    }
+
+    #[test]
+    fn a_source_with_the_port_beats_one_without() {
+        let table =
+            endpoints(&["any 192.0.2.7/32", "sip 192.0.2.7/32#5060", "tls 192.0.2.0/24#5061"]).table();
+        assert_eq!(from(&table, "192.0.2.7:5060"), Some("sip"));
+        assert_eq!(from(&table, "192.0.2.7:5061"), Some("any"));
+        assert_eq!(from(&table, "192.0.2.9:5061"), Some("tls"));
+        assert_eq!(from(&table, "192.0.2.9:5060"), None);
+    }
+
+    #[test]
+    fn version_6_and_version_4_mapped_into_it_are_found() {
+        let table = endpoints(&["six 2001:db8:1::/48 2001:db8:2::5/128#5060", "four 192.0.2.0/24"]).table();
+        assert_eq!(from(&table, "[2001:db8:1:ffff::9]:1024"), Some("six"));
+        assert_eq!(from(&table, "[2001:db8:2::5]:5060"), Some("six"));
+        assert_eq!(from(&table, "[2001:db8:2::5]:5061"), None);
+        assert_eq!(from(&table, "[::ffff:192.0.2.1]:5060"), Some("four"));
+        let table = endpoints(&["mapped ::ffff:192.0.2.0/120"]).table();
+        assert_eq!(from(&table, "192.0.2.1:5060"), Some("mapped"));
+    }
+
+    #[test]
+    fn host_bits_of_a_block_mean_nothing() {
+        let table = endpoints(&["one 192.0.2.77/24"]).table();
+        assert_eq!(from(&table, "192.0.2.1:5060"), Some("one"));
+        assert_eq!(table.hash(), endpoints(&["one 192.0.2.0/24"]).table().hash());
+    }
+
+    #[test]
+    fn a_disabled_endpoint_sends_nothing_and_does_not_hide_another() {
+        let mut exchange = endpoints(&["one 192.0.2.7/32 192.0.2.7/32", "two 192.0.2.0/24"]);
+        exchange.endpoint("one").enabled = false;
+        assert_eq!(from(&exchange.table(), "192.0.2.7:5060"), Some("two"));
+    }
+
+    #[test]
+    fn sources_follow_the_changes_of_their_endpoint() {
+        let mut exchange = endpoints(&["one 192.0.2.7/32", "two 10.0.0.0/8"]);
+        let table = exchange.table();
+        exchange.endpoint("one").sources[0].net = "198.51.100.0/24".parse().unwrap();
+        let changed =
+            table.apply(Facts { endpoints: vec![exchange.endpoint("one").clone()], ..Facts::default() });
+        assert_eq!(
+            (from(&changed, "192.0.2.7:5060"), from(&changed, "198.51.100.3:5060")),
+            (None, Some("one"))
+        );
+        let gone = changed
+            .apply(Facts { gone: vec![tandem_model::ObjectId::Endpoint(id("one"))], ..Facts::default() });
+        assert_eq!((from(&gone, "198.51.100.3:5060"), from(&gone, "10.1.1.1:5060")), (None, Some("two")));
+        assert_eq!(from(&table, "192.0.2.7:5060"), Some("one"), "an earlier table does not change");
+    }
+}

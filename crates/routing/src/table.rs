@@ -464,3 +464,95 @@ impl Held {
 fn as_prefix(value: u64) -> Prefix {
     value.to_string().parse().expect("the value was a prefix's")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{always, candidates, exchange, id, prefix, refusal, routes};
+
+    const LONDON: &str = "+442079460000";
+
+    #[test]
+    fn an_empty_table_has_version_0_and_nothing() {
+        let table = RouteTable::empty();
+        assert_eq!((table.version(), table.is_empty()), (0, true));
+        assert_eq!(table.hash().to_string(), "0".repeat(32));
+        assert!(!routes("+44 acme").is_empty());
+    }
+
+    #[test]
+    fn an_announcement_that_moves_leaves_its_old_prefix() {
+        let mut exchange = exchange("+4420 acme");
+        exchange.add_range("+33", "acme");
+        let table = exchange.table();
+        exchange.announcement("+4420", "acme").prefix = prefix("+33");
+        let announcements = exchange.0.announcements.clone();
+        let moved = table.apply(Facts { position: 9, announcements, ..Facts::default() });
+        assert_eq!((moved.version(), moved.counts().prefixes), (9, 1));
+        assert_eq!(
+            (refusal(&moved, LONDON), candidates(&moved, "+33123456789")),
+            (Some("no_route"), vec!["acme".into()])
+        );
+        assert_eq!(candidates(&table, LONDON), ["acme"], "an earlier table does not change");
+        assert_eq!(moved.hash(), exchange.table().hash());
+    }
+
+    #[test]
+    fn what_is_both_changed_and_gone_is_gone() {
+        let exchange = exchange("+4420 acme");
+        let mut facts = exchange.0.clone();
+        facts.gone = vec![ObjectId::Announcement(exchange.0.announcements[0].announcement_id)];
+        assert_eq!(refusal(&RouteTable::from_facts(facts), LONDON), Some("no_route"));
+    }
+
+    #[test]
+    fn facts_that_come_in_the_wrong_order_route_once_they_fit() {
+        let Facts { members, endpoints, ranges, announcements, agreements, .. } = exchange("+4420 acme").0;
+        let mut table = RouteTable::empty();
+        for part in [
+            Facts { announcements, ..Facts::default() },
+            Facts { agreements, ..Facts::default() },
+            Facts { ranges, ..Facts::default() },
+            Facts { endpoints, ..Facts::default() },
+        ] {
+            table = table.apply(part);
+            assert_eq!(refusal(&table, LONDON), Some("member_not_approved"));
+        }
+        assert_eq!(candidates(&table.apply(Facts { members, ..Facts::default() }), LONDON), ["acme"]);
+    }
+
+    #[test]
+    fn a_member_is_found_by_name() {
+        let table = routes("+44 acme | +33 globex");
+        assert_eq!(table.member_by_name("globex").map(|member| member.member_id), Some(id("globex")));
+        assert_eq!(table.member_by_name("nobody"), None);
+        assert_eq!(table.counts().members, 3);
+    }
+
+    #[test]
+    fn terms_that_no_announcement_has_any_more_are_swept_out() {
+        let mut table = RouteTable::empty();
+        for n in 0..2 * CommonTerms::SWEEP_MIN {
+            let announcement = Announcement {
+                announcement_id: id("one"),
+                member_id: id(&n.to_string()),
+                prefix: prefix("+44"),
+                endpoints: vec![id("one")],
+                validity: always(),
+            };
+            table = table.apply(Facts { announcements: vec![announcement], ..Facts::default() });
+        }
+        assert_eq!(table.counts().announcements, 1);
+        assert!(table.terms.by_digest.len() <= CommonTerms::SWEEP_MIN, "{}", table.terms.by_digest.len());
+    }
+
+    #[test]
+    fn times_beyond_what_nanoseconds_hold_are_the_bounds() {
+        let far = "3000-01-01T00:00:00Z".parse().unwrap();
+        let mut exchange = exchange("+4420 acme");
+        exchange.announcement("+4420", "acme").validity.until = Some(far);
+        assert_eq!(candidates(&exchange.table(), LONDON), ["acme"]);
+        exchange.announcement("+4420", "acme").validity.from = far;
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("not_yet_in_force"));
+    }
+}

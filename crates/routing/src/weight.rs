@@ -69,3 +69,84 @@ fn choose<T, Tie>(left: &[Weighted<T, Tie>], draws: &mut Draws) -> usize {
         })
         .expect("what is drawn is at most the sum")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DRAWS: u64 = 100_000;
+
+    /// How often each of several of one priority comes first.
+    fn firsts(weights: &[u16]) -> Vec<u64> {
+        let mut firsts = vec![0; weights.len()];
+        for draw in 0..DRAWS {
+            let items = weights.iter().enumerate();
+            let mut items: SmallVec<[_; 4]> =
+                items.map(|(tie, &weight)| Weighted { priority: 0, weight, tie, item: tie }).collect();
+            order(&mut items, draw);
+            firsts[items[0].item] += 1;
+        }
+        firsts
+    }
+
+    /// Asserts that counts are as likely as 999 of 1000 are, given the odds of each.
+    fn assert_split(counts: &[u64], odds: &[u64]) {
+        // The 99.9 % quantiles of chi-square with 1, 2 and 3 degrees of freedom.
+        const QUANTILES: [f64; 3] = [10.83, 13.82, 16.27];
+        let sum: u64 = odds.iter().sum();
+        let chi_square: f64 = counts
+            .iter()
+            .zip(odds)
+            .map(|(&count, &odds)| {
+                let expected = (DRAWS * odds) as f64 / sum as f64;
+                (count as f64 - expected).powi(2) / expected
+            })
+            .sum();
+        assert!(chi_square < QUANTILES[counts.len() - 2], "{counts:?} for {odds:?}: {chi_square}");
+    }
+
+    #[test]
+    fn calls_split_in_proportion_to_the_weights() {
+        for weights in [&[1, 1][..], &[1, 3], &[60, 30, 10], &[5, 10, 20, 65], &[65535, 65535]] {
+            let odds: Vec<_> = weights.iter().map(|&weight| u64::from(weight)).collect();
+            assert_split(&firsts(weights), &odds);
+        }
+    }
+
+    #[test]
+    fn weight_0_has_one_part_among_the_sum_and_is_as_good_as_another_0() {
+        assert_split(&firsts(&[0, 9]), &[1, 9]);
+        assert_split(&firsts(&[9, 0]), &[9, 1]);
+        assert_split(&firsts(&[0, 0, 0]), &[1, 1, 1]);
+    }
+
+    #[test]
+    fn the_second_is_drawn_among_those_that_are_left() {
+        let mut seconds = [0; 2];
+        for draw in 0..DRAWS {
+            let weight = [1000, 30, 10];
+            let mut items: SmallVec<[_; 4]> = (0..3)
+                .map(|n: usize| Weighted { priority: u16::from(n != 0), weight: weight[n], tie: n, item: n })
+                .collect();
+            order(&mut items, draw);
+            assert_eq!(items[0].item, 0);
+            seconds[items[1].item - 1] += 1;
+        }
+        assert_split(&seconds, &[3, 1]);
+    }
+
+    #[test]
+    fn the_order_given_does_not_matter() {
+        for draw in 0..100 {
+            let ordered = |ties: [usize; 3]| {
+                let mut items: SmallVec<[_; 4]> = ties
+                    .into_iter()
+                    .map(|tie| Weighted { priority: 0, weight: tie as u16, tie, item: tie })
+                    .collect();
+                order(&mut items, draw);
+                items.into_iter().map(|item| item.item).collect::<Vec<_>>()
+            };
+            assert_eq!(ordered([0, 1, 2]), ordered([2, 0, 1]));
+        }
+    }
+}
