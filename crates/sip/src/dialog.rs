@@ -184,12 +184,14 @@ fn without_headers(uri: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    const INVITE: &[u8] = b"INVITE sip:b@callee SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nFrom: \"A, a\" <sip:a@caller>;tag=from;x=y\r\n\
-        To: sip:b@callee\r\nCall-ID: x@y\r\nCSeq: 7 INVITE\r\nContact: <sip:a@192.0.2.1;ob>;expires=9\r\n\
+    const INVITE: &[u8] = b"INVITE sip:b@callee SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\
+        From: \"A, a\" <sip:a@caller>;tag=from;x=y\r\nTo: sip:b@callee\r\nCall-ID: x@y\r\nCSeq: 7 INVITE\r\n\
+        Contact: <sip:a@192.0.2.1;ob>;expires=9\r\n\
         Record-Route: <sip:p2;lr>, <sip:p1;lr>\r\nRecord-Route: <sip:p0;lr>\r\n\r\n";
-    const OK: &[u8] = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\nFrom: \"A, a\" <sip:a@caller>;tag=from\r\nTo: sip:b@callee;tag=to\r\n\
-        Call-ID: x@y\r\nCSeq: 7 INVITE\r\nContact: <sip:b@192.0.2.2>\r\nRecord-Route: <sip:p2;lr>, <sip:p1;lr>\r\n\
-        Record-Route: <sip:p0;lr>\r\n\r\n";
+    const OK: &[u8] = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\n\
+        From: \"A, a\" <sip:a@caller>;tag=from\r\nTo: sip:b@callee;tag=to\r\nCall-ID: x@y\r\nCSeq: 7 INVITE\r\n\
+        Contact: <sip:b@192.0.2.2>\r\n\
+        Record-Route: <sip:p2;lr>, <sip:p1;lr>\r\nRecord-Route: <sip:p0;lr>\r\n\r\n";
 
     fn message(octets: &[u8]) -> Message<'_> {
         Message::parse(octets).unwrap()

@@ -236,18 +236,12 @@ fn address<'a>(name: Name, value: &'a [u8]) -> Result<NameAddr<'a>, Fault> {
     if plain && address.display.iter().any(|octet| matches!(octet, b'"' | b',' | b';' | b'\\' | b'>')) {
         return Err(malformed);
     }
-    if Params::new(address.params).all(is_param) && !address.params.is_empty() == has_params(&address, value)
-    {
-        Ok(address)
-    } else {
-        Err(malformed)
-    }
-}
-
-/// True when a `;` follows the address.
-fn has_params(address: &NameAddr<'_>, value: &[u8]) -> bool {
     let after = octets::trim(value).get(address.address.len()..).unwrap_or_default();
-    octets::trim(after).starts_with(b";")
+    let ends_in_separator = address.params.is_empty() && !octets::trim(after).is_empty();
+    if ends_in_separator || !Params::new(address.params).all(is_param) {
+        return Err(malformed);
+    }
+    Ok(address)
 }
 
 fn tag(name: Name, address: &NameAddr<'_>) -> Result<(), Fault> {

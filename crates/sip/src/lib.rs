@@ -1,12 +1,12 @@
 //! SIP without sockets: messages, their parts, the four transactions and dialogs (RFC 3261).
 //!
 //! Nothing here does I/O, reads a clock or draws a random number; octets and events come in, octets and
-//! actions come out. No input panics. Reading ([`Message`]) is apart from judging ([`judge`]): a message
+//! actions come out. No input panics. Reading ([`Message`]) is apart from judging ([`judge()`]): a message
 //! that can be answered is read even when it is wrong, so that its sender gets a 400 rather than silence.
 //!
 //! - [`message`], [`name`], [`uri`], [`name_addr`], [`via`]: reading, on demand, without allocation;
-//! - [`judge`]: what RFC 3261 allows, with the [`Fault`] that goes into the response;
-//! - [`writer`], [`rewrite`]: the two ways in which octets are made;
+//! - [`mod@judge`]: what RFC 3261 allows, with the [`Fault`] that goes into the response;
+//! - [`writer`], [`mod@rewrite`]: the two ways in which octets are made;
 //! - [`frame`]: messages out of a stream;
 //! - [`transaction`], [`dialog`]: the state that outlives a message.
 #![forbid(unsafe_code)]

@@ -37,7 +37,9 @@ pub struct Uri<'a> {
 }
 
 impl<'a> Uri<'a> {
-    /// Reads a URI that stands alone: no brackets, no white space. Control octets, `<>"` and what is not ASCII are refused.
+    /// Reads a URI that stands alone: no brackets, no white space.
+    ///
+    /// Control octets, `<`, `>`, `"` and what is not ASCII are refused with [`Fault::Uri`].
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, Fault> {
         if uri.iter().any(|&octet| octet <= b' ' || octet >= 0x7f || matches!(octet, b'<' | b'>' | b'"')) {
             return Err(Fault::Uri);
