@@ -5,18 +5,33 @@
 //! [`facts`], the news of its changes in [`feed`]. Rules that span rows are constraints of the schema, in
 //! `migrations/`, and [`database::reason`] says which one a failed statement broke. Nothing in here decides.
 
+pub mod agreement;
+pub mod announcement;
+pub mod api_token;
+pub mod audit;
+pub mod call;
 pub mod cdr;
 pub mod cluster;
 pub mod database;
-//pub mod declaration;
+pub mod declaration;
+pub mod endpoint;
 pub mod facts;
 pub mod feed;
+pub mod idempotent_request;
 pub mod listener;
+pub mod member;
 pub mod node;
+pub mod number_range;
+pub mod overview;
+pub mod session;
 pub mod throwaway;
+pub mod user;
+mod word;
 
 pub use database::{connect, migrate};
 /// Why a statement failed.
 pub use sqlx::Error;
+/// One connection: what a transaction lends to several statements.
+pub use sqlx::PgConnection;
 /// A pool of connections to the hub's database.
 pub use sqlx::PgPool;

@@ -1,0 +1,428 @@
+//! What members announce: one at a time, and in bulk by statements over arrays.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Uuid;
+use sqlx::{PgConnection, PgExecutor, Result};
+use tandem_model::{AnnouncementId, EndpointId, MemberId, Prefix, Reason, Validity};
+
+use crate::endpoint::EndpointName;
+use crate::word;
+
+/// An announcement as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnnouncement {
+    /// Its id.
+    pub announcement_id: AnnouncementId,
+    /// Who announces.
+    pub member_id: MemberId,
+    /// Which numbers.
+    pub prefix: Prefix,
+    /// When it holds.
+    pub validity: Validity,
+    /// The endpoints that take the calls, by name.
+    pub endpoints: Vec<EndpointName>,
+    /// Why no call can be routed by it; `None` where one can.
+    pub reason: Option<Reason>,
+    /// Position of the change feed at which it last changed; 0 where the feed no longer knows.
+    pub changed_at_position: u64,
+}
+
+struct Row {
+    announcement_id: Uuid,
+    member_id: Uuid,
+    prefix: String,
+    valid_from: DateTime<Utc>,
+    valid_until: Option<DateTime<Utc>>,
+    endpoint_ids: Vec<Uuid>,
+    endpoint_names: Vec<String>,
+    reason: Option<String>,
+    position: i64,
+}
+
+impl Row {
+    fn read(self) -> Result<StoredAnnouncement> {
+        let member_id = MemberId(self.member_id);
+        let endpoints = self.endpoint_ids.into_iter().zip(self.endpoint_names);
+        Ok(StoredAnnouncement {
+            announcement_id: AnnouncementId(self.announcement_id),
+            member_id,
+            prefix: word::prefix(&self.prefix)?,
+            validity: Validity { from: self.valid_from, until: self.valid_until },
+            endpoints: endpoints
+                .map(|(id, name)| EndpointName { endpoint_id: EndpointId(id), member_id, name })
+                .collect(),
+            reason: self.reason.as_deref().and_then(Reason::from_code),
+            changed_at_position: word::fits(self.position)?,
+        })
+    }
+}
+
+/// Which announcements of a member to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnnouncementFilter<'a> {
+    /// Only this one.
+    pub announcement: Option<AnnouncementId>,
+    /// Only prefixes that begin with these digits.
+    pub prefix: Option<&'a str>,
+    /// Only those before this one.
+    pub before: Option<AnnouncementId>,
+}
+
+/// What the member announces at `at` or later, newest first, at most `limit`.
+///
+/// The reason is found by the rules of `tandem_routing`: in force, member approved, a verified range covers it,
+/// an endpoint takes part.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    filter: AnnouncementFilter<'_>,
+    at: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<StoredAnnouncement>> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        with shown as (
+            select announcement_id, member_id, prefix, valid_during
+              from announcement
+             where member_id = $1 and valid_during && tstzrange($2, null)
+               and ($3::uuid is null or announcement_id = $3)
+               and ($4::text is null or starts_with(prefix, $4))
+               and ($5::uuid is null or announcement_id < $5)
+             order by announcement_id desc
+             limit $6
+        )
+        select a.announcement_id as "announcement_id!", a.member_id as "member_id!", a.prefix as "prefix!"
+             , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
+             , array(select e.endpoint_id from announcement_endpoint ae join endpoint e using (endpoint_id)
+                      where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_ids!: Vec<Uuid>"
+             , array(select e.name from announcement_endpoint ae join endpoint e using (endpoint_id)
+                      where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_names!: Vec<String>"
+             , case when not a.valid_during @> $2::timestamptz then 'not_yet_in_force'
+                    when m.state <> 'approved' then 'member_not_approved'
+                    when not coalesce(r.verified, false) then
+                         case when r.claimed then 'range_unverified'
+                              when r.expired then 'range_expired'
+                              else 'range_missing' end
+                    when not exists (select from announcement_endpoint ae join endpoint e using (endpoint_id)
+                                      where ae.announcement_id = a.announcement_id and e.enabled)
+                         then 'endpoint_disabled'
+               end as reason
+             , coalesce((select max(f.position) from feed_entry f where f.object_id = a.announcement_id), 0)
+               as "position!"
+          from shown a
+          join member m using (member_id)
+          left join lateral (
+              select bool_or(r.authority = 'valid' and r.valid_during @> $2::timestamptz) as verified
+                   , bool_or(r.authority = 'valid' and upper(r.valid_during) <= $2) as expired
+                   , bool_or(r.authority <> 'valid' or lower(r.valid_during) > $2) as claimed
+                from number_range r
+               where r.member_id = a.member_id and starts_with(a.prefix, r.prefix)
+          ) r on true
+         order by a.announcement_id desc
+        "#,
+        member.0,
+        at,
+        filter.announcement.map(|id| id.0),
+        filter.prefix,
+        filter.before.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Row::read)
+    .collect()
+}
+
+/// Keeps the announcement as it is until the transaction ends; its prefix and validity, if the member has
+/// it and it is not over at `at`.
+pub async fn lock(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    announcement: AnnouncementId,
+    at: DateTime<Utc>,
+) -> Result<Option<(Prefix, Validity)>> {
+    let row = sqlx::query!(
+        r#"
+        select prefix, lower(valid_during) as "valid_from!", upper(valid_during) as valid_until
+          from announcement
+         where member_id = $1 and announcement_id = $2 and valid_during && tstzrange($3, null)
+           for update
+        "#,
+        member.0,
+        announcement.0,
+        at,
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok((word::prefix(&row.prefix)?, Validity { from: row.valid_from, until: row.valid_until })))
+        .transpose()
+}
+
+/// Announces a prefix on endpoints of the member. Within a transaction. The prefix may be announced at that
+/// time already: `announcement_exists`.
+pub async fn insert(
+    db: &mut PgConnection,
+    member: MemberId,
+    prefix: Prefix,
+    endpoints: &[EndpointId],
+    validity: Validity,
+    at: DateTime<Utc>,
+) -> Result<AnnouncementId> {
+    let id = sqlx::query_scalar!(
+        r#"
+        insert into announcement (member_id, prefix, valid_during, created_at)
+        values ($1, $2, tstzrange($3, $4), $5)
+        returning announcement_id
+        "#,
+        member.0,
+        prefix.digits(),
+        validity.from,
+        validity.until,
+        at,
+    )
+    .fetch_one(&mut *db)
+    .await
+    .map(AnnouncementId)?;
+    let pairs: Vec<_> = endpoints.iter().map(|&endpoint| (id, endpoint)).collect();
+    insert_endpoints(db, member, &pairs).await?;
+    Ok(id)
+}
+
+/// Gives an announcement of the member other endpoints and another validity. Within a transaction.
+pub async fn update(
+    db: &mut PgConnection,
+    member: MemberId,
+    announcement: AnnouncementId,
+    endpoints: &[EndpointId],
+    validity: Validity,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        update announcement set valid_during = tstzrange($3, $4)
+         where announcement_id = $1 and member_id = $2 and valid_during <> tstzrange($3, $4)
+        "#,
+        announcement.0,
+        member.0,
+        validity.from,
+        validity.until,
+    )
+    .execute(&mut *db)
+    .await?;
+    let pairs: Vec<_> = endpoints.iter().map(|&endpoint| (announcement, endpoint)).collect();
+    delete_endpoints(&mut *db, member, &[announcement]).await?;
+    insert_endpoints(db, member, &pairs).await
+}
+
+/// Ends announcements of the member at `at`; those that have not begun are removed. Within a transaction.
+pub async fn withdraw(
+    db: &mut PgConnection,
+    member: MemberId,
+    announcements: &[AnnouncementId],
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<Uuid> = announcements.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        r#"
+        delete from announcement
+         where member_id = $1 and announcement_id = any ($2) and lower(valid_during) >= $3
+        "#,
+        member.0,
+        &ids,
+        at,
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        r#"
+        update announcement
+           set valid_during = tstzrange(lower(valid_during), $3)
+         where member_id = $1 and announcement_id = any ($2)
+           and (upper(valid_during) is null or upper(valid_during) > $3)
+        "#,
+        member.0,
+        &ids,
+        at,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// One announcement of a member, as a bulk change compares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its id.
+    pub announcement_id: AnnouncementId,
+    /// Which numbers.
+    pub prefix: Prefix,
+    /// When it holds.
+    pub validity: Validity,
+    /// The endpoints that take the calls, in the order of their ids.
+    pub endpoints: Vec<EndpointId>,
+}
+
+/// What the member announces at `at` or later: all of it, or only these prefixes.
+pub async fn standing(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    prefixes: Option<&[Prefix]>,
+    at: DateTime<Utc>,
+) -> Result<Vec<Standing>> {
+    let prefixes: Option<Vec<String>> =
+        prefixes.map(|prefixes| prefixes.iter().map(|prefix| prefix.digits()).collect());
+    let rows = sqlx::query!(
+        r#"
+        select a.announcement_id, a.prefix
+             , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
+             , e.endpoint_ids as "endpoint_ids?"
+          from announcement a
+          left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
+                       from announcement_endpoint
+                      where member_id = $1
+                      group by announcement_id) e using (announcement_id)
+         where a.member_id = $1 and a.valid_during && tstzrange($3, null)
+           and ($2::text[] is null or a.prefix = any ($2))
+        "#,
+        member.0,
+        prefixes.as_deref(),
+        at,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Standing {
+                announcement_id: AnnouncementId(row.announcement_id),
+                prefix: word::prefix(&row.prefix)?,
+                validity: Validity { from: row.valid_from, until: row.valid_until },
+                endpoints: row.endpoint_ids.unwrap_or_default().into_iter().map(EndpointId).collect(),
+            })
+        })
+        .collect()
+}
+
+/// Announces many prefixes from `at` on, until further notice, each on its endpoints. Within a transaction.
+pub async fn insert_many(
+    db: &mut PgConnection,
+    member: MemberId,
+    announcements: &[(Prefix, Vec<EndpointId>)],
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let prefixes: Vec<String> = announcements.iter().map(|(prefix, _)| prefix.digits()).collect();
+    let rows = sqlx::query!(
+        r#"
+        insert into announcement (member_id, prefix, valid_during, created_at)
+        select $1, prefix, tstzrange($3, null), $3
+          from unnest($2::text[]) as t (prefix)
+        returning announcement_id, prefix
+        "#,
+        member.0,
+        &prefixes,
+        at,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids: std::collections::HashMap<String, Uuid> =
+        rows.into_iter().map(|row| (row.prefix, row.announcement_id)).collect();
+    let pairs: Vec<(AnnouncementId, EndpointId)> = announcements
+        .iter()
+        .zip(&prefixes)
+        .filter_map(|((_, endpoints), prefix)| Some((AnnouncementId(*ids.get(prefix)?), endpoints)))
+        .flat_map(|(id, endpoints)| endpoints.iter().map(move |&endpoint| (id, endpoint)))
+        .collect();
+    insert_endpoints(db, member, &pairs).await
+}
+
+/// Gives announcements of the member other endpoints, and no end. Within a transaction.
+pub async fn update_many(
+    db: &mut PgConnection,
+    member: MemberId,
+    announcements: &[(AnnouncementId, Vec<EndpointId>)],
+) -> Result<()> {
+    let ids: Vec<AnnouncementId> = announcements.iter().map(|(id, _)| *id).collect();
+    let uuids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        r#"
+        update announcement set valid_during = tstzrange(lower(valid_during), null)
+         where member_id = $1 and announcement_id = any ($2) and upper(valid_during) is not null
+        "#,
+        member.0,
+        &uuids,
+    )
+    .execute(&mut *db)
+    .await?;
+    delete_endpoints(&mut *db, member, &ids).await?;
+    let pairs: Vec<_> = announcements
+        .iter()
+        .flat_map(|(id, endpoints)| endpoints.iter().map(move |&endpoint| (*id, endpoint)))
+        .collect();
+    insert_endpoints(db, member, &pairs).await
+}
+
+async fn delete_endpoints(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    announcements: &[AnnouncementId],
+) -> Result<()> {
+    let ids: Vec<Uuid> = announcements.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        "delete from announcement_endpoint where announcement_id = any ($1) and member_id = $2",
+        &ids,
+        member.0
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+async fn insert_endpoints(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    pairs: &[(AnnouncementId, EndpointId)],
+) -> Result<()> {
+    let (announcements, endpoints): (Vec<Uuid>, Vec<Uuid>) =
+        pairs.iter().map(|(announcement, endpoint)| (announcement.0, endpoint.0)).unzip();
+    sqlx::query!(
+        r#"
+        insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
+        select announcement_id, $1, endpoint_id
+          from unnest($2::uuid[], $3::uuid[]) as t (announcement_id, endpoint_id)
+        "#,
+        member.0,
+        &announcements,
+        &endpoints,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Lets go of an endpoint in announcements of the member that are over at `at`, so that it can be removed.
+pub async fn forget_endpoint(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    endpoint: EndpointId,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        delete from announcement_endpoint e
+         using announcement a
+         where e.endpoint_id = $2 and e.member_id = $1
+           and a.announcement_id = e.announcement_id and upper(a.valid_during) <= $3
+        "#,
+        member.0,
+        endpoint.0,
+        at,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Position of the change feed, as this transaction would leave it.
+pub async fn feed_position(db: impl PgExecutor<'_>) -> Result<u64> {
+    word::fits(sqlx::query_scalar!("select position from feed_head").fetch_one(db).await?)
+}

@@ -1,0 +1,264 @@
+//! The SIP addresses of members, and from where each may send.
+
+use std::net::SocketAddr;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Uuid;
+use sqlx::types::ipnet::IpNet;
+use sqlx::{PgConnection, PgExecutor, Result};
+use tandem_model::{Endpoint, EndpointId, MemberId, Source, Target};
+
+use crate::word;
+
+/// An endpoint as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEndpoint {
+    /// What routing knows of it.
+    pub endpoint: Endpoint,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// How an endpoint is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointName {
+    /// Its id.
+    pub endpoint_id: EndpointId,
+    /// The member that it belongs to.
+    pub member_id: MemberId,
+    /// Its name, unique among its member's endpoints.
+    pub name: String,
+}
+
+struct Row {
+    endpoint_id: Uuid,
+    member_id: Uuid,
+    name: String,
+    target_address: IpNet,
+    target_port: i32,
+    target_transport: String,
+    priority: i32,
+    weight: i32,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
+    enabled: bool,
+    created_at: DateTime<Utc>,
+    source_nets: Vec<IpNet>,
+    source_ports: Vec<Option<i32>>,
+}
+
+impl Row {
+    fn read(self) -> Result<StoredEndpoint> {
+        let sources = self.source_nets.into_iter().zip(self.source_ports);
+        let sources = sources.map(|(net, port)| Ok(Source { net, port: port.map(word::fits).transpose()? }));
+        let address = SocketAddr::new(self.target_address.addr(), word::fits(self.target_port)?);
+        Ok(StoredEndpoint {
+            endpoint: Endpoint {
+                endpoint_id: EndpointId(self.endpoint_id),
+                member_id: MemberId(self.member_id),
+                name: self.name,
+                sources: sources.collect::<Result<_>>()?,
+                target: Target { address, transport: word::read(&self.target_transport)? },
+                priority: word::fits(self.priority)?,
+                weight: word::fits(self.weight)?,
+                max_calls: self.max_calls.map(word::fits).transpose()?,
+                max_calls_per_second: self.max_calls_per_second.map(word::fits).transpose()?,
+                enabled: self.enabled,
+            },
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// The member's endpoints, newest first; those before `before`, at most `limit`.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    before: Option<EndpointId>,
+    limit: i64,
+) -> Result<Vec<StoredEndpoint>> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
+             , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.created_at
+             , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net) as "source_nets!: Vec<IpNet>"
+             , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net) as "source_ports!: Vec<Option<i32>>"
+          from endpoint e
+         where e.member_id = $1 and ($2::uuid is null or e.endpoint_id < $2)
+         order by e.endpoint_id desc
+         limit $3
+        "#,
+        member.0,
+        before.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Row::read)
+    .collect()
+}
+
+/// The endpoint, if it belongs to this member.
+pub async fn get(
+    db: impl PgExecutor<'_>,
+    member: MemberId,
+    endpoint: EndpointId,
+) -> Result<Option<StoredEndpoint>> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
+             , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.created_at
+             , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net) as "source_nets!: Vec<IpNet>"
+             , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
+                      order by net) as "source_ports!: Vec<Option<i32>>"
+          from endpoint e
+         where e.member_id = $1 and e.endpoint_id = $2
+        "#,
+        member.0,
+        endpoint.0,
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Row::read)
+    .transpose()
+}
+
+/// Keeps the endpoint as it is until the transaction ends; whether the member has it.
+pub async fn lock(db: impl PgExecutor<'_>, member: MemberId, endpoint: EndpointId) -> Result<bool> {
+    sqlx::query_scalar!(
+        "select endpoint_id from endpoint where member_id = $1 and endpoint_id = $2 for update",
+        member.0,
+        endpoint.0,
+    )
+    .fetch_optional(db)
+    .await
+    .map(|row| row.is_some())
+}
+
+/// How many endpoints the member has.
+pub async fn count(db: impl PgExecutor<'_>, member: MemberId) -> Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from endpoint where member_id = $1"#, member.0)
+        .fetch_one(db)
+        .await
+}
+
+/// The names of all endpoints of a member.
+pub async fn names_of_member(db: impl PgExecutor<'_>, member: MemberId) -> Result<Vec<EndpointName>> {
+    let rows = sqlx::query!("select endpoint_id, name from endpoint where member_id = $1", member.0)
+        .fetch_all(db)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| EndpointName {
+            endpoint_id: EndpointId(row.endpoint_id),
+            member_id: member,
+            name: row.name,
+        })
+        .collect())
+}
+
+/// The names of these endpoints, whoever has them.
+pub async fn names(db: impl PgExecutor<'_>, endpoints: &[EndpointId]) -> Result<Vec<EndpointName>> {
+    let ids: Vec<Uuid> = endpoints.iter().map(|id| id.0).collect();
+    let rows =
+        sqlx::query!("select endpoint_id, member_id, name from endpoint where endpoint_id = any ($1)", &ids)
+            .fetch_all(db)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| EndpointName {
+            endpoint_id: EndpointId(row.endpoint_id),
+            member_id: MemberId(row.member_id),
+            name: row.name,
+        })
+        .collect())
+}
+
+/// Makes an endpoint with its sources; `endpoint.endpoint_id` is not used, the new id is returned. Within a
+/// transaction.
+pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc>) -> Result<EndpointId> {
+    let id = sqlx::query_scalar!(
+        r#"
+        insert into endpoint (member_id, name, target_address, target_port, target_transport, priority, weight
+                            , max_calls, max_calls_per_second, enabled, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        returning endpoint_id
+        "#,
+        endpoint.member_id.0,
+        endpoint.name,
+        IpNet::from(endpoint.target.address.ip()),
+        i32::from(endpoint.target.address.port()),
+        endpoint.target.transport.as_str(),
+        i32::from(endpoint.priority),
+        i32::from(endpoint.weight),
+        endpoint.max_calls.map(word::fits::<i32, _>).transpose()?,
+        endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
+        endpoint.enabled,
+        at,
+    )
+    .fetch_one(&mut *db)
+    .await
+    .map(EndpointId)?;
+    insert_sources(db, id, &endpoint.sources).await?;
+    Ok(id)
+}
+
+/// Describes the endpoint of this id and member anew, its sources with it. Within a transaction.
+pub async fn update(db: &mut PgConnection, endpoint: &Endpoint) -> Result<()> {
+    sqlx::query!(
+        r#"
+        update endpoint
+           set name = $3, target_address = $4, target_port = $5, target_transport = $6, priority = $7
+             , weight = $8, max_calls = $9, max_calls_per_second = $10, enabled = $11
+         where endpoint_id = $1 and member_id = $2
+        "#,
+        endpoint.endpoint_id.0,
+        endpoint.member_id.0,
+        endpoint.name,
+        IpNet::from(endpoint.target.address.ip()),
+        i32::from(endpoint.target.address.port()),
+        endpoint.target.transport.as_str(),
+        i32::from(endpoint.priority),
+        i32::from(endpoint.weight),
+        endpoint.max_calls.map(word::fits::<i32, _>).transpose()?,
+        endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
+        endpoint.enabled,
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!("delete from endpoint_source where endpoint_id = $1", endpoint.endpoint_id.0)
+        .execute(&mut *db)
+        .await?;
+    insert_sources(db, endpoint.endpoint_id, &endpoint.sources).await
+}
+
+async fn insert_sources(db: &mut PgConnection, endpoint: EndpointId, sources: &[Source]) -> Result<()> {
+    let nets: Vec<IpNet> = sources.iter().map(|source| source.net).collect();
+    let ports: Vec<Option<i32>> = sources.iter().map(|source| source.port.map(i32::from)).collect();
+    sqlx::query!(
+        r#"
+        insert into endpoint_source (endpoint_id, net, port)
+        select $1, net, port from unnest($2::inet[], $3::int[]) as t (net, port)
+        "#,
+        endpoint.0,
+        &nets,
+        &ports as &[Option<i32>],
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Removes an endpoint of the member. An announcement may name it: `announcement_endpoint_own`.
+pub async fn delete(db: impl PgExecutor<'_>, member: MemberId, endpoint: EndpointId) -> Result<bool> {
+    sqlx::query!("delete from endpoint where member_id = $1 and endpoint_id = $2", member.0, endpoint.0)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+}

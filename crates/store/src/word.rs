@@ -1,0 +1,32 @@
+//! Words of `model` as columns hold them: the same text as in JSON.
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+
+/// The text of a word.
+pub(crate) fn text<T: Serialize>(word: T) -> String {
+    match serde_json::to_value(word) {
+        Ok(serde_json::Value::String(text)) => text,
+        other => unreachable!("a word serialises as a string, not as {other:?}"),
+    }
+}
+
+/// The word that a column holds. A constraint of the schema keeps others out.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> sqlx::Result<T> {
+    let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    T::deserialize(text).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// A number that a constraint of the schema keeps within its type.
+pub(crate) fn fits<T, N>(number: N) -> sqlx::Result<T>
+where
+    T: TryFrom<N>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    T::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// A prefix that a constraint of the schema keeps well-formed.
+pub(crate) fn prefix(digits: &str) -> sqlx::Result<tandem_model::Prefix> {
+    digits.parse().map_err(|error: tandem_model::NumberError| sqlx::Error::Decode(error.into()))
+}
