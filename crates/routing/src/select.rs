@@ -216,14 +216,14 @@ impl Lookup<'_> {
         let mut reason = Reason::RangeMissing;
         let covering =
             self.held.iter().filter(|(range_len, _)| *range_len <= len).flat_map(|(_, ranges)| *ranges);
-        for range in covering.filter(|range| range.member == member) {
-            let expired = range.validity.until.is_some_and(|until| until <= self.now);
-            match range.authority {
-                Authority::Valid if range.validity.contains(self.now) => return Ok(range.id),
-                Authority::Valid if expired && reason == Reason::RangeMissing => {
-                    reason = Reason::RangeExpired
+        for range in covering.filter(|range| range.terms.member == member) {
+            match range.terms.authority {
+                Authority::Valid if range.is_in_force(self.now_ns) => return Ok(range.id),
+                Authority::Valid if range.is_over(self.now_ns) => {
+                    if reason == Reason::RangeMissing {
+                        reason = Reason::RangeExpired;
+                    }
                 }
-                Authority::Valid if expired => {}
                 // A verified range that is yet to begin is none that is verified now.
                 Authority::Valid | Authority::Pending | Authority::Refused => {
                     reason = Reason::RangeUnverified

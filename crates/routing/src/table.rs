@@ -37,7 +37,8 @@ pub struct RouteTable {
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
     pub(crate) announcements: Catalog<Announced>,
     pub(crate) ranges: Catalog<Held>,
-    terms: CommonTerms,
+    announced_terms: CommonTerms<AnnouncedTerms>,
+    held_terms: CommonTerms<HeldTerms>,
 }
 
 /// How much a table holds.
@@ -85,7 +86,8 @@ impl RouteTable {
             permitted: CowMap::new(),
             announcements: Catalog::new(),
             ranges: Catalog::new(),
-            terms: CommonTerms::new(),
+            announced_terms: CommonTerms::new(),
+            held_terms: CommonTerms::new(),
         }
     }
 
@@ -104,9 +106,10 @@ impl RouteTable {
         members.into_iter().for_each(|member| next.put_member(member));
         endpoints.into_iter().for_each(|endpoint| next.put_endpoint(endpoint));
         agreements.into_iter().for_each(|agreement| next.put_agreement(agreement));
-        let mut ranges: Vec<_> = ranges.into_iter().map(Held::change).collect();
-        let mut announcements: Vec<_> =
-            announcements.into_iter().map(|announcement| next.terms.change(announcement)).collect();
+        let held = |range| Held::change(range, &mut next.held_terms);
+        let mut ranges: Vec<_> = ranges.into_iter().map(held).collect();
+        let announced = |announcement| Announced::change(announcement, &mut next.announced_terms);
+        let mut announcements: Vec<_> = announcements.into_iter().map(announced).collect();
         for id in gone {
             match id {
                 ObjectId::Member(id) => next.remove_member(id),
@@ -166,7 +169,8 @@ impl RouteTable {
                 + self.agreements.bytes()
                 + self.agreements.len() * (16 + size_of::<Agreement>())
                 + self.permitted.bytes()
-                + self.terms.bytes(),
+                + self.announced_terms.bytes()
+                + self.held_terms.bytes(),
         }
     }
 
@@ -205,7 +209,7 @@ impl RouteTable {
 
     /// All that it holds, sorted by id: what a node saves to start from while the database is away.
     ///
-    /// `from_facts` makes an equal table of it. An announcement's endpoints come back sorted, and its times are
+    /// `from_facts` makes an equal table of it. An announcement's endpoints come back sorted, and times are
     /// bounded by what 64 bits of nanoseconds hold (the years 1677 to 2262).
     pub fn facts(&self) -> Facts {
         let mut facts = Facts {
@@ -316,18 +320,23 @@ pub(crate) fn nanos(at: DateTime<Utc>) -> i64 {
 pub(crate) struct Announced {
     pub(crate) id: AnnouncementId,
     from_ns: i64,
-    pub(crate) terms: Arc<Terms>,
+    pub(crate) terms: Arc<AnnouncedTerms>,
 }
 
 /// What many announcements of one member have in common.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Terms {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AnnouncedTerms {
     pub(crate) member: MemberId,
     /// Sorted, each once.
     pub(crate) endpoints: Box<[EndpointId]>,
     until_ns: i64,
-    /// Digest of the other fields.
-    digest: u128,
+}
+
+impl Terms for AnnouncedTerms {
+    fn digest(&self) -> u128 {
+        let digest = Digest::of(kind::ANNOUNCED_TERMS).id(self.member.0).word(self.until_ns as u64);
+        self.endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0)).finish()
+    }
 }
 
 impl Entry for Announced {
@@ -337,6 +346,17 @@ impl Entry for Announced {
 }
 
 impl Announced {
+    fn change(announcement: Announcement, common: &mut CommonTerms<AnnouncedTerms>) -> Change<Self> {
+        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity } = announcement;
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        let until_ns = validity.until.map_or(ENDLESS, nanos);
+        let terms = AnnouncedTerms { member: member_id, endpoints: endpoints.into(), until_ns };
+        let announced =
+            Self { id: announcement_id, from_ns: nanos(validity.from), terms: common.share(terms) };
+        Change { id: announcement_id.0, now: Some((prefix, announced)) }
+    }
+
     pub(crate) fn is_in_force(&self, now_ns: i64) -> bool {
         self.from_ns <= now_ns && (self.terms.until_ns == ENDLESS || now_ns < self.terms.until_ns)
     }
@@ -346,54 +366,46 @@ impl Announced {
             .id(self.id.0)
             .word(prefix)
             .word(self.from_ns as u64)
-            .wide(self.terms.digest)
+            .wide(self.terms.digest())
             .finish()
     }
 
     fn as_announcement(&self, prefix: u64) -> Announcement {
-        let until =
-            (self.terms.until_ns != ENDLESS).then(|| DateTime::from_timestamp_nanos(self.terms.until_ns));
         Announcement {
             announcement_id: self.id,
             member_id: self.terms.member,
             prefix: as_prefix(prefix),
             endpoints: self.terms.endpoints.to_vec(),
-            validity: Validity { from: DateTime::from_timestamp_nanos(self.from_ns), until },
+            validity: as_validity(self.from_ns, self.terms.until_ns),
         }
     }
 }
 
-/// Keeps terms that are the same once, so long as an announcement has them.
+/// What many objects have in common and is kept once.
+pub(crate) trait Terms: PartialEq {
+    /// Equal where they are equal; by accident, where they are not.
+    fn digest(&self) -> u128;
+}
+
+/// Keeps terms that are the same once, so long as an object has them.
 #[derive(Clone)]
-struct CommonTerms {
-    by_digest: CowMap<u128, Weak<Terms>>,
-    /// At how many entries those without an announcement are swept out.
+struct CommonTerms<T> {
+    by_digest: CowMap<u128, Weak<T>>,
+    /// At how many entries those that no object has are swept out.
     sweep_at: usize,
 }
 
-impl CommonTerms {
-    /// Entries below which sweeping is not worth it.
-    const SWEEP_MIN: usize = 4096;
+/// Terms below which sweeping is not worth it.
+const SWEEP_MIN: usize = 4096;
 
+impl<T: Terms> CommonTerms<T> {
     fn new() -> Self {
-        Self { by_digest: CowMap::new(), sweep_at: Self::SWEEP_MIN }
+        Self { by_digest: CowMap::new(), sweep_at: SWEEP_MIN }
     }
 
-    fn change(&mut self, announcement: Announcement) -> Change<Announced> {
-        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity } = announcement;
-        endpoints.sort_unstable();
-        endpoints.dedup();
-        let until_ns = validity.until.map_or(ENDLESS, nanos);
-        let digest = Digest::of(kind::TERMS).id(member_id.0).word(until_ns as u64);
-        let digest = endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0)).finish();
-        let terms = Terms { member: member_id, endpoints: endpoints.into(), until_ns, digest };
-        let announced =
-            Announced { id: announcement_id, from_ns: nanos(validity.from), terms: self.share(terms) };
-        Change { id: announcement_id.0, now: Some((prefix, announced)) }
-    }
-
-    fn share(&mut self, terms: Terms) -> Arc<Terms> {
-        if let Some(same) = self.by_digest.get(&terms.digest).and_then(Weak::upgrade)
+    fn share(&mut self, terms: T) -> Arc<T> {
+        let digest = terms.digest();
+        if let Some(same) = self.by_digest.get(&digest).and_then(Weak::upgrade)
             && *same == terms
         {
             return same;
@@ -402,33 +414,50 @@ impl CommonTerms {
             self.sweep();
         }
         let terms = Arc::new(terms);
-        self.by_digest.insert(terms.digest, Arc::downgrade(&terms));
+        self.by_digest.insert(digest, Arc::downgrade(&terms));
         terms
     }
 
     fn sweep(&mut self) {
         let mut live = CowMap::new();
         for terms in self.by_digest.values().filter_map(Weak::upgrade) {
-            live.insert(terms.digest, Arc::downgrade(&terms));
+            live.insert(terms.digest(), Arc::downgrade(&terms));
         }
-        self.sweep_at = Self::SWEEP_MIN.max(2 * live.len());
+        self.sweep_at = SWEEP_MIN.max(2 * live.len());
         self.by_digest = live;
     }
 
     /// Heap bytes, an estimate.
     fn bytes(&self) -> usize {
-        self.by_digest.bytes()
-            + self.by_digest.len() * (16 + size_of::<Terms>() + 2 * size_of::<EndpointId>())
+        self.by_digest.bytes() + self.by_digest.len() * (16 + size_of::<T>() + 2 * size_of::<EndpointId>())
     }
 }
 
-/// A range under its prefix.
+/// A range under its prefix, in 32 bytes.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) id: RangeId,
+    from_ns: i64,
+    pub(crate) terms: Arc<HeldTerms>,
+}
+
+/// What many ranges of one member have in common.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct HeldTerms {
     pub(crate) member: MemberId,
     pub(crate) authority: Authority,
-    pub(crate) validity: Validity,
+    until_ns: i64,
+}
+
+impl Terms for HeldTerms {
+    fn digest(&self) -> u128 {
+        let authority = match self.authority {
+            Authority::Pending => 0,
+            Authority::Valid => 1,
+            Authority::Refused => 2,
+        };
+        Digest::of(kind::HELD_TERMS).id(self.member.0).word(authority).word(self.until_ns as u64).finish()
+    }
 }
 
 impl Entry for Held {
@@ -438,27 +467,41 @@ impl Entry for Held {
 }
 
 impl Held {
-    fn change(range: Range) -> Change<Self> {
+    fn change(range: Range, common: &mut CommonTerms<HeldTerms>) -> Change<Self> {
         let Range { range_id, member_id, prefix, authority, validity } = range;
-        Change {
-            id: range_id.0,
-            now: Some((prefix, Self { id: range_id, member: member_id, authority, validity })),
-        }
+        let terms =
+            HeldTerms { member: member_id, authority, until_ns: validity.until.map_or(ENDLESS, nanos) };
+        let held = Self { id: range_id, from_ns: nanos(validity.from), terms: common.share(terms) };
+        Change { id: range_id.0, now: Some((prefix, held)) }
+    }
+
+    pub(crate) fn is_in_force(&self, now_ns: i64) -> bool {
+        self.from_ns <= now_ns && !self.is_over(now_ns)
+    }
+
+    pub(crate) fn is_over(&self, now_ns: i64) -> bool {
+        self.terms.until_ns != ENDLESS && self.terms.until_ns <= now_ns
     }
 
     fn digest(&self, prefix: u64) -> u128 {
-        hash::range(self, prefix)
+        let digest = Digest::of(kind::RANGE).id(self.id.0).word(prefix).word(self.from_ns as u64);
+        digest.wide(self.terms.digest()).finish()
     }
 
     fn as_range(&self, prefix: u64) -> Range {
         Range {
             range_id: self.id,
-            member_id: self.member,
+            member_id: self.terms.member,
             prefix: as_prefix(prefix),
-            authority: self.authority,
-            validity: self.validity,
+            authority: self.terms.authority,
+            validity: as_validity(self.from_ns, self.terms.until_ns),
         }
     }
+}
+
+fn as_validity(from_ns: i64, until_ns: i64) -> Validity {
+    let until = (until_ns != ENDLESS).then(|| DateTime::from_timestamp_nanos(until_ns));
+    Validity { from: DateTime::from_timestamp_nanos(from_ns), until }
 }
 
 fn as_prefix(value: u64) -> Prefix {
@@ -532,7 +575,7 @@ mod tests {
     #[test]
     fn terms_that_no_announcement_has_any_more_are_swept_out() {
         let mut table = RouteTable::empty();
-        for n in 0..2 * CommonTerms::SWEEP_MIN {
+        for n in 0..2 * SWEEP_MIN {
             let announcement = Announcement {
                 announcement_id: id("one"),
                 member_id: id(&n.to_string()),
@@ -543,7 +586,11 @@ mod tests {
             table = table.apply(Facts { announcements: vec![announcement], ..Facts::default() });
         }
         assert_eq!(table.counts().announcements, 1);
-        assert!(table.terms.by_digest.len() <= CommonTerms::SWEEP_MIN, "{}", table.terms.by_digest.len());
+        assert!(
+            table.announced_terms.by_digest.len() <= SWEEP_MIN,
+            "{}",
+            table.announced_terms.by_digest.len()
+        );
     }
 
     #[test]
