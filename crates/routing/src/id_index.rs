@@ -27,11 +27,14 @@ pub(crate) struct Edit {
     pub(crate) put: bool,
 }
 
+/// Folded ids, sorted, each with the prefix of its object.
+type Shard = Arc<[(u64, u64)]>;
+
 /// A multi-map from folded id to prefix, each shard sorted. `clone` copies one pointer.
 #[derive(Clone, Default)]
 pub(crate) struct IdIndex {
     /// No shard, or 2^[`SHARD_BITS`] of them.
-    shards: Arc<Vec<Arc<[(u64, u64)]>>>,
+    shards: Arc<Vec<Shard>>,
 }
 
 impl IdIndex {
@@ -67,7 +70,7 @@ fn shard_of(folded: u64) -> usize {
     (folded >> (u64::BITS - SHARD_BITS)) as usize
 }
 
-fn merge(shard: &[(u64, u64)], edits: &[Edit]) -> Arc<[(u64, u64)]> {
+fn merge(shard: &[(u64, u64)], edits: &[Edit]) -> Shard {
     let mut merged = Vec::with_capacity(shard.len() + edits.len());
     let mut old = shard;
     for edit in edits.chunk_by(|a, b| a.folded == b.folded) {
