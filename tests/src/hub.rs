@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::address::{free_port, peer_address};
 use crate::api::Api;
 use crate::child::{Child, Signal};
+use crate::exchange::Exchange;
 use crate::wait::until;
 
 /// How long a hub may take from start to ready, with a cluster to make and on a busy machine.
@@ -52,13 +53,13 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub with its private cluster, ready, with `exchange` (the TOML of `tandem apply`) declared.
-    pub fn start(exchange: &str) -> Self {
+    /// A hub with its private cluster, ready, with `exchange` declared.
+    pub fn start(exchange: &Exchange) -> Self {
         Self::with(&Settings::default(), exchange)
     }
 
     /// The same with other settings.
-    pub fn with(settings: &Settings, exchange: &str) -> Self {
+    pub fn with(settings: &Settings, exchange: &Exchange) -> Self {
         let folder = TempDir::with_prefix("tandem-").expect("a temporary folder");
         // The private cluster runs as another user when the tests run as root, and must get in.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
@@ -142,9 +143,9 @@ address = "{metrics}"
 
     /// Brings the exchange to the state that `exchange` declares; what was changed is returned. When the node
     /// has routes of that state, too.
-    pub fn apply(&self, exchange: &str) -> String {
+    pub fn apply(&self, exchange: &Exchange) -> String {
         let file = self.folder.path().join("exchange.toml");
-        fs::write(&file, exchange).expect("the file can be written");
+        fs::write(&file, exchange.toml()).expect("the file can be written");
         let changed = self.tandem(&["apply", file.to_str().expect("its name is UTF-8")]);
         self.wait_until_current();
         changed

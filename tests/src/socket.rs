@@ -27,6 +27,11 @@ pub struct Response {
 }
 
 impl Response {
+    fn read(text: String) -> Self {
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, text }
+    }
+
     /// Value of the first header field of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.text.lines().find_map(|line| {
@@ -100,15 +105,57 @@ impl Socket {
         self.send(hub, request.as_bytes());
         loop {
             let text = self.receive(ANSWER_WITHIN).unwrap_or_else(|| panic!("no answer to\n{request}"));
-            let status: u16 = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-            if status >= 200 {
-                let response = Response { status, text };
-                if status >= 300 && request.starts_with("INVITE") {
+            let response = Response::read(text);
+            if response.status >= 200 {
+                if response.status >= 300 && request.starts_with("INVITE") {
                     self.acknowledge(hub, request, &response);
                 }
                 return response;
             }
         }
+    }
+
+    /// Whether a call to this number finds a route now: it is placed, and cancelled where it does.
+    pub fn would_be_routed(&self, hub: SocketAddr, called: &str) -> bool {
+        let invite = self.invite(hub, called);
+        self.send(hub, invite.as_bytes());
+        let mut cancelled = false;
+        loop {
+            let text = self.receive(ANSWER_WITHIN).unwrap_or_else(|| panic!("no answer to\n{invite}"));
+            let response = Response::read(text);
+            if !response.header("CSeq").is_some_and(|cseq| cseq.ends_with("INVITE")) {
+                continue;
+            }
+            match response.status {
+                // A 100 comes before the number is looked up: the first attempt decides.
+                100 if !cancelled => {
+                    let cancel = invite.replace("INVITE", "CANCEL");
+                    let head = cancel.split("Content-Type").next().expect("there is always a first part");
+                    self.send(hub, format!("{head}Content-Length: 0\r\n\r\n").as_bytes());
+                    cancelled = true;
+                }
+                100..200 => {}
+                _ => {
+                    self.acknowledge(hub, &invite, &response);
+                    return !response.text.contains("no_route");
+                }
+            }
+        }
+    }
+
+    /// A response to a request that came here, with the status and nothing else.
+    pub fn response(&self, request: &str, status: u16) -> String {
+        let kept = request.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {
+            let name = line.split(':').next().unwrap_or("");
+            match name.to_ascii_lowercase().as_str() {
+                "via" | "from" | "call-id" | "cseq" => Some(line.to_owned()),
+                "to" if line.contains(";tag=") => Some(line.to_owned()),
+                "to" => Some(format!("{line};tag=socket")),
+                _ => None,
+            }
+        });
+        let head = kept.collect::<Vec<_>>().join("\r\n");
+        format!("SIP/2.0 {status} Test\r\n{head}\r\nContent-Length: 0\r\n\r\n")
     }
 
     /// ACK of a failure: same branch, the To of the response (RFC 3261 §17.1.1.3).
