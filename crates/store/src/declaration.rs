@@ -1,0 +1,1157 @@
+//! Brings the exchange to the state that a file declares: members, their endpoints, ranges and
+//! announcements, and the agreements between them, by name.
+//!
+//! Only declared members are touched: what a declared member has and the file does not list is removed,
+//! withdrawn or ended. Applying the same file twice changes nothing the second time. It is one transaction:
+//! either all of it holds or, with the row that is wrong named, none.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Uuid;
+use sqlx::types::ipnet::IpNet;
+use sqlx::{Connection, PgConnection, PgPool};
+use tandem_model::{AgreementDirection, Authority, Prefix, Source, Target};
+
+use crate::database;
+
+/// Longest run of one application.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How often an application is begun anew because it and someone else stood in each other's way.
+const TRIES: u32 = 4;
+
+/// What a file declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declaration {
+    /// Members; each becomes approved.
+    #[serde(default, rename = "member")]
+    pub members: Vec<MemberDeclaration>,
+    /// Agreements between them; each becomes accepted.
+    #[serde(default, rename = "agreement")]
+    pub agreements: Vec<AgreementDeclaration>,
+}
+
+/// A member and all that it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberDeclaration {
+    /// Its short name.
+    pub name: String,
+    /// Its name for people; its short name where there is none and it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Where its people read mail; `noc@NAME.invalid` where there is none and it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact_email: Option<String>,
+    /// Its endpoints.
+    #[serde(default, rename = "endpoint", skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointDeclaration>,
+    /// Its ranges.
+    #[serde(default, rename = "range", skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<RangeDeclaration>,
+    /// Its announcements.
+    #[serde(default, rename = "announcement", skip_serializing_if = "Vec::is_empty")]
+    pub announcements: Vec<AnnouncementDeclaration>,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointDeclaration {
+    /// Its name, unique among its member's.
+    pub name: String,
+    /// Who may send as this endpoint.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<SourceText>,
+    /// Where calls for it go.
+    pub target: Target,
+    /// Name of the site where it meets the hub; any where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Lower is tried first.
+    #[serde(default = "default_priority")]
+    pub priority: u16,
+    /// Share of the calls among endpoints of the same priority.
+    #[serde(default = "default_weight")]
+    pub weight: u16,
+    /// Most calls up at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+    /// Most new calls a second from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<u32>,
+    /// Whether it takes part.
+    #[serde(default = "default_enabled")]
+    pub enabled: bool,
+}
+
+fn default_priority() -> u16 {
+    1
+}
+
+fn default_weight() -> u16 {
+    100
+}
+
+fn default_enabled() -> bool {
+    true
+}
+
+/// A source in text: `192.0.2.21`, `192.0.2.0/24`, `192.0.2.21:5060`, `[2001:db8::1]:5060`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SourceText(pub Source);
+
+impl FromStr for SourceText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a source; write 192.0.2.0/24, 192.0.2.21 or 192.0.2.21:5060");
+        let (net, port) = if let Ok(address) = text.parse::<SocketAddr>() {
+            (IpNet::from(address.ip()), Some(address.port()))
+        } else if let Ok(address) = text.parse::<IpAddr>() {
+            (IpNet::from(address), None)
+        } else {
+            (text.parse::<IpNet>().map_err(|_| wrong())?, None)
+        };
+        if port == Some(0) {
+            return Err(wrong());
+        }
+        if net != net.trunc() {
+            return Err(format!("{text:?} has host bits; write {}", net.trunc()));
+        }
+        Ok(Self(Source { net, port }))
+    }
+}
+
+impl TryFrom<String> for SourceText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for SourceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Source { net, port: Some(port) } => SocketAddr::new(net.addr(), port).fmt(f),
+            Source { net, port: None } => net.fmt(f),
+        }
+    }
+}
+
+impl From<SourceText> for String {
+    fn from(source: SourceText) -> Self {
+        source.to_string()
+    }
+}
+
+/// A range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RangeDeclaration {
+    /// The leading digits of its numbers.
+    pub prefix: Prefix,
+    /// The operator's word on it.
+    #[serde(default = "default_authority")]
+    pub authority: Authority,
+}
+
+fn default_authority() -> Authority {
+    Authority::Pending
+}
+
+/// An announcement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnouncementDeclaration {
+    /// Which numbers.
+    pub prefix: Prefix,
+    /// Names of the member's endpoints that take the calls.
+    pub endpoints: Vec<String>,
+}
+
+/// An agreement between two declared members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementDeclaration {
+    /// Names of the two; the first is the proposing, the second the accepting one.
+    pub members: [String; 2],
+    /// Who may call whom.
+    #[serde(default = "default_direction")]
+    pub direction: AgreementDirection,
+}
+
+fn default_direction() -> AgreementDirection {
+    AgreementDirection::Both
+}
+
+/// What was done to one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is new.
+    Added,
+    /// It was there and is now as declared.
+    Changed,
+    /// It was there and is not declared.
+    Removed,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// One change that an application made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// `member`, `endpoint`, `range`, `announcement` or `agreement`.
+    pub kind: &'static str,
+    /// What was done.
+    pub action: Action,
+    /// To what: `acme`, `acme/acme-ams-1`, `acme/+4420`, `acme–globex`.
+    pub object: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.action, self.kind, self.object)
+    }
+}
+
+/// What an application changed; nothing where the exchange already was as declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Every change.
+    pub changes: Vec<Change>,
+}
+
+impl Applied {
+    /// How many changes there are of each kind, for people.
+    pub fn summary(&self) -> String {
+        let mut counts: BTreeMap<(&str, Action), u32> = BTreeMap::new();
+        for change in &self.changes {
+            *counts.entry((change.kind, change.action)).or_default() += 1;
+        }
+        if counts.is_empty() {
+            return "nothing to change".to_owned();
+        }
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let parts =
+            counts.iter().map(|((kind, action), count)| format!("{action} {count} {kind}{}", plural(*count)));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    fn note(&mut self, kind: &'static str, action: Action, object: impl Into<String>) {
+        self.changes.push(Change { kind, action, object: object.into() });
+    }
+}
+
+/// Why a declaration was not applied. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A row of the file cannot be.
+    #[error("{row}: {why}")]
+    Row {
+        /// Which one, by its name.
+        row: String,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
+    /// The database does not do it.
+    #[error("the database did not apply the declaration: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+fn wrong(row: impl Into<String>, why: impl Into<String>) -> ApplyError {
+    ApplyError::Row { row: row.into(), why: why.into() }
+}
+
+/// Makes the exchange what `declaration` says, from `at` on.
+pub async fn apply(db: &PgPool, declaration: &Declaration, at: DateTime<Utc>) -> Result<Applied, ApplyError> {
+    check(declaration)?;
+    let mut tries = 1;
+    loop {
+        let work = async { Ok(apply_once(db, declaration, at).await) };
+        match database::within(APPLY_TIMEOUT, work).await? {
+            Err(ApplyError::Database(error)) if database::is_clash(&error) && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What can be seen without the database: names given twice, and names of nothing.
+fn check(declaration: &Declaration) -> Result<(), ApplyError> {
+    fn once<T: Eq + std::hash::Hash>(
+        seen: &mut HashSet<T>,
+        key: T,
+        row: impl Fn() -> String,
+    ) -> Result<(), ApplyError> {
+        if seen.insert(key) { Ok(()) } else { Err(wrong(row(), "it is declared twice; leave one out")) }
+    }
+    let mut members = HashSet::new();
+    for member in &declaration.members {
+        let name = member.name.as_str();
+        once(&mut members, name, || format!("member {name}"))?;
+        let mut endpoints = HashSet::new();
+        for endpoint in &member.endpoints {
+            once(&mut endpoints, endpoint.name.as_str(), || format!("endpoint {name}/{}", endpoint.name))?;
+        }
+        let mut ranges = HashSet::new();
+        for range in &member.ranges {
+            let row = || format!("range {name}/{}", range.prefix);
+            once(&mut ranges, range.prefix, row)?;
+            if range.authority == Authority::Refused {
+                return Err(wrong(
+                    row(),
+                    "a refused range is not declared; leave it out, or write pending or valid",
+                ));
+            }
+        }
+        let mut announcements = HashSet::new();
+        for announcement in &member.announcements {
+            let row = || format!("announcement {name}/{}", announcement.prefix);
+            once(&mut announcements, announcement.prefix, row)?;
+            if announcement.endpoints.is_empty() {
+                return Err(wrong(row(), "it names no endpoint; name at least one"));
+            }
+            let mut named = HashSet::new();
+            for endpoint in &announcement.endpoints {
+                once(&mut named, endpoint.as_str(), || format!("{}, endpoint {endpoint}", row()))?;
+                if !endpoints.contains(endpoint.as_str()) {
+                    return Err(wrong(row(), format!("the member declares no endpoint {endpoint:?}")));
+                }
+            }
+        }
+    }
+    let mut pairs = HashSet::new();
+    for agreement in &declaration.agreements {
+        let [first, second] = &agreement.members;
+        let row = || format!("agreement {first}–{second}");
+        if first == second {
+            return Err(wrong(row(), "a member makes no agreement with itself"));
+        }
+        if let Some(other) = agreement.members.iter().find(|name| !members.contains(name.as_str())) {
+            return Err(wrong(row(), format!("the member {other:?} is not declared in this file")));
+        }
+        once(&mut pairs, (first.min(second), first.max(second)), row)?;
+    }
+    Ok(())
+}
+
+async fn apply_once(
+    db: &PgPool,
+    declaration: &Declaration,
+    at: DateTime<Utc>,
+) -> Result<Applied, ApplyError> {
+    let mut transaction = db.begin().await?;
+    let limit = APPLY_TIMEOUT.as_millis().to_string();
+    sqlx::query_scalar!("select set_config('statement_timeout', $1, true)", limit)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let mut applied = Applied::default();
+    let members = put_members(&mut transaction, declaration, &mut applied).await?;
+    let present = Present::read(&mut transaction, &members, at).await?;
+    let plan = Plan::new(declaration, &members, present, at, &mut applied);
+    // What goes, goes first: its numbers, addresses and names may be wanted by what comes.
+    plan.remove(&mut transaction, at).await?;
+    plan.put(&mut transaction).await?;
+    put_agreements(&mut transaction, declaration, &members, at, &mut applied).await?;
+    transaction.commit().await?;
+    applied.changes.sort();
+    Ok(applied)
+}
+
+/// The declared members' ids, by name.
+type Members = HashMap<String, Uuid>;
+
+/// A row that is written with many others in one statement, and named alone where it is at fault.
+trait Row: Sized + Sync {
+    fn insert(rows: &[Self], db: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// As a message about it begins.
+    fn name(&self) -> String;
+}
+
+/// Writes the rows; where one of them cannot be, finds out which.
+async fn insert<R: Row>(db: &mut PgConnection, rows: &[R]) -> Result<(), ApplyError> {
+    let mut suspects = rows;
+    let mut failure = None;
+    loop {
+        // After a failure, the first half is tried: what is sound stays written, what is not is halved again.
+        let (part, rest) = match failure {
+            None => (suspects, &suspects[..0]),
+            Some(_) => suspects.split_at(suspects.len() / 2),
+        };
+        if !part.is_empty() {
+            let mut savepoint = db.begin().await?;
+            match R::insert(part, &mut savepoint).await {
+                Ok(()) => savepoint.commit().await?,
+                Err(error) if database::is_data_error(&error) => {
+                    savepoint.rollback().await?;
+                    failure = Some(error);
+                    suspects = part;
+                    if part.len() > 1 {
+                        continue;
+                    }
+                    return Err(explain(&part[0].name(), failure));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match rest {
+            [] => return Ok(()),
+            // The whole failed and its first half did not, so the second one does.
+            [alone] if failure.is_some() => {
+                let mut savepoint = db.begin().await?;
+                let outcome = R::insert(rest, &mut savepoint).await;
+                savepoint.rollback().await?;
+                return Err(explain(&alone.name(), outcome.err().or(failure)));
+            }
+            rest => suspects = rest,
+        }
+    }
+}
+
+/// What Postgres says of the row, and what it means.
+fn explain(row: &str, error: Option<sqlx::Error>) -> ApplyError {
+    let Some(error) = error else { return wrong(row, "it conflicts with another row of the file") };
+    let mut why = match database::reason(&error) {
+        Some(reason) => format!("{}; {}", reason.sentence(), reason.remedy().trim_end_matches('.')),
+        None => "the database does not take it".to_owned(),
+    };
+    if let Some(database) = error.as_database_error() {
+        let detail = database
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .and_then(|error| error.detail())
+            .map_or_else(|| database.message().to_owned(), str::to_owned);
+        why.push_str(&format!(" ({}: {detail})", database.constraint().unwrap_or("postgres")));
+    }
+    wrong(row, why)
+}
+
+struct MemberRow<'a> {
+    name: &'a str,
+    display_name: String,
+    contact_email: String,
+}
+
+impl Row for MemberRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        let display_names: Vec<&str> = rows.iter().map(|row| row.display_name.as_str()).collect();
+        let contact_emails: Vec<&str> = rows.iter().map(|row| row.contact_email.as_str()).collect();
+        sqlx::query!(
+            r#"
+            insert into member (name, display_name, contact_email, state)
+            select name, display_name, contact_email, 'approved'
+              from unnest($1::text[], $2::text[], $3::text[]) as t (name, display_name, contact_email)
+            on conflict (name) do update
+               set display_name = excluded.display_name, contact_email = excluded.contact_email
+                 , state = excluded.state
+            "#,
+            &names as &[&str],
+            &display_names as &[&str],
+            &contact_emails as &[&str],
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("member {}", self.name)
+    }
+}
+
+async fn put_members(
+    db: &mut PgConnection,
+    declaration: &Declaration,
+    applied: &mut Applied,
+) -> Result<Members, ApplyError> {
+    let names: Vec<String> = declaration.members.iter().map(|member| member.name.clone()).collect();
+    let before = sqlx::query!(
+        "select name, display_name, contact_email, state from member where name = any ($1)",
+        &names,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let before: HashMap<&str, _> = before.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut rows = Vec::new();
+    for MemberDeclaration { name, display_name, contact_email, .. } in &declaration.members {
+        let known = before.get(name.as_str());
+        let display_name = display_name.clone().or_else(|| Some(known?.display_name.clone()));
+        let contact_email = contact_email.clone().or_else(|| Some(known?.contact_email.clone()));
+        let row = MemberRow {
+            name,
+            display_name: display_name.unwrap_or_else(|| name.clone()),
+            contact_email: contact_email.unwrap_or_else(|| format!("noc@{name}.invalid")),
+        };
+        let action = match known {
+            None => Action::Added,
+            Some(known)
+                if known.display_name == row.display_name
+                    && known.contact_email == row.contact_email
+                    && known.state == "approved" =>
+            {
+                continue;
+            }
+            Some(_) => Action::Changed,
+        };
+        applied.note("member", action, name);
+        rows.push(row);
+    }
+    insert(db, &rows).await?;
+    let members = sqlx::query!("select name, member_id from member where name = any ($1)", &names);
+    Ok(members.fetch_all(db).await?.into_iter().map(|row| (row.name, row.member_id)).collect())
+}
+
+/// What the declared members have.
+struct Present {
+    endpoints: HashMap<(Uuid, String), PresentEndpoint>,
+    ranges: Vec<PresentRange>,
+    announcements: Vec<PresentAnnouncement>,
+}
+
+struct PresentEndpoint {
+    endpoint_id: Uuid,
+    settings: EndpointSettings,
+    sources: BTreeSet<(IpNet, Option<i32>)>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct EndpointSettings {
+    target_address: IpNet,
+    target_port: i32,
+    target_transport: String,
+    site: Option<String>,
+    priority: i32,
+    weight: i32,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
+    enabled: bool,
+}
+
+impl EndpointSettings {
+    fn of(endpoint: &EndpointDeclaration) -> Self {
+        let bound = |max: u32| i32::try_from(max).unwrap_or(i32::MAX);
+        Self {
+            target_address: endpoint.target.address.ip().into(),
+            target_port: endpoint.target.address.port().into(),
+            target_transport: endpoint.target.transport.as_str().to_owned(),
+            site: endpoint.site.clone(),
+            priority: endpoint.priority.into(),
+            weight: endpoint.weight.into(),
+            max_calls: endpoint.max_calls.map(bound),
+            max_calls_per_second: endpoint.max_calls_per_second.map(bound),
+            enabled: endpoint.enabled,
+        }
+    }
+}
+
+struct PresentRange {
+    range_id: Uuid,
+    member_id: Uuid,
+    prefix: String,
+    authority: String,
+    /// Whether it holds now and until further notice.
+    standing: bool,
+}
+
+struct PresentAnnouncement {
+    announcement_id: Uuid,
+    member_id: Uuid,
+    prefix: String,
+    endpoint_ids: Vec<Uuid>,
+    /// Whether it holds now and until further notice.
+    standing: bool,
+}
+
+impl Present {
+    async fn read(db: &mut PgConnection, members: &Members, at: DateTime<Utc>) -> sqlx::Result<Self> {
+        let ids: Vec<Uuid> = members.values().copied().collect();
+        let rows = sqlx::query!(
+            r#"
+            select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
+                 , (select s.name from site s where s.site_id = e.site_id) as site
+                 , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
+              from endpoint e
+             where e.member_id = any ($1)
+            "#,
+            &ids,
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let mut sources: HashMap<Uuid, BTreeSet<(IpNet, Option<i32>)>> = HashMap::new();
+        let source_rows = sqlx::query!(
+            r#"
+            select s.endpoint_id, s.net, s.port
+              from endpoint_source s join endpoint e using (endpoint_id)
+             where e.member_id = any ($1)
+            "#,
+            &ids,
+        );
+        for row in source_rows.fetch_all(&mut *db).await? {
+            sources.entry(row.endpoint_id).or_default().insert((row.net, row.port));
+        }
+        let endpoints = rows.into_iter().map(|row| {
+            let settings = EndpointSettings {
+                target_address: row.target_address,
+                target_port: row.target_port,
+                target_transport: row.target_transport,
+                site: row.site,
+                priority: row.priority,
+                weight: row.weight,
+                max_calls: row.max_calls,
+                max_calls_per_second: row.max_calls_per_second,
+                enabled: row.enabled,
+            };
+            let sources = sources.remove(&row.endpoint_id).unwrap_or_default();
+            ((row.member_id, row.name), PresentEndpoint { endpoint_id: row.endpoint_id, settings, sources })
+        });
+        let ranges = sqlx::query_as!(
+            PresentRange,
+            r#"
+            select range_id, member_id, prefix, authority
+                 , (lower(valid_during) <= $2 and upper_inf(valid_during)) as "standing!"
+              from number_range
+             where member_id = any ($1) and authority <> 'refused' and valid_during && tstzrange($2, null)
+             order by prefix
+            "#,
+            &ids,
+            at,
+        );
+        let announcements = sqlx::query_as!(
+            PresentAnnouncement,
+            r#"
+            select a.announcement_id, a.member_id, a.prefix
+                 , (lower(a.valid_during) <= $2 and upper_inf(a.valid_during)) as "standing!"
+                 , array(select e.endpoint_id from announcement_endpoint e
+                          where e.announcement_id = a.announcement_id) as "endpoint_ids!"
+              from announcement a
+             where a.member_id = any ($1) and a.valid_during && tstzrange($2, null)
+             order by a.prefix
+            "#,
+            &ids,
+            at,
+        );
+        Ok(Self {
+            endpoints: endpoints.collect(),
+            ranges: ranges.fetch_all(&mut *db).await?,
+            announcements: announcements.fetch_all(&mut *db).await?,
+        })
+    }
+}
+
+/// What to do to endpoints, ranges and announcements.
+#[derive(Default)]
+struct Plan<'a> {
+    endpoints_gone: Vec<Uuid>,
+    /// Endpoints whose sources are written anew.
+    sources_gone: Vec<Uuid>,
+    ranges_gone: Vec<Uuid>,
+    announcements_gone: Vec<Uuid>,
+    endpoints: Vec<EndpointRow<'a>>,
+    sources: Vec<SourceRow<'a>>,
+    ranges: Vec<RangeRow<'a>>,
+    announcements: Vec<AnnouncementRow<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        declaration: &'a Declaration,
+        members: &Members,
+        present: Present,
+        at: DateTime<Utc>,
+        applied: &mut Applied,
+    ) -> Self {
+        let Present { mut endpoints, ranges, announcements } = present;
+        let mut plan = Self::default();
+        let names: HashMap<Uuid, &str> = members.iter().map(|(name, id)| (*id, name.as_str())).collect();
+        let mut endpoint_ids: HashMap<(Uuid, &str), Uuid> = HashMap::new();
+        // Whatever is left of these at the end is not declared.
+        let mut ranges = by_prefix(ranges, |range| (range.member_id, range.prefix.clone()));
+        let mut announcements = by_prefix(announcements, |it| (it.member_id, it.prefix.clone()));
+
+        for member in &declaration.members {
+            let (name, member_id) = (member.name.as_str(), members[&member.name]);
+            for endpoint in &member.endpoints {
+                let present = endpoints.remove(&(member_id, endpoint.name.clone()));
+                if let Some(present) = &present {
+                    endpoint_ids.insert((member_id, &endpoint.name), present.endpoint_id);
+                }
+                plan.put_endpoint(name, member_id, endpoint, present, applied);
+            }
+            for range in &member.ranges {
+                let digits = range.prefix.digits();
+                let authority = match range.authority {
+                    Authority::Valid => "valid",
+                    Authority::Pending | Authority::Refused => "pending",
+                };
+                let present = ranges.remove(&(member_id, digits.clone())).unwrap_or_default();
+                let same = |it: &PresentRange| it.standing && it.authority == authority;
+                let kept = present.iter().any(same);
+                plan.ranges_gone.extend(present.iter().filter(|it| !same(it)).map(|it| it.range_id));
+                if !kept {
+                    let action = if present.is_empty() { Action::Added } else { Action::Changed };
+                    applied.note("range", action, format!("{name}/{}", range.prefix));
+                    plan.ranges.push(RangeRow {
+                        member: name,
+                        member_id,
+                        prefix: digits,
+                        authority,
+                        from: at,
+                    });
+                }
+            }
+            for announcement in &member.announcements {
+                let digits = announcement.prefix.digits();
+                // An endpoint that is new has no id yet, so no announcement can have it.
+                let wanted: Option<BTreeSet<Uuid>> = announcement
+                    .endpoints
+                    .iter()
+                    .map(|it| endpoint_ids.get(&(member_id, it)).copied())
+                    .collect();
+                let present = announcements.remove(&(member_id, digits.clone())).unwrap_or_default();
+                let same = |it: &PresentAnnouncement| {
+                    it.standing && wanted.as_ref() == Some(&it.endpoint_ids.iter().copied().collect())
+                };
+                let kept = present.iter().any(same);
+                let gone = present.iter().filter(|it| !same(it)).map(|it| it.announcement_id);
+                plan.announcements_gone.extend(gone);
+                if !kept {
+                    let action = if present.is_empty() { Action::Added } else { Action::Changed };
+                    applied.note("announcement", action, format!("{name}/{}", announcement.prefix));
+                    let endpoints = &announcement.endpoints;
+                    plan.announcements.push(AnnouncementRow {
+                        member: name,
+                        member_id,
+                        prefix: digits,
+                        endpoints,
+                        from: at,
+                    });
+                }
+            }
+        }
+        for ((member_id, endpoint), present) in endpoints {
+            applied.note("endpoint", Action::Removed, format!("{}/{endpoint}", names[&member_id]));
+            plan.endpoints_gone.push(present.endpoint_id);
+        }
+        for ((member_id, prefix), present) in ranges {
+            applied.note("range", Action::Removed, format!("{}/+{prefix}", names[&member_id]));
+            plan.ranges_gone.extend(present.iter().map(|it| it.range_id));
+        }
+        for ((member_id, prefix), present) in announcements {
+            applied.note("announcement", Action::Removed, format!("{}/+{prefix}", names[&member_id]));
+            plan.announcements_gone.extend(present.iter().map(|it| it.announcement_id));
+        }
+        plan
+    }
+
+    fn put_endpoint(
+        &mut self,
+        member: &'a str,
+        member_id: Uuid,
+        endpoint: &'a EndpointDeclaration,
+        present: Option<PresentEndpoint>,
+        applied: &mut Applied,
+    ) {
+        let settings = EndpointSettings::of(endpoint);
+        let sources: BTreeSet<_> =
+            endpoint.sources.iter().map(|SourceText(it)| (it.net, it.port.map(i32::from))).collect();
+        let same_settings = present.as_ref().is_some_and(|present| present.settings == settings);
+        let same_sources = present.as_ref().is_some_and(|present| present.sources == sources);
+        if same_settings && same_sources {
+            return;
+        }
+        let action = if present.is_some() { Action::Changed } else { Action::Added };
+        applied.note("endpoint", action, format!("{member}/{}", endpoint.name));
+        if !same_settings {
+            self.endpoints.push(EndpointRow { member, member_id, name: &endpoint.name, settings });
+        }
+        if !same_sources {
+            self.sources_gone.extend(present.map(|present| present.endpoint_id));
+            let name = endpoint.name.as_str();
+            self.sources.extend(sources.into_iter().map(|(net, port)| SourceRow {
+                member,
+                member_id,
+                name,
+                net,
+                port,
+            }));
+        }
+    }
+
+    async fn remove(&self, db: &mut PgConnection, at: DateTime<Utc>) -> sqlx::Result<()> {
+        // What has not begun leaves no trace; what has, ends.
+        sqlx::query!(
+            "delete from announcement where announcement_id = any ($1) and lower(valid_during) >= $2",
+            &self.announcements_gone,
+            at,
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!(
+            r#"
+            update announcement set valid_during = tstzrange(lower(valid_during), $2)
+             where announcement_id = any ($1)
+            "#,
+            &self.announcements_gone,
+            at,
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!(
+            "delete from number_range where range_id = any ($1) and lower(valid_during) >= $2",
+            &self.ranges_gone,
+            at,
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!(
+            "update number_range set valid_during = tstzrange(lower(valid_during), $2) where range_id = any ($1)",
+            &self.ranges_gone,
+            at,
+        )
+        .execute(&mut *db)
+        .await?;
+        // Announcements that ended still name their endpoints.
+        sqlx::query!("delete from announcement_endpoint where endpoint_id = any ($1)", &self.endpoints_gone)
+            .execute(&mut *db)
+            .await?;
+        let sources_gone: Vec<Uuid> = self.sources_gone.iter().chain(&self.endpoints_gone).copied().collect();
+        sqlx::query!("delete from endpoint_source where endpoint_id = any ($1)", &sources_gone)
+            .execute(&mut *db)
+            .await?;
+        sqlx::query!("delete from endpoint where endpoint_id = any ($1)", &self.endpoints_gone)
+            .execute(&mut *db)
+            .await?;
+        Ok(())
+    }
+
+    async fn put(&self, db: &mut PgConnection) -> Result<(), ApplyError> {
+        let sites: BTreeSet<&str> =
+            self.endpoints.iter().filter_map(|row| row.settings.site.as_deref()).collect();
+        for site in sites {
+            crate::listener::ensure_site(&mut *db, site).await?;
+        }
+        insert(db, &self.endpoints).await?;
+        insert(db, &self.sources).await?;
+        insert(db, &self.ranges).await?;
+        insert(db, &self.announcements).await
+    }
+}
+
+fn by_prefix<T>(rows: Vec<T>, key: impl Fn(&T) -> (Uuid, String)) -> HashMap<(Uuid, String), Vec<T>> {
+    let mut groups: HashMap<_, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(key(&row)).or_default().push(row);
+    }
+    groups
+}
+
+struct EndpointRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    name: &'a str,
+    settings: EndpointSettings,
+}
+
+impl Row for EndpointRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        fn column<'a, T>(rows: &'a [EndpointRow<'_>], of: impl Fn(&'a EndpointRow<'_>) -> T) -> Vec<T> {
+            rows.iter().map(of).collect()
+        }
+        sqlx::query!(
+            r#"
+            insert into endpoint (member_id, name, target_address, target_port, target_transport, site_id
+                                , priority, weight, max_calls, max_calls_per_second, enabled)
+            select t.member_id, t.name, target_address, target_port, target_transport, s.site_id
+                 , priority, weight, max_calls, max_calls_per_second, enabled
+              from unnest($1::uuid[], $2::text[], $3::inet[], $4::int[], $5::text[], $6::text[], $7::int[]
+                        , $8::int[], $9::int[], $10::int[], $11::boolean[])
+                as t (member_id, name, target_address, target_port, target_transport, site, priority, weight
+                    , max_calls, max_calls_per_second, enabled)
+              left join site s on s.name = t.site
+            on conflict (member_id, name) do update
+               set target_address = excluded.target_address, target_port = excluded.target_port
+                 , target_transport = excluded.target_transport, site_id = excluded.site_id
+                 , priority = excluded.priority, weight = excluded.weight, max_calls = excluded.max_calls
+                 , max_calls_per_second = excluded.max_calls_per_second, enabled = excluded.enabled
+            "#,
+            &column(rows, |row| row.member_id),
+            &column(rows, |row| row.name) as &[&str],
+            &column(rows, |row| row.settings.target_address),
+            &column(rows, |row| row.settings.target_port),
+            &column(rows, |row| row.settings.target_transport.as_str()) as &[&str],
+            &column(rows, |row| row.settings.site.as_deref()) as &[Option<&str>],
+            &column(rows, |row| row.settings.priority),
+            &column(rows, |row| row.settings.weight),
+            &column(rows, |row| row.settings.max_calls) as &[Option<i32>],
+            &column(rows, |row| row.settings.max_calls_per_second) as &[Option<i32>],
+            &column(rows, |row| row.settings.enabled),
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("endpoint {}/{}", self.member, self.name)
+    }
+}
+
+struct SourceRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    name: &'a str,
+    net: IpNet,
+    port: Option<i32>,
+}
+
+impl Row for SourceRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let member_ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        let nets: Vec<IpNet> = rows.iter().map(|row| row.net).collect();
+        let ports: Vec<Option<i32>> = rows.iter().map(|row| row.port).collect();
+        sqlx::query!(
+            r#"
+            insert into endpoint_source (endpoint_id, net, port)
+            select e.endpoint_id, t.net, t.port
+              from unnest($1::uuid[], $2::text[], $3::inet[], $4::int[]) as t (member_id, name, net, port)
+              join endpoint e using (member_id, name)
+            "#,
+            &member_ids,
+            &names as &[&str],
+            &nets,
+            &ports as &[Option<i32>],
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("endpoint {}/{}, source {}", self.member, self.name, self.net)
+    }
+}
+
+struct RangeRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    prefix: String,
+    authority: &'static str,
+    from: DateTime<Utc>,
+}
+
+impl Row for RangeRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let Some(from) = rows.first().map(|row| row.from) else { return Ok(()) };
+        let member_ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
+        let prefixes: Vec<&str> = rows.iter().map(|row| row.prefix.as_str()).collect();
+        let authorities: Vec<&str> = rows.iter().map(|row| row.authority).collect();
+        sqlx::query!(
+            r#"
+            insert into number_range (member_id, prefix, authority, evidence, valid_during, decided_at)
+            select member_id, prefix, authority, 'declared by the operator', tstzrange($4, null)
+                 , case authority when 'valid' then $4 end
+              from unnest($1::uuid[], $2::text[], $3::text[]) as t (member_id, prefix, authority)
+            "#,
+            &member_ids,
+            &prefixes as &[&str],
+            &authorities as &[&str],
+            from,
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("range {}/+{}", self.member, self.prefix)
+    }
+}
+
+struct AnnouncementRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    prefix: String,
+    endpoints: &'a [String],
+    from: DateTime<Utc>,
+}
+
+impl Row for AnnouncementRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let Some(from) = rows.first().map(|row| row.from) else { return Ok(()) };
+        let member_ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
+        let prefixes: Vec<&str> = rows.iter().map(|row| row.prefix.as_str()).collect();
+        let pairs = || rows.iter().flat_map(|row| row.endpoints.iter().map(move |endpoint| (row, endpoint)));
+        let pair_members: Vec<Uuid> = pairs().map(|(row, _)| row.member_id).collect();
+        let pair_prefixes: Vec<&str> = pairs().map(|(row, _)| row.prefix.as_str()).collect();
+        let pair_endpoints: Vec<&str> = pairs().map(|(_, endpoint)| endpoint.as_str()).collect();
+        sqlx::query!(
+            r#"
+            with made as (
+                insert into announcement (member_id, prefix, valid_during)
+                select member_id, prefix, tstzrange($6, null)
+                  from unnest($1::uuid[], $2::text[]) as t (member_id, prefix)
+                returning announcement_id, member_id, prefix
+            )
+            insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
+            select made.announcement_id, made.member_id, e.endpoint_id
+              from made
+              join unnest($3::uuid[], $4::text[], $5::text[]) as t (member_id, prefix, name) using (member_id, prefix)
+              join endpoint e using (member_id, name)
+            "#,
+            &member_ids,
+            &prefixes as &[&str],
+            &pair_members,
+            &pair_prefixes as &[&str],
+            &pair_endpoints as &[&str],
+            from,
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("announcement {}/+{}", self.member, self.prefix)
+    }
+}
+
+struct AgreementRow<'a> {
+    first: &'a str,
+    second: &'a str,
+    proposing_member_id: Uuid,
+    accepting_member_id: Uuid,
+    direction: &'static str,
+    from: DateTime<Utc>,
+}
+
+impl Row for AgreementRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let Some(from) = rows.first().map(|row| row.from) else { return Ok(()) };
+        let proposing: Vec<Uuid> = rows.iter().map(|row| row.proposing_member_id).collect();
+        let accepting: Vec<Uuid> = rows.iter().map(|row| row.accepting_member_id).collect();
+        let directions: Vec<&str> = rows.iter().map(|row| row.direction).collect();
+        sqlx::query!(
+            r#"
+            insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
+                                 , proposed_at, decided_at)
+            select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
+              from unnest($1::uuid[], $2::uuid[], $3::text[]) as t (proposing, accepting, direction)
+            "#,
+            &proposing,
+            &accepting,
+            &directions as &[&str],
+            from,
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("agreement {}–{}", self.first, self.second)
+    }
+}
+
+async fn put_agreements(
+    db: &mut PgConnection,
+    declaration: &Declaration,
+    members: &Members,
+    at: DateTime<Utc>,
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
+    let ids: Vec<Uuid> = members.values().copied().collect();
+    let names: HashMap<Uuid, &str> = members.iter().map(|(name, id)| (*id, name.as_str())).collect();
+    let present = sqlx::query!(
+        r#"
+        select agreement_id, proposing_member_id, accepting_member_id, direction
+             , (state = 'accepted' and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
+          from agreement
+         where proposing_member_id = any ($1) and accepting_member_id = any ($1)
+           and state in ('proposed', 'accepted')
+        "#,
+        &ids,
+        at,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let pair = |one: Uuid, other: Uuid| (one.min(other), one.max(other));
+    let mut present: HashMap<_, _> = present
+        .into_iter()
+        .map(|row| (pair(row.proposing_member_id, row.accepting_member_id), row))
+        .collect();
+    let (mut gone, mut rows) = (Vec::new(), Vec::new());
+    for agreement in &declaration.agreements {
+        let [first, second] = &agreement.members;
+        let (proposing, accepting) = (members[first], members[second]);
+        let direction = direction(agreement.direction, false);
+        let known = present.remove(&pair(proposing, accepting));
+        if let Some(known) = &known {
+            // The other one may have proposed it; then its direction is written the other way round.
+            let turned = known.proposing_member_id != proposing;
+            if known.standing && known.direction == self::direction(agreement.direction, turned) {
+                continue;
+            }
+            gone.push(known.agreement_id);
+        }
+        let action = if known.is_some() { Action::Changed } else { Action::Added };
+        applied.note("agreement", action, format!("{first}–{second}"));
+        rows.push(AgreementRow {
+            first,
+            second,
+            proposing_member_id: proposing,
+            accepting_member_id: accepting,
+            direction,
+            from: at,
+        });
+    }
+    for known in present.into_values() {
+        let (first, second) = (names[&known.proposing_member_id], names[&known.accepting_member_id]);
+        applied.note("agreement", Action::Removed, format!("{first}–{second}"));
+        gone.push(known.agreement_id);
+    }
+    // A proposal is answered; what was agreed ends, and has never held if it had not begun.
+    sqlx::query!(
+        r#"
+        update agreement
+           set state = case state when 'proposed' then 'refused' else 'ended' end
+             , decided_at = coalesce(decided_at, $2)
+             , ended_at = case state when 'accepted' then $2 end
+             , valid_during = case state when 'accepted' then valid_during * tstzrange(null, $2) end
+         where agreement_id = any ($1)
+        "#,
+        &gone,
+        at,
+    )
+    .execute(&mut *db)
+    .await?;
+    insert(db, &rows).await
+}
+
+fn direction(direction: AgreementDirection, turned: bool) -> &'static str {
+    match (direction, turned) {
+        (AgreementDirection::Both, _) => "both",
+        (AgreementDirection::ToAccepting, false) | (AgreementDirection::ToProposing, true) => "to_accepting",
+        (AgreementDirection::ToProposing, false) | (AgreementDirection::ToAccepting, true) => "to_proposing",
+    }
+}
