@@ -12,9 +12,20 @@ pub(crate) const fn is_space(octet: u8) -> bool {
 
 /// True for the octets of `token`.
 pub(crate) const fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
-        || matches!(octet, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN[octet as usize]
 }
+
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        let byte = octet as u8;
+        table[octet] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        octet += 1;
+    }
+    table
+};
 
 /// True for a non-empty `token`.
 pub(crate) fn is_token(octets: &[u8]) -> bool {
@@ -79,15 +90,14 @@ fn find_outside(octets: &[u8], wanted: u8) -> Option<usize> {
 
 fn search_outside(octets: &[u8], wanted: u8) -> Option<usize> {
     let mut at = 0;
-    while let Some(&octet) = octets.get(at) {
-        match octet {
-            _ if octet == wanted => return Some(at),
-            b'"' => at += quoted_len(&octets[at..])?,
-            b'<' => at += memchr::memchr(b'>', &octets[at..])? + 1,
-            _ => at += 1,
-        }
+    loop {
+        at += memchr::memchr3(wanted, b'"', b'<', &octets[at..])?;
+        at += match octets[at] {
+            b'"' => quoted_len(&octets[at..])?,
+            b'<' => memchr::memchr(b'>', &octets[at..])? + 1,
+            _ => return Some(at),
+        };
     }
-    None
 }
 
 /// The comma-separated values of one header line, trimmed; empty ones are kept.
