@@ -1,1 +1,31 @@
-//! Placeholder of the first minutes.
+//! SF: a node of the hub. It receives SIP from members, asks `routing` where a call may go, and carries it
+//! there as a back-to-back user agent.
+//!
+//! The [`Worker`](worker) is sans-I/O: messages, time and random bits come in, messages and journal records
+//! go out. [`Node`] gives it sockets, a clock and a disk; [`Shipper`] brings its journal to Postgres.
+
+mod admission;
+mod call;
+mod connection;
+mod crossing;
+mod datagram;
+mod dialog_request;
+mod invite;
+mod journal;
+mod leg;
+mod limit;
+mod metrics;
+mod node;
+mod outbox;
+mod record;
+mod response;
+mod shipper;
+mod timer;
+mod transaction;
+mod worker;
+
+#[cfg(test)]
+mod simulation;
+
+pub use node::{ListenerSettings, Node, NodeSettings, StartError};
+pub use shipper::Shipper;

@@ -1,0 +1,111 @@
+//! One call through the hub: two legs, what is pending between them, and the record of it.
+
+use std::time::Instant;
+
+use tandem_model::Cdr;
+use tandem_routing::Candidate;
+
+use crate::leg::{Leg, Side};
+use crate::outbox::Octets;
+use crate::record::{Record, UpRecord};
+use crate::transaction::TransactionKey;
+
+slotmap::new_key_type! {
+    /// Names a call of this worker; a key is never used again.
+    pub(crate) struct CallKey;
+}
+
+/// A call, from its INVITE until it is over.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The record so far; the `selection` and `attempts` in it grow as the call goes on.
+    pub(crate) cdr: Cdr,
+    /// When the INVITE came.
+    pub(crate) started: Instant,
+    /// When the answer was sent, by the clock that does not step; `None` for a call that was up before the
+    /// node restarted, whose times are the CDR's.
+    pub(crate) answered: Option<Instant>,
+    /// The leg facing the originating member.
+    pub(crate) ingress: Leg,
+    /// The leg facing the member that is tried, or that answered.
+    pub(crate) egress: Option<Leg>,
+    /// Candidates not tried yet, in order.
+    pub(crate) candidates: std::vec::IntoIter<Candidate>,
+    /// The INVITE that is being carried across: the first one, or a re-INVITE.
+    pub(crate) invite: Option<InviteExchange>,
+    /// Other requests in the dialog that are being carried across.
+    pub(crate) exchanges: Vec<Exchange>,
+}
+
+/// An INVITE on its way across the hub.
+#[derive(Debug)]
+pub(crate) struct InviteExchange {
+    /// The leg that it came from.
+    pub(crate) from: Side,
+    /// The INVITE as it came; responses are built from it.
+    pub(crate) request: Octets,
+    /// Its transaction.
+    pub(crate) server: TransactionKey,
+    /// Number in its CSeq: the ACK has the same.
+    pub(crate) server_cseq: u32,
+    /// The transaction in which it was sent on; none while no candidate is being tried.
+    pub(crate) client: Option<TransactionKey>,
+    /// Whether any response above 100 came back.
+    pub(crate) progressed: bool,
+    /// The 2xx that was sent back, until its ACK comes.
+    pub(crate) success: Option<Success>,
+}
+
+/// A 2xx whose ACK is awaited.
+#[derive(Debug)]
+pub(crate) struct Success {
+    /// As it was sent back.
+    pub(crate) octets: Octets,
+    /// How often it was sent again.
+    pub(crate) sent_again: u32,
+    /// Number in the CSeq of the INVITE that was sent on: its ACK has the same.
+    pub(crate) client_cseq: u32,
+}
+
+/// A request other than INVITE on its way across the hub.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The leg that it came from.
+    pub(crate) from: Side,
+    /// As it came.
+    pub(crate) request: Octets,
+    /// Its transaction.
+    pub(crate) server: TransactionKey,
+    /// The transaction in which it was sent on.
+    pub(crate) client: TransactionKey,
+}
+
+impl Call {
+    /// The leg on that side, once there is one.
+    pub(crate) fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
+            Side::Ingress => Some(&self.ingress),
+            Side::Egress => self.egress.as_ref(),
+        }
+    }
+
+    /// The leg on that side, once there is one.
+    pub(crate) fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
+        match side {
+            Side::Ingress => Some(&mut self.ingress),
+            Side::Egress => self.egress.as_mut(),
+        }
+    }
+
+    /// Whether the answer has been sent.
+    pub(crate) fn is_up(&self) -> bool {
+        self.cdr.answered_at.is_some()
+    }
+
+    /// The call as the journal keeps it while it is up.
+    pub(crate) fn record(&self) -> Option<Record> {
+        let egress = self.egress.as_ref()?.record()?;
+        let ingress = self.ingress.record()?;
+        Some(Record::Up(Box::new(UpRecord { cdr: self.cdr.clone(), ingress, egress })))
+    }
+}

@@ -1,0 +1,503 @@
+//! Sets calls up: from the INVITE of the originating member to an INVITE toward each candidate in turn.
+
+use tandem_model::{Attempt, CallId, Cdr, E164, Endpoint, Outcome, Reason};
+use tandem_routing::{CallRequest, Candidate, LeftOut, Selection, select};
+use tandem_sip::transaction::timer::T1;
+use tandem_sip::{Message, Method, RequestLine, Scheme, StartLine, Uri};
+
+use rand::Rng;
+
+use crate::call::{Call, CallKey, InviteExchange};
+use crate::crossing::{cross, masked_address, unsupported, user_text};
+use crate::leg::{Leg, Side, format_tag};
+use crate::outbox::{Flow, Octets};
+use crate::timer::{CallTimer, Wake};
+use crate::transaction::{TransactionKey, User, cancel, format_branch, parse_hex};
+use crate::worker::{Arrival, Now, Worker, write_reason};
+
+/// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
+const DEFAULT_MAX_FORWARDS: u8 = 70;
+
+impl Worker {
+    /// Takes an INVITE that begins a call.
+    pub(crate) fn receive_invite(
+        &mut self,
+        now: Now,
+        arrival: Arrival,
+        request: &Message<'_>,
+        fingerprint: u128,
+    ) {
+        let flow = arrival.reply;
+        let table = self.table.clone();
+        let Some(endpoint) = table.endpoint_from(arrival.source) else {
+            // A neighbour that only takes calls: it may not begin one.
+            self.wire.metrics.count_drop(Reason::UnknownSource);
+            return;
+        };
+        let server = self.transactions.open_server(fingerprint, true, flow, User::Nobody);
+        let trying = self.build_response(request, flow, 100, None, |_| {});
+        self.transactions.respond(&mut self.wire, now.instant, server, 100, trying);
+
+        if let Err(reason) = self.admit_request(request) {
+            // Not a call yet: a broken, looping or untimely request has no CDR, only its metric.
+            return self.refuse_in(now, server, flow, request, reason);
+        }
+        let key = match self.begin_call(now, flow, request, server, endpoint) {
+            Ok(key) => key,
+            Err(reason) => return self.refuse_in(now, server, flow, request, reason),
+        };
+        let called = match called_number(request) {
+            Ok(called) => called,
+            Err(reason) => return self.refuse_call(now, key, reason),
+        };
+        match self.limits.admit(endpoint, now.instant) {
+            Ok(lease) => self.calls[key].ingress._lease = Some(lease),
+            Err(reason) => return self.refuse_call(now, key, reason),
+        }
+        let question =
+            CallRequest { originating_member: endpoint.member_id, called, draw: self.rng.next_u64() };
+        let selection = select(&table, &question, now.utc);
+        let call = &mut self.calls[key];
+        call.cdr.called = called.digits();
+        call.cdr.selection = serde_json::to_value(&selection).expect("a selection is JSON");
+        if let Some(reason) = selection.refusal() {
+            return self.refuse_call(now, key, reason);
+        }
+        let Selection { candidates, .. } = selection;
+        call.candidates = candidates.into_iter();
+        self.try_next(now, key, None, Reason::EndpointUnreachable);
+    }
+
+    /// What is asked of an INVITE before it becomes a call.
+    fn admit_request(&self, request: &Message<'_>) -> Result<(), Reason> {
+        if self.draining {
+            return Err(Reason::Draining);
+        }
+        if self.table.version() == 0 && self.table.is_empty() {
+            return Err(Reason::NotReady);
+        }
+        if self.journal.is_failing() {
+            return Err(Reason::JournalUnwritable);
+        }
+        if self.calls.len() >= self.settings.max_calls {
+            return Err(Reason::NodeFull);
+        }
+        if request.max_forwards() == Ok(Some(0)) {
+            return Err(Reason::TooManyHops);
+        }
+        if unsupported(request).is_some() {
+            return Err(Reason::ExtensionUnsupported);
+        }
+        if self.is_own_call_back(request) {
+            return Err(Reason::LoopDetected);
+        }
+        Ok(())
+    }
+
+    /// Whether this INVITE is one that the hub sent, for the same number: its Call-ID is that of an egress
+    /// leg. The same call for another number has been forwarded, which is no loop (RFC 3261 §16.3 item 4).
+    fn is_own_call_back(&self, request: &Message<'_>) -> bool {
+        let Ok(call_id) = request.call_id() else { return false };
+        let Some(tag) = call_id.split(|&octet| octet == b'@').next().and_then(parse_hex) else {
+            return false;
+        };
+        let Some(&(key, Side::Egress)) = self.tags.get(&tag) else { return false };
+        called_number(request).is_ok_and(|called| self.calls[key].cdr.called == called.digits())
+    }
+
+    fn begin_call(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        request: &Message<'_>,
+        server: TransactionKey,
+        endpoint: &Endpoint,
+    ) -> Result<CallKey, Reason> {
+        let (Ok(from), Ok(call_id), Ok(cseq)) = (request.from(), request.call_id(), request.cseq()) else {
+            return Err(Reason::Malformed);
+        };
+        let millis = now.utc.timestamp_millis().max(0) as u64;
+        let mut random = [0; 10];
+        self.rng.fill_bytes(&mut random);
+        let call_uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let line = request.request().ok_or(Reason::Malformed)?;
+        let cdr = Cdr {
+            call_id: CallId(call_uuid),
+            node_id: self.settings.node_id,
+            started_at: now.utc,
+            originating_member: endpoint.member_id,
+            originating_endpoint: endpoint.endpoint_id,
+            calling: user_text(from.parse_uri().ok()),
+            called: user_text(Uri::parse(line.uri).ok()),
+            terminating_member: None,
+            terminating_endpoint: None,
+            agreement: None,
+            prefix: None,
+            outcome: None,
+            status: None,
+            reason: None,
+            answered_at: None,
+            ended_at: None,
+            ended_by: None,
+            setup_ms: None,
+            duration_ms: None,
+            ingress_call_id: String::from_utf8_lossy(call_id).into_owned(),
+            table_version: self.table.version(),
+            selection: serde_json::Value::Null,
+            attempts: Vec::new(),
+        };
+        let ingress = Leg {
+            endpoint: endpoint.endpoint_id,
+            member: endpoint.member_id,
+            flow,
+            target: endpoint.target.address,
+            tag: self.rng.next_u64(),
+            dialog: None,
+            _lease: None,
+        };
+        let invite = InviteExchange {
+            from: Side::Ingress,
+            request: Octets::from(request.octets()),
+            server,
+            server_cseq: cseq.number,
+            client: None,
+            progressed: false,
+            success: None,
+        };
+        let call = Call {
+            cdr,
+            started: now.instant,
+            answered: None,
+            ingress,
+            egress: None,
+            candidates: Vec::new().into_iter(),
+            invite: Some(invite),
+            exchanges: Vec::new(),
+        };
+        let key = self.add_call(call);
+        self.transactions.set_user(server, User::Call(key));
+        Ok(key)
+    }
+
+    /// Tries candidates until an INVITE is under way; with none left, the call fails with the last attempt's
+    /// status, or `reason`.
+    pub(crate) fn try_next(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
+        let mut reason = reason;
+        loop {
+            let Some(candidate) = self.calls[key].candidates.next() else {
+                return self.fail_call(now, key, last_status, reason);
+            };
+            match self.try_candidate(now, key, &candidate) {
+                Ok(()) => return,
+                Err(left_out) => {
+                    reason = left_out;
+                    self.leave_out(key, &candidate, left_out);
+                }
+            }
+        }
+    }
+
+    /// Notes in the call's selection that a candidate could not be tried.
+    fn leave_out(&mut self, key: CallKey, candidate: &Candidate, reason: Reason) {
+        let left_out = LeftOut {
+            member: candidate.member,
+            endpoint: Some(candidate.endpoint),
+            announcement: candidate.announcement,
+            prefix: candidate.prefix,
+            reason,
+        };
+        let selection = &mut self.calls[key].cdr.selection;
+        if let Some(list) = selection.get_mut("left_out").and_then(|list| list.as_array_mut()) {
+            list.push(serde_json::to_value(left_out).expect("it is JSON"));
+        }
+    }
+
+    /// Sends the call's INVITE to a candidate.
+    fn try_candidate(&mut self, now: Now, key: CallKey, candidate: &Candidate) -> Result<(), Reason> {
+        let table = self.table.clone();
+        let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
+        let target = endpoint.target;
+        let listener = self.listener_for(target.transport, target.address).ok_or(Reason::NoListener)?;
+        let lease = self.limits.reserve(endpoint, now.instant).ok_or(Reason::EndpointFull)?;
+        let tag = self.rng.next_u64();
+        let branch = self.rng.next_u64();
+        let flow = Flow { listener, transport: target.transport, remote: target.address, connection: None };
+        let local = &self.locals[usize::from(listener)];
+
+        let call = &mut self.calls[key];
+        let invite = call.invite.as_mut().expect("a call that is being set up has its INVITE");
+        let request = Message::parse(&invite.request).expect("it was read before");
+        let from = request.from().expect("it was judged");
+        let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
+        let called = &call.cdr.called;
+        let uri = match target.transport {
+            tandem_model::Transport::Udp => format!("sip:+{called}@{};user=phone", target.address),
+            transport => {
+                format!("sip:+{called}@{};transport={};user=phone", target.address, transport.as_str())
+            }
+        };
+        let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
+        let via = format!(
+            "SIP/2.0/{} {};rport;branch={}",
+            target.transport.as_via(),
+            local.host,
+            format_branch(branch)
+        );
+        let mut from_value = masked_address(&from, &local.host);
+        from_value.extend_from_slice(b";tag=");
+        from_value.extend_from_slice(format_tag(tag).as_bytes());
+        let to_value = format!("<sip:+{called}@{};user=phone>", target.address);
+        let hops = hops.to_string();
+        let top: [(&str, &[u8]); 7] = [
+            ("Via", via.as_bytes()),
+            ("Max-Forwards", hops.as_bytes()),
+            ("From", &from_value),
+            ("To", to_value.as_bytes()),
+            ("Call-ID", egress_call_id.as_bytes()),
+            ("CSeq", b"1 INVITE"),
+            ("Contact", local.contact.as_bytes()),
+        ];
+        let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
+        cross(&mut self.scratch, &request, start, &top, &local.host);
+        let octets = Octets::from(self.scratch.as_slice());
+
+        let position = call.cdr.attempts.len() as u16 + 1;
+        call.cdr.attempts.push(Attempt {
+            position,
+            terminating_member: candidate.member,
+            endpoint: candidate.endpoint,
+            attempted_at: now.utc,
+            ended_at: None,
+            status: None,
+            reason: None,
+            egress_call_id,
+        });
+        call.cdr.terminating_member = Some(candidate.member);
+        call.cdr.terminating_endpoint = Some(candidate.endpoint);
+        call.cdr.agreement = Some(candidate.agreement);
+        call.cdr.prefix = Some(candidate.prefix);
+        invite.progressed = false;
+        call.egress = Some(Leg {
+            endpoint: candidate.endpoint,
+            member: candidate.member,
+            flow,
+            target: target.address,
+            tag,
+            dialog: None,
+            _lease: Some(lease),
+        });
+        self.add_egress_leg(key);
+        let client = self.transactions.open_client(
+            &mut self.wire,
+            now.instant,
+            branch,
+            Method::Invite,
+            flow,
+            octets,
+            User::Call(key),
+        );
+        self.calls[key].invite.as_mut().expect("it is there").client = Some(client);
+        self.wire.metrics.attempts.inc();
+        let timer = Wake::Call(key, CallTimer::Attempt(position));
+        self.wire.timers.set(now.instant + self.settings.attempt_timeout, timer);
+        let timer = Wake::Call(key, CallTimer::Ring(position));
+        self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
+        Ok(())
+    }
+
+    /// Nothing came from the candidate of attempt `position`: the next one is tried.
+    pub(crate) fn attempt_silent(&mut self, now: Now, key: CallKey, position: u16) {
+        let call = &self.calls[key];
+        let is_silent = self.is_pending_attempt(key, position)
+            && call
+                .invite
+                .as_ref()
+                .and_then(|invite| invite.client)
+                .is_some_and(|client| self.transactions.has_had_no_response(client));
+        if is_silent {
+            self.abandon_attempt(now, key);
+            self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));
+        }
+    }
+
+    /// The candidate of attempt `position` rang for too long: the call ends, nobody took it.
+    pub(crate) fn attempt_rang_too_long(&mut self, now: Now, key: CallKey, position: u16) {
+        if self.is_pending_attempt(key, position) {
+            self.abandon_attempt(now, key);
+            self.end_attempt(now, key, None, Some(Reason::RingTimeout));
+            self.refuse_with(
+                now,
+                key,
+                Reason::RingTimeout.status(),
+                Some(Reason::RingTimeout),
+                Outcome::NoAnswer,
+            );
+        }
+    }
+
+    fn is_pending_attempt(&self, key: CallKey, position: u16) -> bool {
+        let call = &self.calls[key];
+        !call.is_up() && call.cdr.attempts.len() == usize::from(position)
+    }
+
+    /// Gives up the INVITE that is under way: it is cancelled, or hung up should it be answered all the same.
+    pub(crate) fn abandon_attempt(&mut self, now: Now, key: CallKey) {
+        let Some(client) = self.calls[key].invite.as_mut().and_then(|invite| invite.client.take()) else {
+            return;
+        };
+        self.abandon(now, client);
+    }
+
+    /// Gives an INVITE transaction up.
+    pub(crate) fn abandon(&mut self, now: Now, client: TransactionKey) {
+        self.transactions.set_user(client, User::Abandoned { cancelled: false });
+        // Before any response a CANCEL may overtake its INVITE: it waits for one (RFC 3261 §9.1).
+        if !self.transactions.has_had_no_response(client) {
+            self.cancel_abandoned(now, client);
+        }
+    }
+
+    /// Sends the CANCEL of an INVITE that was given up, and gives its transaction a last term.
+    pub(crate) fn cancel_abandoned(&mut self, now: Now, client: TransactionKey) {
+        self.transactions.set_user(client, User::Abandoned { cancelled: true });
+        self.cancel_client(now, client);
+        self.wire.timers.set(now.instant + 64 * T1, Wake::Abandoned(client));
+    }
+
+    /// Sends the CANCEL of an INVITE that has had a provisional response.
+    pub(crate) fn cancel_client(&mut self, now: Now, client: TransactionKey) {
+        let (Some(octets), Some(flow)) =
+            (self.transactions.octets(client).cloned(), self.transactions.flow(client))
+        else {
+            return;
+        };
+        let invite = Message::parse(&octets).expect("the hub wrote it");
+        let Some(branch) = self.transactions.branch(client) else { return };
+        let octets = cancel(&invite);
+        self.transactions.open_client(
+            &mut self.wire,
+            now.instant,
+            branch,
+            Method::Cancel,
+            flow,
+            octets,
+            User::Nobody,
+        );
+    }
+
+    /// Closes the record of the attempt under way and lets its leg go.
+    pub(crate) fn end_attempt(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        status: Option<u16>,
+        reason: Option<Reason>,
+    ) {
+        let call = &mut self.calls[key];
+        if let Some(attempt) = call.cdr.attempts.last_mut() {
+            attempt.ended_at = Some(now.utc);
+            attempt.status = status;
+            attempt.reason = reason.map(|reason| reason.code().to_owned());
+        }
+        if let Some(leg) = call.egress.take() {
+            self.drop_leg(leg);
+        }
+    }
+
+    /// An attempt ended without an answer, for a cause that means "this egress cannot": the next is tried.
+    pub(crate) fn attempt_ended(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        status: Option<u16>,
+        reason: Option<Reason>,
+    ) {
+        if let Some(invite) = self.calls[key].invite.as_mut() {
+            invite.client = None;
+        }
+        self.end_attempt(now, key, status, reason);
+        self.try_next(now, key, status, reason.unwrap_or(Reason::EndpointUnreachable));
+    }
+
+    /// No candidate took the call.
+    fn fail_call(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
+        let tried = !self.calls[key].cdr.attempts.is_empty();
+        let status = match last_status {
+            // 503 would say that the whole hub cannot (RFC 3261 §16.7 item 6); a challenge or a redirection is
+            // between the hub and that endpoint.
+            Some(503 | 300..=399 | 401 | 407) => 502,
+            Some(status) => status,
+            None => reason.status(),
+        };
+        let outcome = if tried { Outcome::Failed } else { Outcome::Refused };
+        self.refuse_with(now, key, status, last_status.is_none().then_some(reason), outcome);
+    }
+
+    /// Refuses a call before any attempt.
+    pub(crate) fn refuse_call(&mut self, now: Now, key: CallKey, reason: Reason) {
+        self.wire.metrics.count_refusal(reason);
+        self.refuse_with(now, key, reason.status(), Some(reason), Outcome::Refused);
+    }
+
+    /// Sends the final response of the hub's own making to a call that was not answered, and ends it.
+    pub(crate) fn refuse_with(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        status: u16,
+        reason: Option<Reason>,
+        outcome: Outcome,
+    ) {
+        let call = &mut self.calls[key];
+        call.cdr.status = Some(status);
+        call.cdr.reason = reason.map(|reason| reason.code().to_owned());
+        let tag = format_tag(call.ingress.tag);
+        let invite = call.invite.as_ref().expect("a call that is not answered has its INVITE");
+        let (octets, server) = (invite.request.clone(), invite.server);
+        let request = Message::parse(&octets).expect("it was read before");
+        if let Some(flow) = self.transactions.flow(server) {
+            self.note_progress(now, key);
+            let octets = self.build_response(&request, flow, status, Some(tag.as_bytes()), |writer| {
+                if let Some(reason) = reason {
+                    write_reason(writer, reason);
+                }
+            });
+            self.transactions.set_user(server, User::Nobody);
+            self.transactions.respond(&mut self.wire, now.instant, server, status, octets);
+        }
+        self.finish(now, key, outcome);
+    }
+
+    /// Notes the time of the first response above 100.
+    pub(crate) fn note_progress(&mut self, now: Now, key: CallKey) {
+        let call = &mut self.calls[key];
+        if call.cdr.setup_ms.is_none() {
+            let setup = now.instant.saturating_duration_since(call.started);
+            call.cdr.setup_ms = Some(setup.as_millis().min(u128::from(u32::MAX)) as u32);
+            self.wire.metrics.setup_seconds.observe(setup.as_secs_f64());
+        }
+    }
+
+    /// The caller gives the call up, by CANCEL or by BYE before the answer (RFC 3261 §9.2, §15.1.2).
+    pub(crate) fn caller_gone(&mut self, now: Now, key: CallKey) {
+        self.abandon_attempt(now, key);
+        if self.calls[key].egress.is_some() {
+            self.end_attempt(now, key, None, Some(Reason::CallerGone));
+        }
+        self.refuse_with(now, key, Reason::CallerGone.status(), Some(Reason::CallerGone), Outcome::Cancelled);
+    }
+}
+
+/// The called number: the user part of the Request-URI in E.164 form, with or without `+`.
+fn called_number(request: &Message<'_>) -> Result<E164, Reason> {
+    let uri =
+        request.request().and_then(|line| Uri::parse(line.uri).ok()).ok_or(Reason::SchemeUnsupported)?;
+    if !matches!(uri.scheme, Scheme::Sip | Scheme::Tel) {
+        return Err(Reason::SchemeUnsupported);
+    }
+    let user = uri.user_number().ok_or(Reason::NumberInvalid)?;
+    let text = std::str::from_utf8(user).map_err(|_| Reason::NumberInvalid)?;
+    // RFC 3966 §5.1.1: visual separators carry no meaning.
+    let digits: String = text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
+    digits.parse().map_err(|_| Reason::NumberInvalid)
+}

@@ -1,0 +1,340 @@
+//! The node's local log of calls: what happened, before anyone is told that it happened.
+//!
+//! A journal is a folder of numbered segments. Each record is framed by its length and a checksum, so a cut
+//! or damaged tail is found and everything before it is read. A segment begins with every call that is up,
+//! then a checkpoint: a node that starts reads the newest segment that has one, and what follows it.
+//!
+//! Written with `write(2)` before the messages of the same batch leave, so it survives the end of the
+//! process; it does not wait for the disk, so it may lose the last moments before the machine itself dies.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tandem_model::CallId;
+
+use crate::record::{Record, UpRecord};
+
+/// Octets after which a new segment is begun.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Most octets kept in memory while the disk refuses them; new calls are refused long before.
+const MAX_PENDING_BYTES: usize = 64 << 20;
+
+/// Octets before a record: its length and its checksum, both little-endian.
+const FRAME_BYTES: usize = 8;
+
+/// Most octets of one record; a longer length is damage.
+const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// The end of the journal, where records are added.
+pub(crate) struct Journal {
+    dir: PathBuf,
+    file: File,
+    segment: u64,
+    written: u64,
+    pending: Vec<u8>,
+    failing: bool,
+}
+
+impl Journal {
+    /// Opens the journal in `dir` with a new segment, and tells which calls were up.
+    ///
+    /// # Errors
+    /// When the folder or its files cannot be read or written.
+    pub(crate) fn open(dir: &Path) -> io::Result<(Self, Vec<UpRecord>)> {
+        fs::create_dir_all(dir)?;
+        let segments = segments(dir)?;
+        let up = recover(dir, &segments)?;
+        let segment = segments.last().map_or(1, |last| last + 1);
+        let file = create_segment(dir, segment)?;
+        let journal =
+            Self { dir: dir.to_owned(), file, segment, written: 0, pending: Vec::new(), failing: false };
+        Ok((journal, up))
+    }
+
+    /// Adds a record to what the next [`commit`](Self::commit) writes.
+    pub(crate) fn append(&mut self, record: &Record) {
+        if self.pending.len() >= MAX_PENDING_BYTES {
+            return;
+        }
+        let start = self.pending.len();
+        self.pending.extend_from_slice(&[0; FRAME_BYTES]);
+        serde_json::to_writer(&mut self.pending, record).expect("a record has nothing that JSON cannot hold");
+        let payload = &self.pending[start + FRAME_BYTES..];
+        let (len, sum) = (payload.len() as u32, crc32fast::hash(payload));
+        self.pending[start..start + 4].copy_from_slice(&len.to_le_bytes());
+        self.pending[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
+    }
+
+    /// Writes what was appended. What cannot be written is kept and tried again.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn commit(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            match self.file.write(&self.pending) {
+                Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.pending.drain(..n);
+                    self.written += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.failing = false;
+        Ok(())
+    }
+
+    fn fail(&mut self, error: io::Error) -> io::Result<()> {
+        self.failing = true;
+        Err(error)
+    }
+
+    /// Whether the disk refused the last write.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
+    pub(crate) fn is_segment_full(&self) -> bool {
+        self.written >= SEGMENT_BYTES && !self.failing
+    }
+
+    /// Begins a new segment. The caller appends every call that is up, then a checkpoint.
+    ///
+    /// # Errors
+    /// What the disk said; the old segment stays in use.
+    pub(crate) fn rotate(&mut self) -> io::Result<()> {
+        self.file = create_segment(&self.dir, self.segment + 1)?;
+        self.segment += 1;
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// Where a reader of the journal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// Reads records from `position` on, at most about `limit` octets, and tells where it stopped.
+///
+/// Damage or a torn tail ends a segment: when a later segment exists, reading goes on there.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn read(dir: &Path, position: Position, limit: usize) -> io::Result<(Vec<Record>, Position)> {
+    let mut records = Vec::new();
+    let mut at = position;
+    let segments = segments(dir)?;
+    let mut budget = limit;
+    for &segment in segments.iter().filter(|&&segment| segment >= position.segment) {
+        if segment != at.segment {
+            at = Position { segment, offset: 0 };
+        }
+        let octets = read_from(&segment_path(dir, segment), at.offset, budget)?;
+        let mut reader = Frames { octets: &octets, offset: 0 };
+        for record in reader.by_ref() {
+            records.push(record);
+        }
+        at.offset += reader.offset as u64;
+        if octets.len() >= budget {
+            break; // More is there, for the next call.
+        }
+        budget -= octets.len();
+    }
+    Ok((records, at))
+}
+
+/// Deletes the segments before `segment`.
+///
+/// # Errors
+/// When a file cannot be deleted.
+pub(crate) fn discard_before(dir: &Path, segment: u64) -> io::Result<()> {
+    for old in segments(dir)?.into_iter().filter(|&old| old < segment) {
+        fs::remove_file(segment_path(dir, old))?;
+    }
+    Ok(())
+}
+
+/// The first position of the journal.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn beginning(dir: &Path) -> io::Result<Position> {
+    Ok(Position { segment: segments(dir)?.first().copied().unwrap_or(1), offset: 0 })
+}
+
+/// Octets of all segments together.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn size(dir: &Path) -> io::Result<u64> {
+    segments(dir)?.into_iter().map(|segment| Ok(fs::metadata(segment_path(dir, segment))?.len())).sum()
+}
+
+/// The calls that are up by the newest checkpoint and what follows it, the oldest call first.
+fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord>> {
+    let mut up: HashMap<CallId, UpRecord> = HashMap::new();
+    let mut tail: Vec<Vec<Record>> = Vec::new();
+    for &segment in segments.iter().rev() {
+        let octets = fs::read(segment_path(dir, segment))?;
+        let mut frames = Frames { octets: &octets, offset: 0 };
+        let records: Vec<Record> = frames.by_ref().collect();
+        if frames.offset < octets.len() {
+            tracing::warn!(
+                segment,
+                offset = frames.offset,
+                "the journal segment ends in an incomplete or damaged record"
+            );
+        }
+        let has_checkpoint = records.iter().any(|record| matches!(record, Record::Checkpoint));
+        tail.push(records);
+        if has_checkpoint {
+            break;
+        }
+    }
+    for record in tail.into_iter().rev().flatten() {
+        match record {
+            Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
+            Record::Over(cdr) => drop(up.remove(&cdr.call_id)),
+            Record::Checkpoint => {}
+        }
+    }
+    let mut up: Vec<UpRecord> = up.into_values().collect();
+    up.sort_by_key(|call| call.cdr.call_id);
+    Ok(up)
+}
+
+/// The records in some octets; stops before the first that is incomplete or damaged.
+struct Frames<'a> {
+    octets: &'a [u8],
+    offset: usize,
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        let rest = &self.octets[self.offset..];
+        let len = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?) as usize;
+        let sum = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?);
+        if len > MAX_RECORD_BYTES {
+            return None;
+        }
+        let payload = rest.get(FRAME_BYTES..FRAME_BYTES + len)?;
+        if crc32fast::hash(payload) != sum {
+            return None;
+        }
+        let record = serde_json::from_slice(payload).ok()?;
+        self.offset += FRAME_BYTES + len;
+        Some(record)
+    }
+}
+
+fn read_from(path: &Path, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
+    use std::io::Seek;
+    let mut file = File::open(path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let mut octets = Vec::new();
+    file.take(limit as u64).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+fn segment_path(dir: &Path, segment: u64) -> PathBuf {
+    dir.join(format!("{segment:010}.journal"))
+}
+
+fn create_segment(dir: &Path, segment: u64) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment))
+}
+
+/// Numbers of the segments in `dir`, ascending.
+fn segments(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "journal")
+            && let Some(segment) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok())
+        {
+            segments.push(segment);
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_model::Cdr;
+
+    use super::*;
+
+    fn over(n: u128) -> Record {
+        let text = format!(
+            r#"{{"call_id":"{}","node_id":"{}","started_at":"2026-01-01T00:00:00Z","originating_member":"{}",
+            "originating_endpoint":"{}","calling":"a","called":"b","ingress_call_id":"c","table_version":1,
+            "selection":null,"attempts":[]}}"#,
+            uuid::Uuid::from_u128(n),
+            uuid::Uuid::nil(),
+            uuid::Uuid::nil(),
+            uuid::Uuid::nil()
+        );
+        Record::Over(Box::new(serde_json::from_str::<Cdr>(&text).unwrap()))
+    }
+
+    fn written(records: u128) -> (tempfile::TempDir, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(dir.path()).unwrap();
+        for n in 0..records {
+            journal.append(&over(n));
+        }
+        journal.commit().unwrap();
+        let octets = fs::read(segment_path(dir.path(), 1)).unwrap();
+        (dir, octets)
+    }
+
+    fn records_in(octets: &[u8]) -> usize {
+        Frames { octets, offset: 0 }.count()
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_octet_gives_every_record_before_the_cut() {
+        let (_dir, octets) = written(5);
+        let size = octets.len() / 5;
+        for cut in 0..=octets.len() {
+            assert_eq!(records_in(&octets[..cut]), cut / size, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_loses_no_record_before_it() {
+        let (_dir, octets) = written(3);
+        let size = octets.len() / 3;
+        for bit in 0..octets.len() * 8 {
+            let mut damaged = octets.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(records_in(&damaged), bit / 8 / size, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_reader_goes_on_in_the_next_segment_and_old_ones_can_be_discarded() {
+        let (dir, octets) = written(2);
+        fs::write(segment_path(dir.path(), 1), &octets[..octets.len() - 1]).unwrap(); // A torn tail.
+        let (mut journal, _) = Journal::open(dir.path()).unwrap();
+        journal.append(&over(9));
+        journal.append(&Record::Checkpoint);
+        journal.commit().unwrap();
+        let (records, at) = read(dir.path(), beginning(dir.path()).unwrap(), usize::MAX).unwrap();
+        assert_eq!(records, [over(0), over(9), Record::Checkpoint]);
+        discard_before(dir.path(), at.segment).unwrap();
+        assert_eq!(beginning(dir.path()).unwrap(), Position { segment: 2, offset: 0 });
+        assert_eq!(read(dir.path(), at, usize::MAX).unwrap(), (vec![], at));
+    }
+}

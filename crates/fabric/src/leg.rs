@@ -1,0 +1,153 @@
+//! One side of a call: the dialog between the hub and one member, and the way to it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tandem_model::{Endpoint, EndpointId, MemberId};
+use tandem_sip::{Dialog, NameAddr, Scheme, Uri};
+
+use crate::limit::Lease;
+use crate::outbox::Flow;
+use crate::record::LegRecord;
+
+/// Which leg of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// Facing the originating member.
+    Ingress,
+    /// Facing the terminating member.
+    Egress,
+}
+
+impl Side {
+    /// The opposite leg.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+}
+
+/// A leg.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) member: MemberId,
+    /// Where the leg lives: messages of its dialog come from this address and go to it.
+    pub(crate) flow: Flow,
+    /// Where the endpoint takes calls: another address that may speak for it.
+    pub(crate) target: SocketAddr,
+    /// The tag by which the hub is known in the dialog.
+    pub(crate) tag: u64,
+    /// The dialog, once it is confirmed.
+    pub(crate) dialog: Option<Dialog>,
+    /// Its place among the endpoint's concurrent calls.
+    pub(crate) _lease: Option<Lease>,
+}
+
+impl Leg {
+    /// Whether a message from `source` may speak for this leg: it comes from the leg's own address, from the
+    /// endpoint's target, or from an address that is the same endpoint's.
+    pub(crate) fn lives_at(&self, source: Flow, endpoint_there: Option<&Endpoint>) -> bool {
+        source.transport == self.flow.transport
+            && (source.remote.ip() == self.flow.remote.ip()
+                || source.remote.ip() == self.target.ip()
+                || endpoint_there.is_some_and(|endpoint| endpoint.endpoint_id == self.endpoint))
+    }
+
+    /// Where a request in the dialog goes: to its first route or its target when that is an address of the
+    /// endpoint, and otherwise to where the leg lives. Never to an address that only a header names.
+    pub(crate) fn next_hop(&self, endpoint: Option<&Endpoint>) -> Flow {
+        let hop = self.dialog.as_ref().and_then(|dialog| {
+            let (request_uri, routes) = dialog.request_target();
+            match routes.first() {
+                Some(route) => NameAddr::parse(route).ok().and_then(|route| address(route.uri)),
+                None => address(request_uri),
+            }
+        });
+        let is_own = |ip: IpAddr| {
+            ip == self.flow.remote.ip()
+                || ip == self.target.ip()
+                || endpoint
+                    .is_some_and(|endpoint| endpoint.sources.iter().any(|source| source.net.contains(&ip)))
+        };
+        match hop {
+            Some(hop) if is_own(hop.ip()) => Flow { remote: hop, ..self.flow },
+            _ => self.flow,
+        }
+    }
+
+    /// The leg as the journal keeps it. Only a leg with a dialog is kept.
+    pub(crate) fn record(&self) -> Option<LegRecord> {
+        let dialog = self.dialog.as_ref()?;
+        Some(LegRecord {
+            endpoint: self.endpoint,
+            member: self.member,
+            transport: self.flow.transport,
+            remote: self.flow.remote,
+            target: self.target,
+            tag: self.tag,
+            call_id: dialog.call_id.to_vec(),
+            remote_tag: dialog.remote_tag.to_vec(),
+            local_uri: dialog.local_uri.to_vec(),
+            remote_uri: dialog.remote_uri.to_vec(),
+            remote_target: dialog.remote_target.to_vec(),
+            route_set: dialog
+                .route_set
+                .iter()
+                .map(|route| without_folds(route))
+                .collect::<Vec<_>>()
+                .join(&b'\n'),
+            local_cseq: dialog.local_cseq,
+            remote_cseq: dialog.remote_cseq,
+        })
+    }
+
+    /// The leg of a call that was up before the node restarted.
+    pub(crate) fn from_record(record: LegRecord, listener: u8, lease: Lease) -> Self {
+        let route_set = record.route_set.split(|&octet| octet == b'\n').filter(|route| !route.is_empty());
+        Self {
+            endpoint: record.endpoint,
+            member: record.member,
+            flow: Flow { listener, transport: record.transport, remote: record.remote, connection: None },
+            target: record.target,
+            tag: record.tag,
+            dialog: Some(Dialog {
+                call_id: record.call_id.into(),
+                local_tag: format_tag(record.tag).into_bytes().into(),
+                remote_tag: record.remote_tag.into(),
+                local_uri: record.local_uri.into(),
+                remote_uri: record.remote_uri.into(),
+                remote_target: record.remote_target.into(),
+                route_set: route_set.map(Box::from).collect(),
+                // Requests sent after the last record took numbers too; the next one must be above them all.
+                local_cseq: record.local_cseq.saturating_add(CSEQ_GAP),
+                remote_cseq: record.remote_cseq,
+            }),
+            _lease: Some(lease),
+        }
+    }
+}
+
+/// A value on one line.
+fn without_folds(value: &[u8]) -> Vec<u8> {
+    value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect()
+}
+
+/// How far CSeq jumps in a dialog that a restarted node takes up again.
+const CSEQ_GAP: u32 = 1_000;
+
+/// A tag of this hub as text.
+pub(crate) fn format_tag(tag: u64) -> String {
+    format!("{tag:016x}")
+}
+
+/// Address and port of a SIP URI whose host is a literal address.
+fn address(uri: &[u8]) -> Option<SocketAddr> {
+    let uri = Uri::parse(uri).ok()?;
+    if !matches!(uri.scheme, Scheme::Sip) {
+        return None;
+    }
+    let ip: IpAddr = std::str::from_utf8(uri.host).ok()?.parse().ok()?;
+    Some(SocketAddr::new(ip, uri.port.unwrap_or(tandem_sip::via::DEFAULT_PORT)))
+}

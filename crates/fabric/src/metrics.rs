@@ -1,0 +1,156 @@
+//! What the node counts, for Prometheus. Labels come from closed sets: never a number, address or Call-ID.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+use tandem_model::{Outcome, Reason};
+
+/// The node's metrics. Counting is an atomic addition; a clone counts into the same metrics.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    calls: IntCounterVec,
+    refusals: IntCounterVec,
+    drops: IntCounterVec,
+    requests_in: IntCounterVec,
+    responses_in: IntCounterVec,
+    /// Calls being set up or up.
+    pub(crate) active_calls: IntGauge,
+    /// From INVITE to the first response above 100.
+    pub(crate) setup_seconds: Histogram,
+    /// Messages written to a socket.
+    pub(crate) messages_out: IntCounter,
+    /// Messages that the hub sent again because nothing came back.
+    pub(crate) retransmissions_out: IntCounter,
+    /// Requests that came again.
+    pub(crate) retransmissions_in: IntCounter,
+    /// Octets that are no SIP message.
+    pub(crate) parse_errors: IntCounter,
+    /// Messages that a socket did not take.
+    pub(crate) send_errors: IntCounter,
+    /// Open stream connections.
+    pub(crate) connections: IntGauge,
+    /// INVITEs sent toward candidates.
+    pub(crate) attempts: IntCounter,
+    /// Journal records not yet in Postgres.
+    pub(crate) journal_backlog: IntGauge,
+    /// Octets of journal on disk.
+    pub(crate) journal_bytes: IntGauge,
+    /// Failed writes of the journal.
+    pub(crate) journal_errors: IntCounter,
+    /// CDRs that Postgres refused for what is in them.
+    pub(crate) cdr_errors: IntCounter,
+}
+
+/// Methods that have a label of their own; others count as `other`.
+const METHODS: [&str; 8] = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"];
+
+/// Names of the classes of responses, by the first digit.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+impl Metrics {
+    /// Makes the metrics and registers them.
+    ///
+    /// # Errors
+    /// When the registry has metrics of these names already.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone())).map(|()| counters)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let setup_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "tandem_setup_seconds",
+                "From INVITE to the first response above 100 sent back.",
+            )
+            .buckets(exponential_buckets(0.001, 2.0, 17)?),
+        )?;
+        registry.register(Box::new(setup_seconds.clone()))?;
+        let metrics = Self {
+            calls: counters("tandem_calls_total", "Calls that are over, by outcome.", "outcome")?,
+            refusals: counters(
+                "tandem_refusals_total",
+                "Requests that the hub refused, by reason.",
+                "reason",
+            )?,
+            drops: counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?,
+            requests_in: counters(
+                "tandem_sip_requests_total",
+                "SIP requests received, by method.",
+                "method",
+            )?,
+            responses_in: counters(
+                "tandem_sip_responses_total",
+                "SIP responses received, by class.",
+                "class",
+            )?,
+            active_calls: gauge("tandem_active_calls", "Calls being set up or up.")?,
+            setup_seconds,
+            messages_out: counter("tandem_sip_messages_sent_total", "SIP messages sent.")?,
+            retransmissions_out: counter(
+                "tandem_sip_retransmissions_sent_total",
+                "SIP messages sent again because nothing came back.",
+            )?,
+            retransmissions_in: counter(
+                "tandem_sip_retransmissions_received_total",
+                "SIP requests that came again.",
+            )?,
+            parse_errors: counter("tandem_sip_parse_errors_total", "Octets that are no SIP message.")?,
+            send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,
+            connections: gauge("tandem_sip_connections", "Open stream connections.")?,
+            attempts: counter("tandem_attempts_total", "INVITEs sent toward candidates.")?,
+            journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
+            journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,
+            journal_errors: counter("tandem_journal_errors_total", "Failed writes of the journal.")?,
+            cdr_errors: counter("tandem_cdr_errors_total", "CDRs that Postgres refused for their content.")?,
+        };
+        // Every series exists from the start, so that a rate over it is right from its first increment.
+        for outcome in Outcome::ALL {
+            metrics.calls.with_label_values(&[outcome.as_str()]);
+        }
+        for method in METHODS.into_iter().chain(["other"]) {
+            metrics.requests_in.with_label_values(&[method]);
+        }
+        for class in CLASSES {
+            metrics.responses_in.with_label_values(&[class]);
+        }
+        for reason in [Reason::UnknownSource, Reason::Unreadable, Reason::UnknownTransaction] {
+            metrics.drops.with_label_values(&[reason.code()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Counts a call that is over.
+    pub(crate) fn count_call(&self, outcome: Outcome) {
+        self.calls.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn count_refusal(&self, reason: Reason) {
+        self.refusals.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts a message that was dropped.
+    pub(crate) fn count_drop(&self, reason: Reason) {
+        self.drops.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts a request that came in.
+    pub(crate) fn count_request(&self, method: &[u8]) {
+        let label = METHODS.into_iter().find(|known| known.as_bytes() == method).unwrap_or("other");
+        self.requests_in.with_label_values(&[label]).inc();
+    }
+
+    /// Counts a response that came in.
+    pub(crate) fn count_response(&self, status: u16) {
+        let class = (usize::from(status / 100).saturating_sub(1)).min(CLASSES.len() - 1);
+        self.responses_in.with_label_values(&[CLASSES[class]]).inc();
+    }
+}

@@ -1,0 +1,437 @@
+//! A running node: a thread with the worker, its sockets, its clock and its journal.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prometheus::Registry;
+use socket2::{Domain, Protocol, Socket, Type};
+use tandem_model::{Clock, NodeId, Reason, Transport};
+use tandem_routing::SharedTable;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::connection::{Connections, Event};
+use crate::datagram::{self, Received};
+use crate::journal::Journal;
+use crate::metrics::Metrics;
+use crate::outbox::{Flow, Octets};
+use crate::record::UpRecord;
+use crate::shipper::Shipper;
+use crate::worker::{Local, Now, Worker, WorkerSettings};
+
+/// An address on which the node receives SIP.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// The interconnection point that it belongs to.
+    pub site: String,
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Its transport.
+    pub transport: Transport,
+    /// The address that members see, where it is another than `address`.
+    pub advertised: Option<SocketAddr>,
+}
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Its id, the same after each restart.
+    pub node_id: NodeId,
+    /// Where it receives; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Folder of its journal. No two nodes share one.
+    pub data_dir: PathBuf,
+    /// Most calls at once.
+    pub max_calls: usize,
+    /// How long a candidate may be silent before the next one is tried.
+    pub attempt_timeout: Duration,
+    /// How long a candidate may ring (RFC 3261 §16.6: Timer C).
+    pub ring_timeout: Duration,
+    /// How long a call may be up.
+    pub max_duration: Duration,
+}
+
+impl NodeSettings {
+    /// The usual limits, for a node with these listeners.
+    pub fn new(node_id: NodeId, listeners: Vec<ListenerSettings>, data_dir: PathBuf) -> Self {
+        Self {
+            node_id,
+            listeners,
+            data_dir,
+            max_calls: 50_000,
+            attempt_timeout: Duration::from_secs(3),
+            ring_timeout: Duration::from_secs(180),
+            max_duration: Duration::from_secs(12 * 3600),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address could not be bound.
+    #[error("cannot listen on {address} over {}: {error}", transport.as_str())]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The transport.
+        transport: Transport,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is no listener, or more than 255.
+    #[error("a node has from 1 to 255 listeners, not {0}")]
+    Listeners(usize),
+    /// The listener's address stands for every address, so members could not be told where to answer.
+    #[error("the listener on {0} needs \"advertised\": the address that members see")]
+    Unspecified(SocketAddr),
+    /// The journal could not be opened.
+    #[error("cannot open the journal in {}: {error}", path.display())]
+    Journal {
+        /// Its folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The metrics are registered already.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The thread could not be made.
+    #[error("cannot start the node's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What the node is asked to do.
+enum Command {
+    /// Take no new calls.
+    Drain,
+    /// End every call, then stop.
+    Stop,
+}
+
+/// What others may see of the node while it runs.
+#[derive(Default)]
+struct Status {
+    active_calls: AtomicU32,
+    stopped: AtomicBool,
+}
+
+/// A running node.
+pub struct Node {
+    listeners: Vec<(ListenerSettings, SocketAddr)>,
+    journal_dir: PathBuf,
+    metrics: Metrics,
+    commands: mpsc::UnboundedSender<Command>,
+    status: Arc<Status>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Octets that the kernel may hold for a socket, in each direction: a second of a busy node's traffic.
+const SOCKET_BUFFER: usize = 8 << 20;
+
+impl Node {
+    /// Binds the listeners, takes up the calls in the journal, and begins to serve.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(
+        settings: NodeSettings,
+        table: SharedTable,
+        clock: Arc<dyn Clock>,
+        seed: [u8; 32],
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
+        if !(1..=255).contains(&settings.listeners.len()) {
+            return Err(StartError::Listeners(settings.listeners.len()));
+        }
+        let metrics = Metrics::register(registry)?;
+        let mut sockets = Vec::new();
+        let mut listeners = Vec::new();
+        let mut locals = Vec::new();
+        for listener in &settings.listeners {
+            let error = |error| StartError::Listen {
+                address: listener.address,
+                transport: listener.transport,
+                error,
+            };
+            let socket = bind(listener.address, listener.transport).map_err(error)?;
+            let bound =
+                socket.local_addr().and_then(|a| a.as_socket().ok_or_else(|| io::ErrorKind::Other.into()));
+            let bound = bound.map_err(error)?;
+            let advertised = listener.advertised.unwrap_or(bound);
+            if advertised.ip().is_unspecified() {
+                return Err(StartError::Unspecified(listener.address));
+            }
+            locals.push(Local::new(listener.transport, advertised));
+            listeners.push((listener.clone(), bound));
+            sockets.push((listener.transport, bound, socket));
+        }
+        let journal_dir = settings.data_dir.join("journal");
+        let (journal, up) = Journal::open(&journal_dir)
+            .map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
+        let (commands, received_commands) = mpsc::unbounded_channel();
+        let status = Arc::new(Status::default());
+        let thread = std::thread::Builder::new().name("tandem-fabric".into());
+        let worker_settings = WorkerSettings {
+            node_id: settings.node_id,
+            max_calls: settings.max_calls,
+            attempt_timeout: settings.attempt_timeout,
+            ring_timeout: settings.ring_timeout,
+            max_duration: settings.max_duration,
+        };
+        let thread = thread
+            .spawn({
+                let (metrics, status) = (metrics.clone(), status.clone());
+                move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .expect("a runtime needs only what the process has already");
+                    let worker = Worker::new(worker_settings, locals, table, journal, metrics, seed);
+                    let tasks = tokio::task::LocalSet::new();
+                    tasks.block_on(&runtime, serve(worker, up, sockets, clock, received_commands, &status));
+                    status.stopped.store(true, Ordering::Release);
+                }
+            })
+            .map_err(StartError::Thread)?;
+        Ok(Self { listeners, journal_dir, metrics, commands, status, thread: Some(thread) })
+    }
+
+    /// Calls being set up or up.
+    pub fn active_calls(&self) -> u32 {
+        self.status.active_calls.load(Ordering::Relaxed)
+    }
+
+    /// Journal records not yet in Postgres.
+    pub fn journal_backlog(&self) -> u64 {
+        self.metrics.journal_backlog.get().max(0) as u64
+    }
+
+    /// The listeners with the addresses that they are bound to.
+    pub fn listeners(&self) -> &[(ListenerSettings, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// Whether the node's thread has ended: after [`stop`](Self::stop), or because it failed.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// The shipper of the node's journal; run one.
+    pub fn shipper(&self) -> Shipper {
+        Shipper::new(self.journal_dir.clone(), self.metrics.clone())
+    }
+
+    /// Takes no new calls: INVITE and OPTIONS are answered with 503.
+    pub fn drain(&self) {
+        let _ = self.commands.send(Command::Drain);
+    }
+
+    /// Ends the calls that are left with BYE, and the node with them.
+    pub fn stop(mut self) {
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the node's thread had panicked");
+        }
+    }
+}
+
+fn bind(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    match transport {
+        Transport::Udp => {
+            // The kernel gives what it may; less only means less room for a burst.
+            let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+            let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+            socket.bind(&address.into())?;
+        }
+        Transport::Tcp => {
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(1024)?;
+        }
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// How long a stopping node waits for its last messages to be acknowledged.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// The node's loop: waits for messages, deadlines and commands, and lets the worker handle each batch.
+async fn serve(
+    mut worker: Worker,
+    up: Vec<UpRecord>,
+    sockets: Vec<(Transport, SocketAddr, Socket)>,
+    clock: Arc<dyn Clock>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    status: &Status,
+) {
+    let now = || Now { instant: clock.instant(), utc: clock.now() };
+    let (event_sender, mut events) = mpsc::channel(1_024);
+    let mut connections = Connections::new(event_sender);
+    let mut datagrams: Vec<(u8, UdpSocket)> = Vec::new();
+    let mut addresses = Vec::new();
+    for (index, (transport, address, socket)) in sockets.into_iter().enumerate() {
+        addresses.push(address);
+        match transport {
+            Transport::Udp => {
+                let socket = UdpSocket::from_std(socket.into()).expect("a bound socket that does not block");
+                datagrams.push((index as u8, socket));
+            }
+            Transport::Tcp => {
+                let socket =
+                    TcpListener::from_std(socket.into()).expect("a bound socket that does not block");
+                connections.listen(index as u8, socket);
+            }
+        }
+    }
+    let resumed = up.len();
+    worker.resume(up, now());
+    worker.commit();
+    if resumed > 0 {
+        tracing::info!(calls = resumed, "took up the calls that were up before the restart");
+    }
+    let mut received = Received::new();
+    let mut batches: Vec<Vec<(SocketAddr, Octets)>> = datagrams.iter().map(|_| Vec::new()).collect();
+    let mut stop_at = None;
+    loop {
+        let deadline = match (worker.next_deadline(), stop_at) {
+            (Some(timer), Some(stop)) => Some(timer.min(stop)),
+            (timer, stop) => timer.or(stop),
+        };
+        let mut sleep = std::pin::pin!(async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut event = None;
+        let mut command = None;
+        poll_fn(|context| {
+            let mut woken = false;
+            for (_, socket) in &datagrams {
+                woken |= socket.poll_recv_ready(context).is_ready();
+            }
+            if let Poll::Ready(Some(ready)) = events.poll_recv(context) {
+                event = Some(ready);
+                woken = true;
+            }
+            if let Poll::Ready(ready) = commands.poll_recv(context) {
+                // A node whose handle is gone stops, too.
+                command = Some(ready.unwrap_or(Command::Stop));
+                woken = true;
+            }
+            woken |= sleep.as_mut().poll(context).is_ready();
+            if woken { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+
+        worker.refresh_table();
+        let moment = now();
+        match command {
+            Some(Command::Drain) => worker.draining = true,
+            Some(Command::Stop) => {
+                worker.draining = true;
+                worker.hang_up_all(moment);
+                stop_at.get_or_insert(moment.instant + LAST_WORDS);
+                commands.close();
+            }
+            None => {}
+        }
+        for (listener, socket) in &datagrams {
+            if received.fill(socket).is_ok() {
+                for (remote, octets) in received.iter() {
+                    let flow =
+                        Flow { listener: *listener, transport: Transport::Udp, remote, connection: None };
+                    worker.receive(moment, flow, octets);
+                }
+            }
+        }
+        let mut taken = 0;
+        while let Some(ready) = event.take().or_else(|| events.try_recv().ok()) {
+            on_event(&mut worker, &mut connections, moment, ready);
+            taken += 1;
+            if taken == datagram::BATCH {
+                break;
+            }
+        }
+        worker.fire_due(moment);
+        worker.commit();
+        send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
+        worker.wire.metrics.connections.set(connections.len() as i64);
+        status.active_calls.store(worker.calls.len() as u32, Ordering::Relaxed);
+        if stop_at.is_some_and(|at| moment.instant >= at) {
+            return;
+        }
+    }
+}
+
+fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event: Event) {
+    match event {
+        Event::Accepted { listener, stream, remote } => {
+            let is_known =
+                worker.table.endpoint_from(remote).is_some() || worker.neighbours.contains(remote.ip());
+            if !is_known || !connections.accept(listener, stream, remote) {
+                worker.wire.metrics.count_drop(Reason::UnknownSource);
+            }
+        }
+        Event::Message { flow, octets } => worker.receive(now, flow, &octets),
+        Event::Closed { id } => connections.remove(id),
+        Event::Unreachable { id, flow } => {
+            connections.remove(id);
+            worker.unreachable(now, flow);
+        }
+    }
+}
+
+/// Empties the outbox onto the sockets.
+fn send(
+    worker: &mut Worker,
+    connections: &mut Connections,
+    datagrams: &[(u8, UdpSocket)],
+    addresses: &[SocketAddr],
+    batches: &mut [Vec<(SocketAddr, Octets)>],
+) {
+    let metrics = worker.wire.metrics.clone();
+    let mut lost = 0;
+    for (flow, octets) in worker.wire.outbox.drain() {
+        metrics.messages_out.inc();
+        match flow.transport {
+            Transport::Udp => {
+                let socket = datagrams.iter().position(|(listener, _)| *listener == flow.listener);
+                match socket {
+                    Some(socket) => batches[socket].push((flow.remote, octets)),
+                    None => lost += 1,
+                }
+            }
+            Transport::Tcp => {
+                let local = addresses[usize::from(flow.listener)].ip();
+                lost += usize::from(!connections.send(flow, local, octets));
+            }
+        }
+    }
+    for ((_, socket), batch) in datagrams.iter().zip(batches) {
+        if !batch.is_empty() {
+            lost += datagram::send(socket, batch);
+            batch.clear();
+        }
+    }
+    metrics.send_errors.inc_by(lost as u64);
+}

@@ -1,0 +1,46 @@
+//! What the worker wants sent: filled while a batch is handled, emptied onto the sockets after the journal
+//! has been written.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tandem_model::Transport;
+
+/// Octets of a message that may have to be sent again.
+pub(crate) type Octets = Arc<[u8]>;
+
+/// A stream connection of this node, numbered in the order of opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// Between which addresses a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    /// Index of the listener that it came to, or that it leaves from.
+    pub(crate) listener: u8,
+    /// Its transport.
+    pub(crate) transport: Transport,
+    /// The member's side.
+    pub(crate) remote: SocketAddr,
+    /// The connection it came by, for a stream. A message for a connection that is gone is sent on a new
+    /// one to `remote`.
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+/// Messages to send, in order.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    messages: Vec<(Flow, Octets)>,
+}
+
+impl Outbox {
+    /// Adds a message.
+    pub(crate) fn push(&mut self, flow: Flow, octets: Octets) {
+        self.messages.push((flow, octets));
+    }
+
+    /// Takes out what is in it.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
+        self.messages.drain(..)
+    }
+}

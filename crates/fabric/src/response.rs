@@ -1,0 +1,429 @@
+//! Carries responses back across the hub, and decides what a final one means for the call.
+
+use rand::Rng;
+use tandem_model::{EndedBy, Outcome};
+use tandem_sip::transaction::key;
+use tandem_sip::transaction::timer::{T1, T2};
+use tandem_sip::{Dialog, Message, Method, Name, StartLine, StatusLine, Writer, write_stamped_via};
+
+use crate::call::{CallKey, Success};
+use crate::crossing::cross;
+use crate::leg::{Side, format_tag};
+use crate::outbox::{Flow, Octets};
+use crate::timer::{CallTimer, Wake};
+use crate::transaction::{Ending, TransactionKey, User, format_branch};
+use crate::worker::{Now, Worker};
+
+use tandem_model::Reason;
+
+/// Whether a final failure means "this egress cannot", so that another may be tried; anything else is the
+/// called party's own word and goes back as it is.
+fn is_egress_failure(status: u16) -> bool {
+    match status {
+        // Redirections and challenges are for the hub, which follows none and answers none.
+        300..=399 | 401 | 407 => true,
+        // The server there timed out, or speaks something else.
+        408 | 500..=599 => true,
+        _ => false,
+    }
+}
+
+/// How a call ended that was answered with this failure.
+fn outcome_of(status: u16) -> Outcome {
+    match status {
+        486 | 600 => Outcome::Busy,
+        408 | 480 => Outcome::NoAnswer,
+        487 => Outcome::Cancelled,
+        _ => Outcome::Rejected,
+    }
+}
+
+impl Worker {
+    /// Takes a response. One that belongs to no transaction, or comes from elsewhere than the request went
+    /// to, goes nowhere.
+    pub(crate) fn receive_response(&mut self, now: Now, flow: Flow, response: &Message<'_>, status: u16) {
+        let client = key::client_branch(response)
+            .ok()
+            .and_then(|(branch, method)| Some((self.transactions.client(branch, method, flow)?, method)));
+        let Some((client, method)) = client else {
+            self.wire.metrics.count_drop(Reason::UnknownTransaction);
+            return;
+        };
+        let told = self.transactions.receive_response(&mut self.wire, now.instant, client, response, status);
+        if !told.deliver {
+            return;
+        }
+        match told.user {
+            User::Nobody => {}
+            User::Abandoned { cancelled } => {
+                self.abandoned_response(now, client, response, status, cancelled)
+            }
+            User::Call(call) if method == Method::Invite => {
+                self.invite_response(now, call, client, response, status);
+            }
+            User::Call(call) => self.exchange_response(now, call, client, response, status),
+        }
+    }
+
+    /// A response to an INVITE that its call has given up.
+    fn abandoned_response(
+        &mut self,
+        now: Now,
+        client: TransactionKey,
+        response: &Message<'_>,
+        status: u16,
+        cancelled: bool,
+    ) {
+        match status {
+            100..=199 if !cancelled => self.cancel_abandoned(now, client),
+            200..=299 => self.hang_up_fork(now, client, response),
+            _ => {}
+        }
+    }
+
+    fn invite_response(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        client: TransactionKey,
+        response: &Message<'_>,
+        status: u16,
+    ) {
+        let is_pending = self
+            .calls
+            .get(key)
+            .and_then(|call| call.invite.as_ref())
+            .is_some_and(|invite| invite.client == Some(client) && invite.success.is_none());
+        match status {
+            100 => {}
+            101..=199 if is_pending => self.carry_progress(now, key, response, status),
+            101..=199 => {}
+            200..=299 if is_pending => self.carry_success(now, key, client, response, status),
+            200..=299 => self.success_again(now, key, client, response),
+            _ if is_pending => self.carry_failure(now, key, response, status),
+            _ => {}
+        }
+    }
+
+    /// A ringing or progress goes back.
+    fn carry_progress(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
+        self.note_progress(now, key);
+        if let Some(invite) = self.calls[key].invite.as_mut() {
+            invite.progressed = true;
+        }
+        self.carry_back(now, key, response, status);
+    }
+
+    /// The answer: the call is up, or a re-INVITE succeeded.
+    fn carry_success(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        client: TransactionKey,
+        response: &Message<'_>,
+        status: u16,
+    ) {
+        let Some(sent) = self.transactions.octets(client).cloned() else { return };
+        let sent = Message::parse(&sent).expect("the hub wrote it");
+        let client_cseq = sent.cseq().map_or(0, |cseq| cseq.number);
+        let call = &mut self.calls[key];
+        let invite = call.invite.as_ref().expect("it is pending");
+        let (from, request, server_cseq) = (invite.from, invite.request.clone(), invite.server_cseq);
+        let request = Message::parse(&request).expect("it was read before");
+        let was_up = call.is_up();
+        if was_up {
+            // A re-INVITE refreshes the targets of both dialogs (RFC 3261 §12.2.1.2, §12.2.2).
+            if let Some(dialog) = call.leg_mut(from.other()).and_then(|leg| leg.dialog.as_mut()) {
+                dialog.update_target(response);
+            }
+            if let Some(dialog) = call.leg_mut(from).and_then(|leg| leg.dialog.as_mut()) {
+                dialog.update_target(&request);
+            }
+        } else {
+            let tag = format_tag(call.ingress.tag);
+            let dialogs =
+                (Dialog::from_request(&request, tag.as_bytes()), Dialog::from_response(&sent, response));
+            let (Ok(ingress), Ok(egress)) = dialogs else {
+                // Without its Contact an answer leads nowhere: it is a broken egress.
+                self.hang_up_fork(now, client, response);
+                return self.attempt_ended(now, key, Some(502), None);
+            };
+            call.ingress.dialog = Some(ingress);
+            call.egress.as_mut().expect("it was tried").dialog = Some(egress);
+            call.cdr.answered_at = Some(now.utc);
+            call.cdr.status = Some(status);
+            call.answered = Some(now.instant);
+            if let Some(attempt) = call.cdr.attempts.last_mut() {
+                attempt.ended_at = Some(now.utc);
+                attempt.status = Some(status);
+            }
+            self.note_progress(now, key);
+            let timer = Wake::Call(key, CallTimer::MaxDuration);
+            self.wire.timers.set(now.instant + self.settings.max_duration, timer);
+        }
+        self.record_up(key);
+        // From here the request octets are of no more use: the ACK takes their place.
+        self.transactions.forget_octets(client);
+        let Some(octets) = self.carry_back(now, key, response, status) else { return };
+        let invite = self.calls[key].invite.as_mut().expect("it is pending");
+        invite.success = Some(Success { octets, sent_again: 0, client_cseq });
+        let timer = Wake::Call(key, CallTimer::Retransmit(server_cseq));
+        self.wire.timers.set(now.instant + T1, timer);
+        let timer = Wake::Call(key, CallTimer::NoAck(server_cseq));
+        self.wire.timers.set(now.instant + 64 * T1, timer);
+    }
+
+    /// Keeps the state of a call that is up.
+    pub(crate) fn record_up(&mut self, key: CallKey) {
+        if let Some(record) = self.calls[key].record() {
+            self.record(&record);
+        }
+    }
+
+    /// The 2xx has not been acknowledged: it is sent again (RFC 3261 §13.3.1.4).
+    pub(crate) fn send_success_again(&mut self, now: Now, key: CallKey, cseq: u32) {
+        let Some(invite) = self.calls[key].invite.as_mut().filter(|invite| invite.server_cseq == cseq) else {
+            return;
+        };
+        let server = invite.server;
+        let Some(success) = invite.success.as_mut() else { return };
+        success.sent_again += 1;
+        let wait = (T1 * (1 << success.sent_again.min(8))).min(T2);
+        let octets = success.octets.clone();
+        if let Some(flow) = self.transactions.flow(server) {
+            self.wire.outbox.push(flow, octets);
+            self.wire.metrics.retransmissions_out.inc();
+        }
+        self.wire.timers.set(now.instant + wait, Wake::Call(key, CallTimer::Retransmit(cseq)));
+    }
+
+    /// The 2xx was never acknowledged: the call ends (RFC 3261 §13.3.1.4).
+    pub(crate) fn no_ack(&mut self, now: Now, key: CallKey, cseq: u32) {
+        let is_unacknowledged = self.calls[key]
+            .invite
+            .as_ref()
+            .is_some_and(|invite| invite.server_cseq == cseq && invite.success.is_some());
+        if is_unacknowledged {
+            self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
+        }
+    }
+
+    /// A 2xx that came again is acknowledged again; one of another fork is hung up (RFC 3261 §13.2.2.4).
+    fn success_again(&mut self, now: Now, key: CallKey, client: TransactionKey, response: &Message<'_>) {
+        if let Some(ack) = self.transactions.octets(client).cloned() {
+            let same_fork = Message::parse(&ack).is_ok_and(|ack| ack.to_tag() == response.to_tag());
+            if same_fork {
+                if let Some(flow) = self.transactions.flow(client) {
+                    self.wire.outbox.push(flow, ack);
+                    self.wire.metrics.retransmissions_out.inc();
+                }
+                return;
+            }
+        } else if self.calls.get(key).is_some_and(|call| {
+            let side = call.invite.as_ref().map_or(Side::Egress, |invite| invite.from.other());
+            let dialog = call.leg(side).and_then(|leg| leg.dialog.as_ref());
+            dialog.is_some_and(|dialog| response.to_tag() == Some(&*dialog.remote_tag))
+        }) {
+            return; // The same answer, and the caller's ACK is still to come.
+        }
+        self.hang_up_fork(now, client, response);
+    }
+
+    /// Acknowledges a 2xx that nobody wants and ends its dialog.
+    pub(crate) fn hang_up_fork(&mut self, now: Now, client: TransactionKey, response: &Message<'_>) {
+        let Some(flow) = self.transactions.flow(client) else { return };
+        // The response has the dialog's From, Call-ID and CSeq as the request had them.
+        let Ok(mut dialog) = Dialog::from_response(response, response) else { return };
+        let number = dialog.local_cseq;
+        let ack = self.build_in_dialog(&dialog, flow, Method::Ack, number, None, |_| {});
+        self.wire.outbox.push(flow, ack.1);
+        let number = dialog.next_cseq();
+        let (branch, bye) = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |_| {});
+        self.transactions.open_client(
+            &mut self.wire,
+            now.instant,
+            branch,
+            Method::Bye,
+            flow,
+            bye,
+            User::Nobody,
+        );
+    }
+
+    /// A failure: another candidate, or back it goes.
+    fn carry_failure(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
+        if self.calls[key].is_up() {
+            // A re-INVITE was refused: the call goes on as it was (RFC 3261 §14.1), unless it is gone there.
+            self.carry_back(now, key, response, status);
+            self.calls[key].invite = None;
+            if matches!(status, 408 | 481) {
+                self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
+            }
+            return;
+        }
+        if is_egress_failure(status) {
+            self.attempt_ended(now, key, Some(status), None);
+            return;
+        }
+        self.note_progress(now, key);
+        self.carry_back(now, key, response, status);
+        self.end_attempt(now, key, Some(status), None);
+        self.calls[key].cdr.status = Some(status);
+        self.finish(now, key, outcome_of(status));
+    }
+
+    /// Sends a response to the INVITE under way back to where that came from, with the hub's own names.
+    fn carry_back(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) -> Option<Octets> {
+        let call = &self.calls[key];
+        let invite = call.invite.as_ref()?;
+        let (server, request) = (invite.server, invite.request.clone());
+        let tag = call.leg(invite.from)?.tag;
+        self.carry_back_to(now, server, &request, tag, response, status)
+    }
+
+    /// Sends a response back in the transaction `server` of `request`.
+    pub(crate) fn carry_back_to(
+        &mut self,
+        now: Now,
+        server: TransactionKey,
+        request: &Octets,
+        tag: u64,
+        response: &Message<'_>,
+        status: u16,
+    ) -> Option<Octets> {
+        let flow = self.transactions.flow(server)?;
+        let request = Message::parse(request).expect("it was read before");
+        let local = &self.locals[usize::from(flow.listener)];
+        let mut vias: Vec<Vec<u8>> = Vec::new();
+        for (index, via) in request.values(Name::Via).enumerate() {
+            let mut value = Vec::with_capacity(via.len() + 48);
+            match index {
+                0 => write_stamped_via(&mut value, via, flow.remote),
+                _ => value.extend_from_slice(via),
+            }
+            vias.push(value);
+        }
+        let mut to = request.header(Name::To).unwrap_or_default().to_vec();
+        if request.to_tag().is_none() {
+            to.extend_from_slice(b";tag=");
+            to.extend_from_slice(format_tag(tag).as_bytes());
+        }
+        let mut top: Vec<(&str, &[u8])> = vias.iter().map(|via| ("Via", &via[..])).collect();
+        // Route recording is for requests that make or refresh a dialog (RFC 3261 §12.1.1).
+        let record_routes: Vec<&[u8]> = request.values(Name::RecordRoute).collect();
+        top.extend(record_routes.iter().map(|&route| ("Record-Route", route)));
+        top.extend([
+            ("From", request.header(Name::From).unwrap_or_default()),
+            ("To", &to[..]),
+            ("Call-ID", request.header(Name::CallId).unwrap_or_default()),
+            ("CSeq", request.header(Name::CSeq).unwrap_or_default()),
+            ("Contact", local.contact.as_bytes()),
+        ]);
+        let phrase = match response.start() {
+            StartLine::Status(line) => line.reason,
+            StartLine::Request(_) => b"",
+        };
+        let start = StartLine::Status(StatusLine { status, reason: phrase });
+        cross(&mut self.scratch, response, start, &top, &local.host);
+        let octets = Octets::from(self.scratch.as_slice());
+        self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
+        Some(octets)
+    }
+
+    /// A request of the hub's own making in a dialog: its branch and its octets.
+    pub(crate) fn build_in_dialog(
+        &mut self,
+        dialog: &Dialog,
+        flow: Flow,
+        method: Method<'_>,
+        cseq: u32,
+        body: Option<(&[u8], &[u8])>,
+        extra: impl FnOnce(&mut Writer<'_>),
+    ) -> (u64, Octets) {
+        let branch = self.rng.next_u64();
+        let local = &self.locals[usize::from(flow.listener)];
+        let (uri, routes) = dialog.request_target();
+        let mut writer = Writer::request(&mut self.scratch, method, uri);
+        writer.header(
+            "Via",
+            format_args!(
+                "SIP/2.0/{} {};rport;branch={}",
+                flow.transport.as_via(),
+                local.host,
+                format_branch(branch)
+            ),
+        );
+        writer.header("Max-Forwards", 70);
+        for route in &routes {
+            writer.header_bytes("Route", route);
+        }
+        writer.header_bytes("From", &dialog.from_value());
+        writer.header_bytes("To", &dialog.to_value());
+        writer.header_bytes("Call-ID", &dialog.call_id);
+        writer.header("CSeq", format_args!("{cseq} {method}"));
+        extra(&mut writer);
+        match body {
+            Some((content_type, body)) => writer.finish(Some(content_type), body),
+            None => writer.finish(None, b""),
+        }
+        (branch, Octets::from(self.scratch.as_slice()))
+    }
+
+    /// A response to a request other than INVITE that was carried across.
+    fn exchange_response(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        client: TransactionKey,
+        response: &Message<'_>,
+        status: u16,
+    ) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(at) = call.exchanges.iter().position(|exchange| exchange.client == client) else { return };
+        if status < 200 {
+            return; // RFC 4320 §4.1: a provisional response to these says nothing that is needed.
+        }
+        let exchange = call.exchanges.swap_remove(at);
+        let request = Message::parse(&exchange.request).expect("it was read before");
+        let is_update = request.request().is_some_and(|line| line.method == Method::Update);
+        if is_update && status < 300 {
+            let mut changed = false;
+            if let Some(dialog) = call.leg_mut(exchange.from.other()).and_then(|leg| leg.dialog.as_mut()) {
+                changed |= dialog.update_target(response);
+            }
+            if let Some(dialog) = call.leg_mut(exchange.from).and_then(|leg| leg.dialog.as_mut()) {
+                changed |= dialog.update_target(&request);
+            }
+            if changed {
+                self.record_up(key);
+            }
+        }
+        let tag = self.calls[key].leg(exchange.from).map_or(0, |leg| leg.tag);
+        self.carry_back_to(now, exchange.server, &exchange.request, tag, response, status);
+        if matches!(status, 408 | 481) {
+            self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
+        }
+    }
+
+    /// A request that was carried across got no final response: its sender is told, and the call is over
+    /// (RFC 3261 §12.2.1.2).
+    pub(crate) fn exchange_ended(&mut self, now: Now, key: CallKey, client: TransactionKey, _ending: Ending) {
+        let call = &mut self.calls[key];
+        let (server, request) = if let Some(at) = call.exchanges.iter().position(|e| e.client == client) {
+            let exchange = call.exchanges.swap_remove(at);
+            (exchange.server, exchange.request)
+        } else if call.invite.as_ref().is_some_and(|invite| invite.client == Some(client)) {
+            let invite = call.invite.take().expect("it was just seen");
+            (invite.server, invite.request)
+        } else {
+            return;
+        };
+        let message = Message::parse(&request).expect("it was read before");
+        if let Some(flow) = self.transactions.flow(server) {
+            // Not 408: RFC 4320 §4.2 forbids it for requests other than INVITE.
+            let octets = self.build_response(&message, flow, 504, None, |_| {});
+            self.transactions.respond(&mut self.wire, now.instant, server, 504, octets);
+        }
+        self.hang_up(now, key, EndedBy::Hub, Some(Reason::EndpointUnreachable));
+    }
+}

@@ -1,0 +1,152 @@
+//! Brings the journal to Postgres: reads what the worker wrote, writes CDRs in batches, and remembers how far
+//! it has come. While Postgres is away it waits and the journal grows; calls go on.
+//!
+//! Delivery is at least once; `store` makes it exactly once by the call's id.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tandem_model::{CallId, Cdr};
+use tandem_store::PgPool;
+
+use crate::journal::{self, Position};
+use crate::metrics::Metrics;
+use crate::record::Record;
+
+/// Time between two looks at the journal when there is nothing more to ship.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Time to wait after Postgres failed to take a batch.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Most octets of journal read for one batch.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// Longest time that Postgres may take for a batch before it counts as away.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Ships the journal of one node.
+pub struct Shipper {
+    dir: PathBuf,
+    metrics: Metrics,
+}
+
+impl Shipper {
+    pub(crate) fn new(dir: PathBuf, metrics: Metrics) -> Self {
+        Self { dir, metrics }
+    }
+
+    /// Ships for ever; drop the future to stop. What was not shipped is shipped by the next run.
+    pub async fn run(self, db: PgPool) {
+        let mut at = self.load_position();
+        let mut cleared = 0;
+        loop {
+            let (records, next) = match journal::read(&self.dir, at, BATCH_BYTES) {
+                Ok(read) => read,
+                Err(error) => {
+                    tracing::error!(%error, "cannot read the journal");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            if records.is_empty() {
+                at = next;
+                tokio::time::sleep(IDLE).await;
+                continue;
+            }
+            let count = records.len() as i64;
+            let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
+            self.write(&db, coalesce(records)).await;
+            self.metrics.journal_backlog.sub(count);
+            at = next;
+            if let Err(error) = self.save_position(at) {
+                tracing::warn!(%error, "cannot remember how much of the journal is shipped; it will be shipped again");
+            }
+            // A checkpoint is read only after all before it, so what lies before its segment is shipped.
+            if checkpointed && at.segment > cleared {
+                cleared = at.segment;
+                if let Err(error) = journal::discard_before(&self.dir, at.segment) {
+                    tracing::warn!(%error, "cannot delete shipped journal segments");
+                }
+            }
+            self.metrics.journal_bytes.set(journal::size(&self.dir).unwrap_or(0) as i64);
+        }
+    }
+
+    /// Writes a batch, as often as it takes.
+    async fn write(&self, db: &PgPool, cdrs: Vec<Cdr>) {
+        if cdrs.is_empty() {
+            return;
+        }
+        let mut away = false;
+        loop {
+            match tokio::time::timeout(BATCH_TIMEOUT, tandem_store::cdr::write(db, &cdrs)).await {
+                Ok(Ok(refused)) => {
+                    for rejected in refused {
+                        self.metrics.cdr_errors.inc();
+                        tracing::error!(call = %rejected.call_id, why = rejected.why, "Postgres refuses this CDR");
+                    }
+                    if away {
+                        tracing::info!("Postgres takes CDRs again");
+                    }
+                    return;
+                }
+                failed => {
+                    if !away {
+                        let error = match failed {
+                            Ok(Err(error)) => error.to_string(),
+                            _ => format!("no answer in {} s", BATCH_TIMEOUT.as_secs()),
+                        };
+                        tracing::warn!(error, "Postgres does not take CDRs; they wait in the journal");
+                    }
+                    away = true;
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn position_path(&self) -> PathBuf {
+        self.dir.join("shipped")
+    }
+
+    /// Where the last run stopped, or the beginning.
+    fn load_position(&self) -> Position {
+        let beginning = journal::beginning(&self.dir).unwrap_or(Position { segment: 1, offset: 0 });
+        let saved = fs::read_to_string(self.position_path()).ok().and_then(|text| {
+            let (segment, offset) = text.trim().split_once(' ')?;
+            Some(Position { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
+        });
+        saved.unwrap_or(beginning).max(beginning)
+    }
+
+    fn save_position(&self, at: Position) -> io::Result<()> {
+        let new = self.dir.join("shipped.new");
+        fs::write(&new, format!("{} {}\n", at.segment, at.offset))?;
+        fs::rename(new, self.position_path())
+    }
+}
+
+/// The last state of each call: a call that began and ended in one batch is one row written once.
+fn coalesce(records: Vec<Record>) -> Vec<Cdr> {
+    let mut cdrs: Vec<Cdr> = Vec::with_capacity(records.len());
+    let mut index: HashMap<CallId, usize> = HashMap::with_capacity(records.len());
+    for record in records {
+        let cdr = match record {
+            Record::Up(call) => call.cdr,
+            Record::Over(cdr) => *cdr,
+            Record::Checkpoint => continue,
+        };
+        match index.get(&cdr.call_id) {
+            Some(&at) => cdrs[at] = cdr,
+            None => {
+                index.insert(cdr.call_id, cdrs.len());
+                cdrs.push(cdr);
+            }
+        }
+    }
+    cdrs
+}

@@ -1,0 +1,557 @@
+//! The sans-I/O heart of a node: takes one message or one deadline at a time and drives it to its end.
+//!
+//! Nothing in here waits. Messages to send collect in the outbox and what happened in the journal; the driver
+//! writes the journal, then sends. `invite` sets calls up, `response` carries answers back, `dialog_request`
+//! serves calls that are up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use slotmap::SlotMap;
+use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
+use tandem_routing::{RouteTable, SharedTable};
+use tandem_sip::transaction::key;
+use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, respond};
+
+use crate::admission::Neighbours;
+use crate::call::{Call, CallKey};
+use crate::crossing::ALLOW;
+use crate::journal::Journal;
+use crate::leg::{Leg, Side, format_tag};
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+use crate::outbox::{Flow, Octets, Outbox};
+use crate::record::{Record, UpRecord};
+use crate::timer::{CallTimer, TimerQueue, Wake};
+use crate::transaction::{Ending, TransactionKey, Transactions, User, Wire};
+
+/// One moment, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// For timers and durations.
+    pub(crate) instant: Instant,
+    /// For records.
+    pub(crate) utc: DateTime<Utc>,
+}
+
+/// Where a request came from, and where its responses go: the same address, at times another port
+/// (RFC 3261 §18.2.2, RFC 3581).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) source: SocketAddr,
+    pub(crate) reply: Flow,
+}
+
+/// What the worker is told at its start.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerSettings {
+    pub(crate) node_id: NodeId,
+    /// Most calls at once.
+    pub(crate) max_calls: usize,
+    /// How long a candidate may be silent before the next one is tried.
+    pub(crate) attempt_timeout: Duration,
+    /// How long a candidate may ring.
+    pub(crate) ring_timeout: Duration,
+    /// How long a call may be up.
+    pub(crate) max_duration: Duration,
+}
+
+/// How the hub names itself on one listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    pub(crate) transport: Transport,
+    /// The address that members see.
+    pub(crate) address: SocketAddr,
+    /// `address` as text.
+    pub(crate) host: String,
+    /// The Contact of the hub there.
+    pub(crate) contact: String,
+}
+
+impl Local {
+    pub(crate) fn new(transport: Transport, address: SocketAddr) -> Self {
+        let host = address.to_string();
+        let contact = match transport {
+            Transport::Udp => format!("<sip:{host}>"),
+            Transport::Tcp => format!("<sip:{host};transport=tcp>"),
+        };
+        Self { transport, address, host, contact }
+    }
+}
+
+/// Seconds after which a member that got 503 may try again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) locals: Vec<Local>,
+    shared_table: SharedTable,
+    /// The table that this batch routes by.
+    pub(crate) table: Arc<RouteTable>,
+    pub(crate) calls: SlotMap<CallKey, Call>,
+    /// Which leg a tag of ours belongs to.
+    pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
+    pub(crate) transactions: Transactions,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) limits: Limits,
+    pub(crate) wire: Wire,
+    pub(crate) journal: Journal,
+    pub(crate) rng: StdRng,
+    pub(crate) draining: bool,
+    /// For messages being written.
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        settings: WorkerSettings,
+        locals: Vec<Local>,
+        shared_table: SharedTable,
+        journal: Journal,
+        metrics: Metrics,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let transactions =
+            Transactions::new([rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()]);
+        Self {
+            settings,
+            locals,
+            table: shared_table.load_full(),
+            shared_table,
+            calls: SlotMap::with_key(),
+            tags: AHashMap::new(),
+            transactions,
+            neighbours: Neighbours::default(),
+            limits: Limits::default(),
+            wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
+            journal,
+            rng,
+            draining: false,
+            scratch: Vec::with_capacity(MAX_MESSAGE),
+        }
+    }
+
+    /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
+    pub(crate) fn resume(&mut self, calls: Vec<UpRecord>, now: Now) {
+        for record in calls {
+            let UpRecord { cdr, ingress, egress } = record;
+            let (Some(ingress_listener), Some(egress_listener)) = (
+                self.listener_for(ingress.transport, ingress.remote),
+                self.listener_for(egress.transport, egress.remote),
+            ) else {
+                tracing::error!(call = %cdr.call_id, "no listener is left for a call that was up; it is given up");
+                self.close_record(cdr, now);
+                continue;
+            };
+            let ingress_lease = self.limits.resume(ingress.endpoint, now.instant);
+            let egress_lease = self.limits.resume(egress.endpoint, now.instant);
+            let call = Call {
+                cdr,
+                started: now.instant,
+                answered: None,
+                ingress: Leg::from_record(ingress, ingress_listener, ingress_lease),
+                egress: Some(Leg::from_record(egress, egress_listener, egress_lease)),
+                candidates: Vec::new().into_iter(),
+                invite: None,
+                exchanges: Vec::new(),
+            };
+            let left = self.settings.max_duration.saturating_sub(
+                call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
+            );
+            let key = self.add_call(call);
+            self.add_egress_leg(key);
+            self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
+        }
+        self.checkpoint();
+    }
+
+    /// Ends the record of a call that cannot be carried on.
+    fn close_record(&mut self, mut cdr: tandem_model::Cdr, now: Now) {
+        cdr.outcome = Some(Outcome::Answered);
+        cdr.ended_at = Some(now.utc);
+        cdr.ended_by = Some(EndedBy::Hub);
+        cdr.reason = Some(Reason::NodeStopped.code().to_owned());
+        cdr.duration_ms = cdr.answered_at.map(|at| (now.utc - at).num_milliseconds().max(0) as u64);
+        self.record(&Record::Over(Box::new(cdr)));
+    }
+
+    /// Begins a journal segment with every call that is up.
+    fn checkpoint(&mut self) {
+        let records: Vec<Record> =
+            self.calls.values().filter(|call| call.is_up()).filter_map(Call::record).collect();
+        for record in &records {
+            self.record(record);
+        }
+        self.record(&Record::Checkpoint);
+    }
+
+    /// Adds to the journal.
+    pub(crate) fn record(&mut self, record: &Record) {
+        self.journal.append(record);
+        self.wire.metrics.journal_backlog.inc();
+    }
+
+    /// Writes the journal. Call it after a batch, before the outbox is sent.
+    pub(crate) fn commit(&mut self) {
+        if self.journal.is_segment_full() {
+            match self.journal.commit().and_then(|()| self.journal.rotate()) {
+                Ok(()) => self.checkpoint(),
+                Err(error) => tracing::error!(%error, "cannot begin a journal segment"),
+            }
+        }
+        let was_failing = self.journal.is_failing();
+        match self.journal.commit() {
+            Ok(()) if was_failing => tracing::info!("the journal can be written again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.wire.metrics.journal_errors.inc();
+                if !was_failing {
+                    tracing::error!(%error, "cannot write the journal; new calls are refused until it works");
+                }
+            }
+        }
+    }
+
+    /// Reads the route table anew. Call it before a batch.
+    pub(crate) fn refresh_table(&mut self) {
+        let table = self.shared_table.load();
+        if !Arc::ptr_eq(&table, &self.table) {
+            self.table = Arc::clone(&table);
+        }
+    }
+
+    /// Takes the octets of one message that came by `flow`.
+    pub(crate) fn receive(&mut self, now: Now, flow: Flow, octets: &[u8]) {
+        let is_known =
+            self.table.endpoint_from(flow.remote).is_some() || self.neighbours.contains(flow.remote.ip());
+        if !is_known {
+            self.wire.metrics.count_drop(Reason::UnknownSource);
+            return;
+        }
+        let message = match Message::parse(octets) {
+            Ok(message) => message,
+            Err(_) => {
+                // A keep-alive is no message either, and no error (RFC 5626 §3.5.1).
+                if octets.iter().any(|octet| !matches!(octet, b'\r' | b'\n' | 0)) {
+                    self.wire.metrics.parse_errors.inc();
+                    self.wire.metrics.count_drop(Reason::Unreadable);
+                }
+                return;
+            }
+        };
+        match (message.request(), message.status()) {
+            (Some(line), _) => {
+                self.wire.metrics.count_request(line.method.as_bytes());
+                self.receive_request(now, flow, &message, line.method);
+            }
+            (None, Some(status)) => {
+                self.wire.metrics.count_response(status);
+                if judge(&message).is_err() {
+                    self.wire.metrics.count_drop(Reason::Malformed);
+                } else {
+                    self.receive_response(now, flow, &message, status);
+                }
+            }
+            (None, None) => unreachable!("a message is a request or a response"),
+        }
+    }
+
+    fn receive_request(&mut self, now: Now, flow: Flow, request: &Message<'_>, method: Method<'_>) {
+        let source = flow.remote;
+        let flow = match request.top_via() {
+            Ok(via) if !flow.transport.is_reliable() => {
+                Flow { remote: tandem_sip::via::response_target(&via, source), ..flow }
+            }
+            _ => flow,
+        };
+        let arrival = Arrival { source, reply: flow };
+        if let Err(fault) = judge(request) {
+            if method != Method::Ack {
+                self.refuse_malformed(flow, request, fault);
+            } else {
+                self.wire.metrics.count_drop(Reason::Malformed);
+            }
+            return;
+        }
+        let Ok(server_key) = key::server_key(request) else {
+            self.wire.metrics.count_drop(Reason::Malformed);
+            return;
+        };
+        let fingerprint = self.transactions.fingerprint(&server_key);
+        if let Some(key) = self.transactions.server(fingerprint) {
+            match method {
+                Method::Ack => self.transactions.receive_ack(&mut self.wire, now.instant, key),
+                _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
+            }
+            return;
+        }
+        match (method, request.to_tag()) {
+            (Method::Cancel, _) => self.receive_cancel(now, flow, request, fingerprint),
+            (Method::Ack, _) => self.receive_success_ack(arrival, request),
+            (_, Some(_)) => self.receive_in_dialog(now, arrival, request, method, fingerprint),
+            (Method::Invite, None) => self.receive_invite(now, arrival, request, fingerprint),
+            (Method::Options, None) => self.answer_options(now, flow, request, fingerprint),
+            (Method::Bye | Method::Update | Method::Info | Method::Prack, None) => {
+                self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
+            }
+            (
+                Method::Register
+                | Method::Message
+                | Method::Subscribe
+                | Method::Notify
+                | Method::Refer
+                | Method::Publish,
+                None,
+            ) => self.refuse_request(now, flow, request, fingerprint, Reason::MethodNotAllowed),
+            (Method::Other(_), None) => {
+                self.refuse_request(now, flow, request, fingerprint, Reason::MethodUnknown);
+            }
+        }
+    }
+
+    /// Answers OPTIONS outside a dialog: the hub's health and what it can do (RFC 3261 §11.2).
+    fn answer_options(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: u128) {
+        if self.draining {
+            return self.refuse_request(now, flow, request, fingerprint, Reason::Draining);
+        }
+        let key = self.transactions.open_server(fingerprint, false, flow, User::Nobody);
+        let octets = self.build_response(request, flow, 200, None, |writer| {
+            writer.header("Allow", ALLOW).header("Accept", "application/sdp").header("Supported", "timer");
+        });
+        self.transactions.respond(&mut self.wire, now.instant, key, 200, octets);
+    }
+
+    /// Answers a message that breaks the grammar, without a transaction: the same again gets the same again.
+    fn refuse_malformed(&mut self, flow: Flow, request: &Message<'_>, fault: Fault) {
+        self.wire.metrics.count_refusal(Reason::Malformed);
+        // Without these a response cannot find its way or be told from another.
+        if request.top_via().is_err() || request.call_id().is_err() || request.cseq().is_err() {
+            self.wire.metrics.count_drop(Reason::Malformed);
+            return;
+        }
+        let status = fault.status();
+        respond(&mut self.scratch, request, flow.remote, status, &fault.phrase(), Some(b"malformed"), |_| {});
+        self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
+    }
+
+    /// Refuses a request in a transaction of its own.
+    pub(crate) fn refuse_request(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        request: &Message<'_>,
+        fingerprint: u128,
+        reason: Reason,
+    ) {
+        let is_invite = request.request().is_some_and(|line| line.method == Method::Invite);
+        let key = self.transactions.open_server(fingerprint, is_invite, flow, User::Nobody);
+        self.refuse_in(now, key, flow, request, reason);
+    }
+
+    /// Refuses a request in the transaction that it has.
+    pub(crate) fn refuse_in(
+        &mut self,
+        now: Now,
+        key: TransactionKey,
+        flow: Flow,
+        request: &Message<'_>,
+        reason: Reason,
+    ) {
+        self.wire.metrics.count_refusal(reason);
+        let status = reason.status();
+        let tag = format_tag(self.rng.next_u64());
+        let octets = self.build_response(request, flow, status, Some(tag.as_bytes()), |writer| {
+            write_reason(writer, reason);
+            match reason {
+                Reason::MethodNotAllowed | Reason::MethodUnknown => {
+                    writer.header("Allow", ALLOW);
+                }
+                Reason::ExtensionUnsupported => {
+                    if let Some(tags) = crate::crossing::unsupported(request) {
+                        writer.header_bytes("Unsupported", &tags);
+                    }
+                }
+                _ => {}
+            }
+        });
+        self.transactions.respond(&mut self.wire, now.instant, key, status, octets);
+    }
+
+    /// A response of the hub's own making.
+    pub(crate) fn build_response(
+        &mut self,
+        request: &Message<'_>,
+        flow: Flow,
+        status: u16,
+        to_tag: Option<&[u8]>,
+        extra: impl FnOnce(&mut tandem_sip::Writer<'_>),
+    ) -> Octets {
+        let fresh = format_tag(self.rng.next_u64());
+        let to_tag = match (status, to_tag) {
+            (100, _) => None,
+            (_, Some(tag)) => Some(tag),
+            (_, None) => Some(fresh.as_bytes()),
+        };
+        respond(&mut self.scratch, request, flow.remote, status, phrase(status), to_tag, extra);
+        Octets::from(self.scratch.as_slice())
+    }
+
+    /// Does everything that is due.
+    pub(crate) fn fire_due(&mut self, now: Now) {
+        while let Some(wake) = self.wire.timers.pop_due(now.instant) {
+            match wake {
+                Wake::Transaction(key, timer) => {
+                    let told = self.transactions.fire(&mut self.wire, now.instant, key, timer.0);
+                    if let (User::Call(call), Some(ending)) = (told.user, told.ending) {
+                        self.client_ended(now, call, key, ending);
+                    }
+                }
+                Wake::Abandoned(key) => self.transactions.forget(key),
+                Wake::Call(key, timer) => self.fire_call(now, key, timer),
+            }
+        }
+    }
+
+    /// When the next deadline is.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.wire.timers.next()
+    }
+
+    fn fire_call(&mut self, now: Now, key: CallKey, timer: CallTimer) {
+        if !self.calls.contains_key(key) {
+            return;
+        }
+        match timer {
+            CallTimer::Attempt(position) => self.attempt_silent(now, key, position),
+            CallTimer::Ring(position) => self.attempt_rang_too_long(now, key, position),
+            CallTimer::Retransmit(cseq) => self.send_success_again(now, key, cseq),
+            CallTimer::NoAck(cseq) => self.no_ack(now, key, cseq),
+            CallTimer::MaxDuration => self.hang_up(now, key, EndedBy::Hub, None),
+        }
+    }
+
+    /// The transport could not bring messages to `flow.remote`.
+    pub(crate) fn unreachable(&mut self, now: Now, flow: Flow) {
+        for key in self.transactions.clients_toward(flow) {
+            let told = self.transactions.fail(&mut self.wire, now.instant, key);
+            if let (User::Call(call), Some(ending)) = (told.user, told.ending) {
+                self.client_ended(now, call, key, ending);
+            }
+        }
+    }
+
+    /// A client transaction of a call ended without a final response.
+    fn client_ended(&mut self, now: Now, call: CallKey, key: TransactionKey, ending: Ending) {
+        let Some(state) = self.calls.get(call) else { return };
+        let is_invite = state.invite.as_ref().is_some_and(|invite| invite.client == Some(key));
+        if is_invite && !state.is_up() {
+            self.attempt_ended(now, call, None, Some(Reason::EndpointUnreachable));
+        } else {
+            self.exchange_ended(now, call, key, ending);
+        }
+    }
+
+    /// Hangs up every call, for a node that stops.
+    pub(crate) fn hang_up_all(&mut self, now: Now) {
+        for key in self.calls.keys().collect::<Vec<_>>() {
+            self.stop_call(now, key);
+        }
+    }
+
+    /// The listener from which messages to `remote` leave.
+    pub(crate) fn listener_for(&self, transport: Transport, remote: SocketAddr) -> Option<u8> {
+        self.locals
+            .iter()
+            .position(|local| local.transport == transport && local.address.is_ipv4() == remote.is_ipv4())
+            .map(|index| index as u8)
+    }
+
+    /// Adds a call with its ingress leg.
+    pub(crate) fn add_call(&mut self, call: Call) -> CallKey {
+        let (tag, ip) = (call.ingress.tag, call.ingress.flow.remote.ip());
+        let key = self.calls.insert(call);
+        self.tags.insert(tag, (key, Side::Ingress));
+        self.neighbours.add(ip);
+        self.wire.metrics.active_calls.set(self.calls.len() as i64);
+        key
+    }
+
+    /// Makes the egress leg of a call known.
+    pub(crate) fn add_egress_leg(&mut self, key: CallKey) {
+        if let Some(leg) = &self.calls[key].egress {
+            self.tags.insert(leg.tag, (key, Side::Egress));
+            self.neighbours.add(leg.flow.remote.ip());
+        }
+    }
+
+    /// Forgets a leg.
+    pub(crate) fn drop_leg(&mut self, leg: Leg) {
+        self.tags.remove(&leg.tag);
+        self.neighbours.remove(leg.flow.remote.ip());
+    }
+
+    /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.
+    pub(crate) fn finish(&mut self, now: Now, key: CallKey, outcome: Outcome) {
+        let Some(call) = self.calls.remove(key) else { return };
+        let Call { mut cdr, answered, ingress, egress, .. } = call;
+        self.drop_leg(ingress);
+        if let Some(egress) = egress {
+            self.drop_leg(egress);
+        }
+        cdr.outcome = Some(outcome);
+        cdr.ended_at = Some(now.utc);
+        if let Some(answered_at) = cdr.answered_at {
+            cdr.duration_ms = Some(match answered {
+                Some(answered) => now.instant.saturating_duration_since(answered).as_millis() as u64,
+                None => (now.utc - answered_at).num_milliseconds().max(0) as u64,
+            });
+        }
+        self.wire.metrics.count_call(outcome);
+        self.wire.metrics.active_calls.set(self.calls.len() as i64);
+        self.record(&Record::Over(Box::new(cdr)));
+    }
+}
+
+/// Says why in a response: Warning 399 (RFC 3261 §20.43) with the code and the sentence of the registry, and
+/// when to try again where that helps.
+pub(crate) fn write_reason(writer: &mut tandem_sip::Writer<'_>, reason: Reason) {
+    writer.header("Warning", format_args!("399 tandem \"{}: {}\"", reason.code(), reason.sentence()));
+    if reason.status() == 503 {
+        writer.header("Retry-After", RETRY_AFTER_S);
+    }
+}
+
+/// The phrase of RFC 3261 §21 for a status that the hub itself gives.
+pub(crate) fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        484 => "Address Incomplete",
+        487 => "Request Terminated",
+        491 => "Request Pending",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Server Time-out",
+        513 => "Message Too Large",
+        _ => "Error",
+    }
+}
