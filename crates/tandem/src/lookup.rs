@@ -1,0 +1,76 @@
+//! `tandem lookup`: who would get a call, and why, in sentences.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use tandem_model::{E164, EndpointId, MemberId};
+use tandem_routing::{CallRequest, RouteTable, Selection, select};
+use tandem_store::{PgPool, facts};
+
+use crate::say;
+
+/// Loads the route table and prints the selection for a call from the member `from` to `number`.
+pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let called: E164 = number.parse().with_context(|| format!("{number:?} is not a number"))?;
+    let table = RouteTable::from_facts(facts::load(db).await.context("cannot load the route table")?.facts);
+    let Some(member) = table.member_by_name(from) else {
+        bail!("there is no member {from:?}; the members are {}", names(&table));
+    };
+    let call = CallRequest { originating_member: member.member_id, called, draw };
+    say(explain(&table, from, &select(&table, &call, now)).trim_end());
+    Ok(())
+}
+
+fn names(table: &RouteTable) -> String {
+    let mut names: Vec<&str> = table.members().map(|member| member.name.as_str()).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// The selection in sentences.
+fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
+    let member =
+        |id: MemberId| table.member(id).map_or("a member unknown here", |member| member.name.as_str());
+    let endpoint = |id: EndpointId| match table.endpoint(id) {
+        Some(endpoint) => format!("{} at {}", endpoint.name, endpoint.target),
+        None => "an endpoint unknown here".to_owned(),
+    };
+    let called = selection.called;
+    let mut text = String::new();
+    let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all");
+    match (selection.refusal(), selection.matched) {
+        (Some(reason), _) => {
+            let (sentence, remedy) = (reason.sentence(), reason.remedy());
+            say(format_args!(
+                "A call from {from} to {called} is refused with {} {reason}: {sentence}.",
+                reason.status()
+            ));
+            say(format_args!("{remedy}"));
+        }
+        (None, matched) => {
+            let prefix = matched.map(|prefix| format!(" by the prefix {prefix}")).unwrap_or_default();
+            say(format_args!(
+                "A call from {from} to {called} is routed{prefix}. It is tried, in this order, at:"
+            ));
+        }
+    }
+    for (index, candidate) in selection.candidates.iter().enumerate() {
+        say(format_args!(
+            "  {}. {}, endpoint {}",
+            index + 1,
+            member(candidate.member),
+            endpoint(candidate.endpoint)
+        ));
+    }
+    if !selection.left_out.is_empty() {
+        say(format_args!("Left out:"));
+    }
+    for left_out in &selection.left_out {
+        let at = left_out.endpoint.map(|id| format!(", endpoint {}", endpoint(id))).unwrap_or_default();
+        let (member, prefix, reason) = (member(left_out.member), left_out.prefix, left_out.reason);
+        say(format_args!("  - {member}{at}, prefix {prefix}: {} ({reason}).", reason.sentence()));
+    }
+    say(format_args!("Route table version {}.", selection.table_version));
+    text
+}

@@ -1,0 +1,90 @@
+//! Tells the database what this node does: every two seconds, and at once after a swap of the route table, so
+//! that the API can say on how many nodes a change is live.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tandem_model::{Clock, NodeId};
+use tandem_routing::SharedTable;
+use tandem_store::PgPool;
+use tandem_store::node::{self, NodeReport, NodeState};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+/// Time between two reports when nothing happens.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How long a report after a swap waits for further swaps.
+const COALESCE: Duration = Duration::from_millis(3);
+
+/// Reports one node.
+pub struct Reporter {
+    /// Where to.
+    pub db: PgPool,
+    /// The node's id.
+    pub node_id: NodeId,
+    /// The node's name.
+    pub name: String,
+    /// When its process started.
+    pub started_at: DateTime<Utc>,
+    /// The table that it routes by.
+    pub table: SharedTable,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What it does.
+    pub state: watch::Receiver<NodeState>,
+    /// Tells of swaps of the table.
+    pub swaps: watch::Receiver<u64>,
+    /// Calls that are up, and records that are not yet in the database.
+    pub load: Box<dyn Fn() -> (u32, u64) + Send + Sync>,
+}
+
+impl Reporter {
+    /// Reports for ever; drop the future to stop.
+    pub async fn run(mut self) -> Infallible {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                // Both senders live as long as the process; when one is gone the tick goes on.
+                Ok(()) = self.swaps.changed() => tokio::time::sleep(COALESCE).await,
+                Ok(()) = self.state.changed() => {}
+            }
+            match self.report().await {
+                Ok(()) => failing = false,
+                Err(error) if failing => tracing::debug!(%error, "cannot report this node"),
+                Err(error) => {
+                    failing = true;
+                    tracing::warn!(%error, "cannot report this node; the portal shows it as away");
+                }
+            }
+        }
+    }
+
+    /// Reports once.
+    pub async fn report(&mut self) -> Result<(), tandem_store::Error> {
+        let state = *self.state.borrow_and_update();
+        self.swaps.borrow_and_update();
+        let (active_calls, journal_backlog) = (self.load)();
+        let (table_version, table_hash) = {
+            let table = self.table.load();
+            (table.version(), table.hash().to_string())
+        };
+        let report = NodeReport {
+            node_id: self.node_id,
+            name: self.name.clone(),
+            started_at: self.started_at,
+            seen_at: self.clock.now(),
+            state,
+            table_version,
+            table_hash,
+            active_calls,
+            journal_backlog,
+        };
+        node::report(&self.db, &report).await
+    }
+}

@@ -1,0 +1,669 @@
+//! What the operator decides about this process: read once at start, from a TOML file and the environment.
+//!
+//! `settings.toml` beside this file is the one place that lists the keys, their meaning and their defaults.
+//! The program reads its defaults from it, so a key that is missing there does not exist.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tandem_fabric::ListenerSettings;
+use tandem_model::Transport;
+use toml::{Table, Value};
+
+/// The annotated defaults, as `tandem settings` prints them.
+pub const DEFAULTS: &str = include_str!("settings.toml");
+
+/// `TANDEM_` variables that are no settings: arguments of the command line, and those of the project's tests.
+const ARGUMENTS: [&str; 6] =
+    ["TANDEM_CONFIG", "TANDEM_PORTAL", "TANDEM_TOKEN", "TANDEM_PASSWORD", "TANDEM_BIN", "TANDEM_LONG"];
+
+/// Everything the operator decides; each field is the key of the same name in `settings.toml`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this node, unique in its exchange.
+    pub node: String,
+    /// Directory of the journal, the node id and the private cluster.
+    pub data_dir: PathBuf,
+    /// What this process does.
+    pub roles: Roles,
+    /// Where the exchange is kept.
+    pub database: DatabaseSettings,
+    /// Where members send SIP.
+    pub listeners: Vec<ListenerSettings>,
+    /// How calls are carried.
+    pub fabric: FabricSettings,
+    /// Where pages and API are served.
+    pub portal: PortalSettings,
+    /// Where metrics are read.
+    pub metrics: MetricsSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// What this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// It carries calls.
+    pub fabric: bool,
+    /// It serves the web pages and the API.
+    pub portal: bool,
+}
+
+/// Where the exchange is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// A Postgres of the operator's; `None` for the private cluster.
+    pub url: Option<String>,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// Folder of the Postgres programs; `None` where they are searched for.
+    pub binaries: Option<PathBuf>,
+}
+
+/// How calls are carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FabricSettings {
+    /// Most calls up at once.
+    pub max_calls: u32,
+    /// From an INVITE to its first response, before the next candidate is tried.
+    pub attempt_timeout: Duration,
+    /// From an INVITE to its answer.
+    pub ring_timeout: Duration,
+    /// From the first signal to the end of the calls that are up.
+    pub drain: Duration,
+}
+
+/// Where pages and API are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortalSettings {
+    /// Address to listen on.
+    pub address: SocketAddr,
+    /// How browsers reach it; `None` for the address itself.
+    pub public_url: Option<String>,
+}
+
+/// Where metrics are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Address to listen on.
+    pub address: SocketAddr,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Levels, as `tracing-subscriber` reads them.
+    pub filter: String,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the settings cannot be used; always with what to write instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is missing or may not be read.
+    #[error("cannot read {file}: {cause}")]
+    Unreadable {
+        /// Its path.
+        file: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The file is not TOML.
+    #[error("{file} is not TOML: {cause}")]
+    Syntax {
+        /// Its path.
+        file: String,
+        /// Line, column and what was expected.
+        cause: String,
+    },
+    /// There is no such key.
+    #[error("{origin}: unknown key {key}; {known}")]
+    UnknownKey {
+        /// Where it stands.
+        origin: Origin,
+        /// The key, with its table.
+        key: String,
+        /// The keys that exist there.
+        known: String,
+    },
+    /// No setting belongs to this variable.
+    #[error("unknown environment variable {0}; `tandem settings` lists every key")]
+    UnknownVariable(String),
+    /// The value does not fit the key.
+    #[error("{origin}: {key} is {found}; write {wanted}")]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The key, with its table.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What to write instead.
+        wanted: String,
+    },
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `settings.toml`.
+    Default,
+    /// The file named with `--config`.
+    File(String),
+    /// An environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(name) | Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `file`, where there is one, and `variables` over the defaults.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let text = match file {
+            None => None,
+            Some(path) => {
+                let file = path.display().to_string();
+                match std::fs::read_to_string(path) {
+                    Ok(text) => Some((file, text)),
+                    Err(cause) => return Err(SettingsError::Unreadable { file, cause: cause.to_string() }),
+                }
+            }
+        };
+        Self::read(text.as_ref().map(|(file, text)| (file.as_str(), text.as_str())), variables)
+    }
+
+    /// As [`Settings::load`], from a text and the name by which errors call it.
+    pub fn read(
+        file: Option<(&str, &str)>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut values = Values::defaults();
+        if let Some((name, text)) = file {
+            values.overlay_file(name, text)?;
+        }
+        for (name, value) in variables {
+            if name.starts_with("TANDEM_") && !ARGUMENTS.contains(&name.as_str()) {
+                values.overlay_variable(&name, &value)?;
+            }
+        }
+        values.build()
+    }
+}
+
+/// Every key with its value and where that comes from. A key is the path to a leaf: `portal.address`. The
+/// arrays `roles` and `listener` are leaves.
+struct Values(BTreeMap<String, (Value, Origin)>);
+
+fn leaves(table: Table, prefix: &str, found: &mut Vec<(String, Value)>) {
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(table) => leaves(table, &format!("{key}."), found),
+            value => found.push((key, value)),
+        }
+    }
+}
+
+fn variable_of(key: &str) -> String {
+    format!("TANDEM_{}", key.replace('.', "_").to_uppercase())
+}
+
+impl Values {
+    fn defaults() -> Self {
+        let table = DEFAULTS.parse::<Table>().expect("the defaults are TOML");
+        let mut found = Vec::new();
+        leaves(table, "", &mut found);
+        Self(found.into_iter().map(|(key, value)| (key, (value, Origin::Default))).collect())
+    }
+
+    fn overlay_file(&mut self, file: &str, text: &str) -> Result<(), SettingsError> {
+        let table = text.parse::<Table>().map_err(|error| SettingsError::Syntax {
+            file: file.to_owned(),
+            cause: error.to_string().trim_end().to_owned(),
+        })?;
+        let origin = Origin::File(file.to_owned());
+        let mut found = Vec::new();
+        leaves(table, "", &mut found);
+        for (key, value) in found {
+            let slot = self.0.get_mut(&key);
+            let Some(slot) = slot else {
+                return Err(SettingsError::UnknownKey { known: self.neighbours(&key), origin, key });
+            };
+            *slot = (value, origin.clone());
+        }
+        Ok(())
+    }
+
+    fn overlay_variable(&mut self, name: &str, text: &str) -> Result<(), SettingsError> {
+        let Some((key, (value, origin))) = self.0.iter_mut().find(|(key, _)| variable_of(key) == name) else {
+            return Err(SettingsError::UnknownVariable(name.to_owned()));
+        };
+        *origin = Origin::Variable(name.to_owned());
+        *value = match value {
+            Value::Integer(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
+            Value::Array(_) if key == "listener" => {
+                let listeners = text.split(',').map(|one| read_listener_variable(one.trim()));
+                Value::Array(listeners.collect::<Option<_>>().ok_or_else(|| SettingsError::Value {
+                    origin: origin.clone(),
+                    key: key.clone(),
+                    found: format!("{text:?}"),
+                    wanted: "site/transport/address, such as ams/udp/192.0.2.10:5060, with a comma between two"
+                        .to_owned(),
+                })?)
+            }
+            Value::Array(_) => {
+                Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
+            }
+            _ => Value::String(text.to_owned()),
+        };
+        Ok(())
+    }
+
+    /// Says which keys exist where the unknown `key` was written.
+    fn neighbours(&self, key: &str) -> String {
+        let (table, _) = key.rsplit_once('.').unwrap_or(("", key));
+        let inside = |table: &str| -> Vec<&str> {
+            let prefix = if table.is_empty() { String::new() } else { format!("{table}.") };
+            let rest = self.0.keys().filter_map(|key| key.strip_prefix(prefix.as_str()));
+            rest.filter(|rest| !rest.contains('.')).collect()
+        };
+        let keys = inside(table);
+        if !table.is_empty() && !keys.is_empty() {
+            return format!("[{table}] has {}", keys.join(", "));
+        }
+        let mut tables: Vec<String> = self
+            .0
+            .keys()
+            .filter_map(|key| key.split_once('.'))
+            .map(|(table, _)| format!("[{table}]"))
+            .collect();
+        tables.dedup();
+        format!("there are {}, {}", inside("").join(", "), tables.join(", "))
+    }
+
+    fn build(&self) -> Result<Settings, SettingsError> {
+        let node = match self.text("node")? {
+            name if name.is_empty() => name_of_host(),
+            name => name,
+        };
+        if !is_name(&node) {
+            return Err(self.wrong("node", "lower-case letters, digits and hyphens, such as ams-1"));
+        }
+        let data_dir = self.text("data_dir")?;
+        if data_dir.is_empty() {
+            return Err(self.wrong("data_dir", "a directory, such as /var/lib/tandem"));
+        }
+        let roles = self.roles()?;
+        let listeners = self.listeners()?;
+        if roles.fabric && listeners.is_empty() {
+            return Err(self.wrong("listener", "at least one [[listener]], or leave \"fabric\" out of roles"));
+        }
+        let url = self.text("database.url")?;
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(self.wrong("database.url", "a URL such as postgres://user:password@host/database"));
+        }
+        let public_url = self.text("portal.public_url")?;
+        if !(public_url.is_empty() || public_url.starts_with("http://") || public_url.starts_with("https://"))
+        {
+            return Err(self.wrong("portal.public_url", "a URL such as https://portal.example"));
+        }
+        let format = match self.text("log.format")?.as_str() {
+            "plain" => LogFormat::Plain,
+            "json" => LogFormat::Json,
+            _ => return Err(self.wrong("log.format", "\"plain\" or \"json\"")),
+        };
+        let filter = self.text("log.filter")?;
+        if filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            return Err(self.wrong("log.filter", "a level such as \"info\", or \"info,tandem_fabric=debug\""));
+        }
+        Ok(Settings {
+            node,
+            data_dir: data_dir.into(),
+            roles,
+            database: DatabaseSettings {
+                url: (!url.is_empty()).then_some(url),
+                max_connections: self.integer("database.max_connections", 4..=1000)?,
+                binaries: Some(self.text("database.binaries")?)
+                    .filter(|text| !text.is_empty())
+                    .map(PathBuf::from),
+            },
+            listeners,
+            fabric: FabricSettings {
+                max_calls: self.integer("fabric.max_calls", 1..=1_000_000)?,
+                attempt_timeout: self.seconds("fabric.attempt_timeout_s", 1..=32)?,
+                ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
+                drain: self.seconds("fabric.drain_s", 0..=86_400)?,
+            },
+            portal: PortalSettings {
+                address: self.address("portal.address")?,
+                public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
+            },
+            metrics: MetricsSettings { address: self.address("metrics.address")? },
+            log: LogSettings { format, filter },
+        })
+    }
+
+    fn get(&self, key: &str) -> &Value {
+        &self.0.get(key).expect("settings.toml lists every key").0
+    }
+
+    /// The error for what stands at `key`, with what to write instead.
+    fn wrong(&self, key: &str, wanted: impl Into<String>) -> SettingsError {
+        let (value, origin) = self.0.get(key).expect("settings.toml lists every key");
+        let (key, found) = (key.to_owned(), shown(value));
+        SettingsError::Value { origin: origin.clone(), key, found, wanted: wanted.into() }
+    }
+
+    fn text(&self, key: &str) -> Result<String, SettingsError> {
+        match self.get(key) {
+            Value::String(text) => Ok(text.clone()),
+            _ => Err(self.wrong(key, "a text in quotes")),
+        }
+    }
+
+    fn integer(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<u32, SettingsError> {
+        let value = self.get(key).as_integer().and_then(|value| u32::try_from(value).ok());
+        value.filter(|value| bounds.contains(value)).ok_or_else(|| {
+            self.wrong(key, format!("a whole number from {} to {}", bounds.start(), bounds.end()))
+        })
+    }
+
+    fn seconds(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<Duration, SettingsError> {
+        Ok(Duration::from_secs(self.integer(key, bounds)?.into()))
+    }
+
+    fn address(&self, key: &str) -> Result<SocketAddr, SettingsError> {
+        let parsed = self.text(key)?.parse().ok();
+        parsed.ok_or_else(|| self.wrong(key, "an IP address and a port, such as 127.0.0.1:8080"))
+    }
+
+    fn roles(&self) -> Result<Roles, SettingsError> {
+        let mut roles = Roles { fabric: false, portal: false };
+        for role in self.get("roles").as_array().map_or(&[][..], Vec::as_slice) {
+            match role.as_str() {
+                Some("fabric") => roles.fabric = true,
+                Some("portal") => roles.portal = true,
+                _ => {
+                    return Err(self.wrong("roles", "[\"fabric\"], [\"portal\"] or [\"fabric\", \"portal\"]"));
+                }
+            }
+        }
+        if !roles.fabric && !roles.portal {
+            return Err(self.wrong("roles", "[\"fabric\"], [\"portal\"] or [\"fabric\", \"portal\"]"));
+        }
+        Ok(roles)
+    }
+
+    fn listeners(&self) -> Result<Vec<ListenerSettings>, SettingsError> {
+        let Value::Array(listeners) = self.get("listener") else {
+            return Err(self.wrong("listener", "[[listener]] with two brackets, once for each listener"));
+        };
+        listeners.iter().enumerate().map(|(index, listener)| self.listener(index + 1, listener)).collect()
+    }
+
+    fn listener(&self, position: usize, listener: &Value) -> Result<ListenerSettings, SettingsError> {
+        const KEYS: [&str; 4] = ["site", "address", "transport", "advertised"];
+        let origin = self.0["listener"].1.clone();
+        let Value::Table(table) = listener else {
+            return Err(self.wrong("listener", "[[listener]] with two brackets, once for each listener"));
+        };
+        if let Some(name) = table.keys().find(|name| !KEYS.contains(&name.as_str())) {
+            let key = format!("listener {position}: {name}");
+            let known = format!("a [[listener]] has {}", KEYS.join(", "));
+            return Err(SettingsError::UnknownKey { origin, key, known });
+        }
+        let wrong = |name: &str, wanted: &str| SettingsError::Value {
+            origin: origin.clone(),
+            key: format!("{name} of listener {position}"),
+            found: table.get(name).map_or_else(|| "missing".to_owned(), shown),
+            wanted: wanted.to_owned(),
+        };
+        let text = |name: &str| table.get(name).and_then(Value::as_str);
+        let site = text("site").filter(|site| is_name(site));
+        let address: Option<SocketAddr> = text("address").and_then(|address| address.parse().ok());
+        let transport: Option<Transport> = text("transport").and_then(|transport| transport.parse().ok());
+        let advertised = match table.get("advertised") {
+            None => None,
+            Some(Value::String(text)) if text.is_empty() => None,
+            Some(value) => match value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) {
+                Some(address) if !address.ip().is_unspecified() && address.port() != 0 => Some(address),
+                _ => return Err(wrong("advertised", "an IP address and a port, such as 203.0.113.10:5060")),
+            },
+        };
+        let address =
+            address.ok_or_else(|| wrong("address", "an IP address and a port, such as 192.0.2.10:5060"))?;
+        if address.ip().is_unspecified() && advertised.is_none() {
+            return Err(wrong("advertised", "the address that members reach, since the listener takes any"));
+        }
+        Ok(ListenerSettings {
+            site: site
+                .ok_or_else(|| wrong("site", "lower-case letters, digits and hyphens, such as \"ams\""))?
+                .to_owned(),
+            address,
+            transport: transport.ok_or_else(|| wrong("transport", "\"udp\" or \"tcp\""))?,
+            advertised,
+        })
+    }
+}
+
+/// A value as an error shows it: a password in a URL is not shown.
+fn shown(value: &Value) -> String {
+    match value.as_str().and_then(|text| text.split_once("://")) {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("\"{scheme}://…@{host}\""),
+            None => value.to_string(),
+        },
+        None => value.to_string(),
+    }
+}
+
+/// `site/transport/address` or `site/transport/address/advertised`.
+fn read_listener_variable(text: &str) -> Option<Value> {
+    let mut parts = text.split('/');
+    let mut table = Table::new();
+    for name in ["site", "transport", "address"] {
+        table.insert(name.to_owned(), Value::String(parts.next()?.to_owned()));
+    }
+    if let Some(advertised) = parts.next() {
+        table.insert("advertised".to_owned(), Value::String(advertised.to_owned()));
+    }
+    parts.next().is_none().then_some(Value::Table(table))
+}
+
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=40).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The name of this host, made fit for a node's name.
+fn name_of_host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let first = host.trim().split('.').next().unwrap_or_default().to_lowercase();
+    let fit: String =
+        first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    match fit.trim_matches('-') {
+        "" => "tandem".to_owned(),
+        fit => fit.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        Settings::read(Some(("t.toml", text)), [])
+    }
+
+    fn read_variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(None, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_annotated_defaults_are_valid_settings() {
+        let defaults = Settings::read(None, []).expect("valid");
+        assert_eq!(defaults.portal.address, "127.0.0.1:8080".parse().expect("an address"));
+        assert_eq!(defaults.database.url, None);
+        assert_eq!(defaults.listeners.len(), 2);
+        assert_eq!(format!("{:?}", read(DEFAULTS).expect("valid")), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn the_file_wins_over_the_default_and_a_variable_over_the_file() {
+        let file = "[portal]\naddress = \"127.0.0.1:81\"\n[metrics]\naddress = \"127.0.0.1:82\"";
+        let variables = [("TANDEM_PORTAL_ADDRESS".to_owned(), "127.0.0.1:83".to_owned())];
+        let settings = Settings::read(Some(("t.toml", file)), variables).expect("valid");
+        assert_eq!((settings.portal.address.port(), settings.metrics.address.port()), (83, 82));
+    }
+
+    #[test]
+    fn a_variable_sets_numbers_lists_and_listeners() {
+        let settings = read_variables(&[
+            ("TANDEM_FABRIC_MAX_CALLS", "7"),
+            ("TANDEM_ROLES", "portal"),
+            ("TANDEM_LISTENER", "ams/udp/192.0.2.1:5060, ams/tcp/0.0.0.0:5060/203.0.113.1:5060"),
+            ("TANDEM_TOKEN", "tdm_…"),
+        ])
+        .expect("valid");
+        assert_eq!(settings.fabric.max_calls, 7);
+        assert_eq!(settings.roles, Roles { fabric: false, portal: true });
+        assert_eq!(settings.listeners[1].advertised, Some("203.0.113.1:5060".parse().expect("an address")));
+    }
+
+    #[test]
+    fn each_error_names_the_key_and_what_to_write() {
+        let cases = [
+            (
+                "portal = 3",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [fabric], [log], [metrics], [portal]",
+            ),
+            (
+                "[portal]\nadress = \"x\"",
+                "t.toml: unknown key portal.adress; [portal] has address, public_url",
+            ),
+            (
+                "[portla]\naddress = \"x\"",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [fabric], [log], [metrics], [portal]",
+            ),
+            (
+                "[portal]\naddress = \"8080\"",
+                "t.toml: portal.address is \"8080\"; write an IP address and a port, such as 127.0.0.1:8080",
+            ),
+            (
+                "[portal]\npublic_url = \"portal.example\"",
+                "t.toml: portal.public_url is \"portal.example\"; write a URL such as https://portal.example",
+            ),
+            (
+                "[fabric]\nmax_calls = \"many\"",
+                "t.toml: fabric.max_calls is \"many\"; write a whole number from 1 to 1000000",
+            ),
+            (
+                "[fabric]\nring_timeout_s = 0",
+                "t.toml: fabric.ring_timeout_s is 0; write a whole number from 5 to 600",
+            ),
+            ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
+            (
+                "node = \"Ams 1\"",
+                "t.toml: node is \"Ams 1\"; write lower-case letters, digits and hyphens, such as ams-1",
+            ),
+            ("data_dir = \"\"", "t.toml: data_dir is \"\"; write a directory, such as /var/lib/tandem"),
+            (
+                "roles = [\"media\"]",
+                "t.toml: roles is [\"media\"]; write [\"fabric\"], [\"portal\"] or [\"fabric\", \"portal\"]",
+            ),
+            (
+                "roles = []",
+                "t.toml: roles is []; write [\"fabric\"], [\"portal\"] or [\"fabric\", \"portal\"]",
+            ),
+            (
+                "[database]\nurl = \"mysql://joe:secret@db/x\"",
+                "t.toml: database.url is \"mysql://…@db/x\"; write a URL such as postgres://user:password@host/database",
+            ),
+            (
+                "listener = []",
+                "t.toml: listener is []; write at least one [[listener]], or leave \"fabric\" out of roles",
+            ),
+            (
+                "listener = 3",
+                "t.toml: listener is 3; write [[listener]] with two brackets, once for each listener",
+            ),
+            (
+                "[[listener]]\nsite = \"ams\"\ntransport = \"udp\"",
+                "t.toml: address of listener 1 is missing; write an IP address and a port, such as 192.0.2.10:5060",
+            ),
+            (
+                "[[listener]]\nsite = \"ams\"\naddress = \"192.0.2.1:5060\"\ntransport = \"tls\"",
+                "t.toml: transport of listener 1 is \"tls\"; write \"udp\" or \"tcp\"",
+            ),
+            (
+                "[[listener]]\nsite = \"ams\"\naddress = \"0.0.0.0:5060\"\ntransport = \"udp\"",
+                "t.toml: advertised of listener 1 is missing; write the address that members reach, since the listener takes any",
+            ),
+            (
+                "[[listener]]\nsite = \"ams\"\naddres = \"192.0.2.1:5060\"\ntransport = \"udp\"",
+                "t.toml: unknown key listener 1: addres; a [[listener]] has site, address, transport, advertised",
+            ),
+            ("[log]\nformat = \"xml\"", "t.toml: log.format is \"xml\"; write \"plain\" or \"json\""),
+            (
+                "[log]\nfilter = \"tandem=loud\"",
+                "t.toml: log.filter is \"tandem=loud\"; write a level such as \"info\", or \"info,tandem_fabric=debug\"",
+            ),
+        ];
+        for (text, message) in cases {
+            assert_eq!(read(text).expect_err(text).to_string(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        let message = read("node = \"a\"\nportal = [").expect_err("not TOML").to_string();
+        assert!(message.starts_with("t.toml is not TOML: TOML parse error at line 2"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused() {
+        let message = read_variables(&[("TANDEM_DATABSE_URL", "x")]).expect_err("unknown").to_string();
+        assert_eq!(
+            message,
+            "unknown environment variable TANDEM_DATABSE_URL; `tandem settings` lists every key"
+        );
+        let message = read_variables(&[("TANDEM_METRICS_ADDRESS", "x")]).expect_err("wrong").to_string();
+        assert_eq!(
+            message,
+            "TANDEM_METRICS_ADDRESS: metrics.address is \"x\"; write an IP address and a port, such as 127.0.0.1:8080"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Settings::load(Some(Path::new("/nowhere/t.toml")), []).expect_err("missing");
+        assert!(matches!(error, SettingsError::Unreadable { .. }), "{error}");
+    }
+}
