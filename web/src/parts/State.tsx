@@ -1,0 +1,80 @@
+// How states look, the same colour for the same meaning everywhere: done, waiting, turned down, over.
+import { Badge, Tooltip } from "@mantine/core";
+
+import type { Agreement, Announcement, Authority, MemberState, Outcome } from "../api/types";
+
+type Look = { color: string; text: string };
+
+const DONE = "petrol";
+const WAITING = "copper";
+const DOWN = "red";
+const OVER = "gray";
+
+const MEMBER: Record<MemberState, Look> = {
+  applied: { color: WAITING, text: "applied" },
+  approved: { color: DONE, text: "approved" },
+  suspended: { color: DOWN, text: "suspended" },
+};
+
+const AUTHORITY: Record<Authority, Look> = {
+  pending: { color: WAITING, text: "pending" },
+  valid: { color: DONE, text: "valid" },
+  refused: { color: DOWN, text: "refused" },
+  expired: { color: OVER, text: "expired" },
+};
+
+const AGREEMENT: Record<Agreement["state"], Look> = {
+  proposed: { color: WAITING, text: "proposed" },
+  accepted: { color: DONE, text: "accepted" },
+  refused: { color: DOWN, text: "refused" },
+  ended: { color: OVER, text: "ended" },
+};
+
+export const OUTCOMES: Record<Outcome, Look> = {
+  answered: { color: DONE, text: "answered" },
+  busy: { color: OVER, text: "busy" },
+  no_answer: { color: OVER, text: "no answer" },
+  cancelled: { color: OVER, text: "cancelled" },
+  rejected: { color: WAITING, text: "rejected" },
+  refused: { color: DOWN, text: "refused" },
+  failed: { color: DOWN, text: "failed" },
+};
+
+export function MemberBadge({ state }: { state: MemberState }) {
+  return <Look look={MEMBER[state]} />;
+}
+
+export function AuthorityBadge({ authority }: { authority: Authority }) {
+  return <Look look={AUTHORITY[authority]} />;
+}
+
+export function AgreementBadge({ state }: { state: Agreement["state"] }) {
+  return <Look look={AGREEMENT[state]} />;
+}
+
+export function OutcomeBadge({ outcome }: { outcome: Outcome | null | undefined }) {
+  if (!outcome) return <Badge color="petrol" variant="filled">up</Badge>;
+  return <Look look={OUTCOMES[outcome]} />;
+}
+
+/** Whether calls follow the announcement, on how many nodes, or why not. */
+export function RoutableBadge({ announcement, why }: { announcement: Announcement; why: string | undefined }) {
+  const { routable, reason, live_on } = announcement;
+  if (!routable) {
+    return (
+      <Tooltip label={why ?? reason} multiline maw={320}>
+        <Badge color={WAITING}>not routed</Badge>
+      </Tooltip>
+    );
+  }
+  const everywhere = live_on.nodes === live_on.of;
+  return (
+    <Badge color={everywhere ? DONE : WAITING}>
+      live on {live_on.nodes} of {live_on.of} {live_on.of === 1 ? "node" : "nodes"}
+    </Badge>
+  );
+}
+
+function Look({ look }: { look: Look }) {
+  return <Badge color={look.color}>{look.text}</Badge>;
+}

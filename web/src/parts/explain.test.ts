@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+
+import type { Selection } from "../api/types";
+import { explain } from "./explain";
+
+const candidate = (member_name: string, endpoint_name: string | null = null) => ({
+  member_id: member_name,
+  member_name,
+  endpoint_name,
+  prefix: "+44207946",
+});
+
+function selection(change: Partial<Selection>): Selection {
+  return { called: "+442079460000", table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
+}
+
+test("one candidate is one sentence on the prefix and one on the member", () => {
+  const { summary } = explain(selection({ candidates: [candidate("globex")] }), "now");
+  expect(summary).toBe("+44 20 7946 is the longest announced prefix that matches +44 20 7946 0000. The call goes to globex.");
+});
+
+test("of a past call it is told in the past", () => {
+  const { summary } = explain(selection({ candidates: [candidate("globex")] }), "then");
+  expect(summary).toBe("+44 20 7946 was the longest announced prefix that matched +44 20 7946 0000. The call was sent to globex.");
+});
+
+test("several candidates say that they are tried in order", () => {
+  expect(explain(selection({ candidates: [candidate("globex"), candidate("globex")] }), "now").summary).toContain(
+    "The call goes to globex, to 2 endpoints in this order until one takes it.",
+  );
+  expect(explain(selection({ candidates: [candidate("globex"), candidate("initech")] }), "now").summary).toContain(
+    "2 endpoints of 2 members",
+  );
+});
+
+test("a refusal names its status and its reason", () => {
+  const refusal = { code: "no_agreement" as const, status: 403, sentence: "no agreement lets you call it", remedy: "Propose one." };
+  expect(explain(selection({ refusal }), "now").summary).toContain("The call would be refused with 403: no agreement lets you call it.");
+});
+
+test("what is left out says what, why and what to do", () => {
+  const left_out = [{ ...candidate("globex", "lon-2"), code: "endpoint_full" as const, sentence: "the endpoint is full", remedy: "Try again." }];
+  expect(explain(selection({ left_out }), "now").leftOut).toEqual([
+    { what: "globex, lon-2, +44 20 7946", why: "The endpoint is full.", remedy: "Try again.", code: "endpoint_full" },
+  ]);
+});

@@ -1,0 +1,52 @@
+// A selection in sentences: where a call goes, in which order, and why everything else was left out.
+import { sentence } from "../api/problem";
+import type { Selection } from "../api/types";
+import { groupsOf } from "../format/number";
+
+/** One route that was left out, or several for the same reason. */
+export type LeftOut = { what: string; why: string; remedy: string; code: string };
+
+export type Explanation = {
+  /** What the hub found, in one or two sentences. */
+  summary: string;
+  /** The candidates in the order to try them. */
+  order: { member: string; endpoint: string | null; prefix: string }[];
+  leftOut: LeftOut[];
+};
+
+const written = (number: string) => groupsOf(number).join(" ");
+
+/** `now` for a lookup, `then` for a call that was made. */
+export function explain(selection: Selection, tense: "now" | "then"): Explanation {
+  const { called, matched, candidates, left_out, refusal } = selection;
+  return {
+    summary: [foundOf(written(called), matched, tense), outcomeOf(candidates, refusal, tense)].join(" "),
+    order: candidates.map(({ member_name, endpoint_name, prefix }) => ({ member: member_name, endpoint: endpoint_name, prefix })),
+    leftOut: left_out.map(({ member_name, endpoint_name, prefix, sentence: why, remedy, code }) => ({
+      what: `${member_name}${endpoint_name ? `, ${endpoint_name}` : ""}, ${written(prefix)}`,
+      why: sentence(why),
+      remedy,
+      code,
+    })),
+  };
+}
+
+function foundOf(called: string, matched: string | null, tense: "now" | "then"): string {
+  const is = tense === "now" ? "is" : "was";
+  if (matched === null) return `No announced prefix that calls may follow ${tense === "now" ? "matches" : "matched"} ${called}.`;
+  return `${written(matched)} ${is} the longest announced prefix that ${tense === "now" ? "matches" : "matched"} ${called}.`;
+}
+
+function outcomeOf(candidates: Selection["candidates"], refusal: Selection["refusal"], tense: "now" | "then"): string {
+  const members = new Set(candidates.map(({ member_name }) => member_name));
+  const [first] = members;
+  if (first === undefined) {
+    const refused = tense === "now" ? "The call would be refused" : "The call was refused";
+    return refusal ? `${refused} with ${refusal.status}: ${refusal.sentence}.` : `${refused}.`;
+  }
+  const goes = tense === "now" ? "The call goes to" : "The call was sent to";
+  if (candidates.length === 1) return `${goes} ${first}.`;
+  const order = tense === "now" ? "in this order until one takes it" : "in this order until one took it";
+  if (members.size === 1) return `${goes} ${first}, to ${candidates.length} endpoints ${order}.`;
+  return `${goes} ${candidates.length} endpoints of ${members.size} members, ${order}.`;
+}

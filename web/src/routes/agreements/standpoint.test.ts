@@ -1,0 +1,38 @@
+import { expect, test } from "vitest";
+
+import type { Agreement } from "../../api/types";
+import { standpoint } from "./standpoint";
+
+const acme = { member_id: "a", name: "acme", display_name: "Acme" };
+const globex = { member_id: "g", name: "globex", display_name: "Globex" };
+
+function agreement(change: Partial<Agreement>): Agreement {
+  return {
+    agreement_id: "1",
+    proposing_member: acme,
+    accepting_member: globex,
+    direction: "to_accepting",
+    state: "proposed",
+    note: "",
+    valid_from: null,
+    valid_until: null,
+    proposed_at: "2026-11-22T12:00:00Z",
+    decided_at: null,
+    ended_at: null,
+    may_answer: false,
+    ...change,
+  };
+}
+
+test("the same agreement is outgoing for one member and incoming for the other", () => {
+  expect(standpoint(agreement({}), "a")).toMatchObject({ other: globex, direction: "outgoing" });
+  expect(standpoint(agreement({}), "g")).toMatchObject({ other: acme, direction: "incoming" });
+  expect(standpoint(agreement({ direction: "to_proposing" }), "a").direction).toBe("incoming");
+  expect(standpoint(agreement({ direction: "both" }), "g").direction).toBe("both");
+});
+
+test("a proposal waits for whoever was asked", () => {
+  expect(standpoint(agreement({}), "a").waitsFor).toBe("Globex");
+  expect(standpoint(agreement({ may_answer: true }), "g").waitsFor).toBe("You");
+  expect(standpoint(agreement({ state: "accepted" }), "a").waitsFor).toBeNull();
+});

@@ -1,0 +1,105 @@
+import { Button, Group, Modal, MultiSelect, Stack, Text, TextInput } from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { useDisclosure } from "@mantine/hooks";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+
+import { answer, api } from "../../api/client";
+import { problemOf } from "../../api/problem";
+import type { Announcement } from "../../api/types";
+import { plainNumber } from "../../format/number";
+import { showFieldErrors } from "../../parts/form";
+import { Icon } from "../../parts/Icon";
+import { ProblemNote } from "../../parts/ProblemNote";
+
+export function Announce({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
+  const [opened, { open, close }] = useDisclosure(false);
+  return (
+    <>
+      <Button variant={variant} onClick={open} leftSection={<Icon name="plus" size={15} />}>
+        Announce a prefix
+      </Button>
+      <Modal opened={opened} onClose={close} title="Announce a prefix">
+        <AnnounceForm memberId={memberId} onDone={close} />
+      </Modal>
+    </>
+  );
+}
+
+type Props = { memberId: string; announcement?: Announcement; onDone: () => void };
+
+export function AnnounceForm({ memberId, announcement, onDone }: Props) {
+  const queries = useQueryClient();
+  const endpoints = useQuery({
+    queryKey: ["endpoints", memberId, "choice"],
+    queryFn: () =>
+      answer(
+        api.GET("/api/v1/members/{member_id}/endpoints", { params: { path: { member_id: memberId }, query: { limit: 500 } } }),
+      ),
+  });
+  const form = useForm({
+    initialValues: {
+      prefix: announcement?.prefix ?? "",
+      endpoints: announcement?.endpoints.map(({ name }) => name) ?? [],
+    },
+  });
+  const save = useMutation({
+    mutationFn: (fields: typeof form.values) => {
+      const body = { prefix: plainNumber(fields.prefix), endpoints: fields.endpoints };
+      const path = { member_id: memberId };
+      return announcement
+        ? answer(
+            api.PUT("/api/v1/members/{member_id}/announcements/{announcement_id}", {
+              params: { path: { ...path, announcement_id: announcement.announcement_id } },
+              // What the form does not show stays as it is.
+              body: { ...body, valid_from: announcement.valid_from, valid_until: announcement.valid_until },
+            }),
+          )
+        : answer(api.POST("/api/v1/members/{member_id}/announcements", { params: { path }, body }));
+    },
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["announcements", memberId] });
+      onDone();
+    },
+    onError: (thrown) => showFieldErrors(form, thrown),
+  });
+  const names = endpoints.data?.items.map(({ name }) => name) ?? [];
+  return (
+    <form onSubmit={form.onSubmit((fields) => save.mutate(fields))}>
+      <Stack>
+        <TextInput
+          label="Prefix"
+          description="All numbers that begin with these digits, with the country code."
+          placeholder="+44 20 7946"
+          required
+          disabled={announcement !== undefined}
+          data-autofocus
+          {...form.getInputProps("prefix")}
+        />
+        <MultiSelect
+          label="Endpoints"
+          description="They take the calls, in the order of their priority."
+          placeholder={form.values.endpoints.length === 0 ? "Choose endpoints" : ""}
+          data={names}
+          searchable
+          required
+          nothingFoundMessage="No endpoint of that name"
+          {...form.getInputProps("endpoints")}
+        />
+        {endpoints.data && names.length === 0 && (
+          <Text size="sm" c="copper">
+            You have no endpoint yet. Add one first.
+          </Text>
+        )}
+        {save.error && <ProblemNote problem={problemOf(save.error)} shownFields={["prefix", "endpoints"]} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onDone}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={save.isPending}>
+            {announcement ? "Save" : "Announce"}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}

@@ -1,0 +1,181 @@
+import { ActionIcon, Button, Fieldset, Group, Input, NumberInput, Select, Stack, Switch, TextInput } from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+
+import { answer, api } from "../../api/client";
+import { problemOf } from "../../api/problem";
+import type { Endpoint, EndpointInput } from "../../api/types";
+import { showFieldErrors } from "../../parts/form";
+import { Icon } from "../../parts/Icon";
+import { ProblemNote } from "../../parts/ProblemNote";
+import { fieldsOf, targetOf, type TargetFields } from "./target";
+
+type Fields = Omit<TargetFields, "port"> & {
+  name: string;
+  sources: { net: string; port: number | "" }[];
+  target_port: number | "";
+  priority: number | "";
+  weight: number | "";
+  max_calls: number | "";
+  max_calls_per_second: number | "";
+  enabled: boolean;
+};
+
+const orNull = (value: number | "") => (value === "" ? null : value);
+
+function initial(endpoint: Endpoint | undefined): Fields {
+  const { host, port, transport } = endpoint ? fieldsOf(endpoint.target) : { host: "", port: 5060, transport: "udp" as const };
+  return {
+    name: endpoint?.name ?? "",
+    sources: endpoint?.sources.map(({ net, port }) => ({ net, port: port ?? "" })) ?? [{ net: "", port: "" }],
+    host,
+    target_port: port,
+    transport,
+    priority: endpoint?.priority ?? 1,
+    weight: endpoint?.weight ?? 100,
+    max_calls: endpoint?.max_calls ?? "",
+    max_calls_per_second: endpoint?.max_calls_per_second ?? "",
+    enabled: endpoint?.enabled ?? true,
+  };
+}
+
+function bodyOf(fields: Fields): EndpointInput {
+  const { name, sources, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled } = fields;
+  return {
+    name: name.trim(),
+    sources: sources.map(({ net, port }) => ({ net: net.trim(), port: orNull(port) })).filter(({ net }) => net !== ""),
+    target: targetOf({ host, port: target_port, transport }),
+    ...(priority !== "" && { priority }),
+    ...(weight !== "" && { weight }),
+    max_calls: orNull(max_calls),
+    max_calls_per_second: orNull(max_calls_per_second),
+    enabled,
+  };
+}
+
+type Props = { memberId: string; endpoint?: Endpoint; onDone: () => void };
+
+export function EndpointForm({ memberId, endpoint, onDone }: Props) {
+  const queries = useQueryClient();
+  const form = useForm<Fields>({ initialValues: initial(endpoint) });
+  const save = useMutation({
+    mutationFn: (body: EndpointInput) => {
+      const path = { member_id: memberId };
+      return endpoint
+        ? answer(
+            api.PUT("/api/v1/members/{member_id}/endpoints/{endpoint_id}", {
+              params: { path: { ...path, endpoint_id: endpoint.endpoint_id } },
+              body,
+            }),
+          )
+        : answer(api.POST("/api/v1/members/{member_id}/endpoints", { params: { path }, body }));
+    },
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["endpoints", memberId] });
+      onDone();
+    },
+    onError: (thrown) => showFieldErrors(form, thrown),
+  });
+
+  const shown = save.error
+    ? problemOf(save.error)
+        .errors.map(({ field }) => field)
+        .filter((field) => /^(name|target|sources|priority|weight|max_calls|max_calls_per_second)/.test(field))
+    : [];
+  return (
+    <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields)))}>
+      <Stack>
+        <TextInput
+          label="Name"
+          description="Yours to choose: lower-case letters, digits, dots and hyphens."
+          placeholder="ams-1"
+          required
+          data-autofocus
+          {...form.getInputProps("name")}
+        />
+        <Fieldset legend="Takes calls at" variant="filled">
+          <Group align="flex-start" gap="sm" grow preventGrowOverflow={false}>
+            <TextInput
+              label="IP address"
+              placeholder="192.0.2.21"
+              required
+              miw={200}
+              {...form.getInputProps("host")}
+              error={form.errors.target !== undefined}
+            />
+            <NumberInput label="Port" min={1} max={65535} maw={110} {...form.getInputProps("target_port")} />
+            <Select label="Transport" data={TRANSPORTS} maw={130} {...form.getInputProps("transport")} />
+          </Group>
+          {form.errors.target && <Input.Error mt={6}>{form.errors.target}</Input.Error>}
+        </Fieldset>
+        <Fieldset legend="Sends from" variant="filled">
+          <Input.Description mb="xs">
+            An address, or a block such as 192.0.2.0/28. Leave it empty where the endpoint only takes calls.
+          </Input.Description>
+          <Stack gap="xs">
+            {form.values.sources.map((_, index) => (
+              <Group key={index} align="flex-start" gap="sm" wrap="nowrap">
+                <TextInput
+                  aria-label={`Address ${index + 1}`}
+                  placeholder="192.0.2.21"
+                  flex={1}
+                  {...form.getInputProps(`sources.${index}.net`)}
+                  error={form.errors[`sources.${index}.net`] ?? form.errors[`sources.${index}`]}
+                />
+                <NumberInput
+                  aria-label={`Port of address ${index + 1}`}
+                  placeholder="any port"
+                  min={1}
+                  max={65535}
+                  w={110}
+                  {...form.getInputProps(`sources.${index}.port`)}
+                />
+                <ActionIcon
+                  variant="subtle"
+                  color="gray"
+                  mt={6}
+                  aria-label={`Remove address ${index + 1}`}
+                  onClick={() => form.removeListItem("sources", index)}
+                >
+                  <Icon name="cross" size={14} />
+                </ActionIcon>
+              </Group>
+            ))}
+            {form.errors.sources && <Input.Error>{form.errors.sources}</Input.Error>}
+            <Group>
+              <Button
+                variant="subtle"
+                size="compact-sm"
+                leftSection={<Icon name="plus" size={13} />}
+                onClick={() => form.insertListItem("sources", { net: "", port: "" })}
+              >
+                Another address
+              </Button>
+            </Group>
+          </Stack>
+        </Fieldset>
+        <Group grow align="flex-start" gap="sm">
+          <NumberInput label="Priority" description="Lower is tried first" min={0} {...form.getInputProps("priority")} />
+          <NumberInput label="Weight" description="Share among equals" min={0} {...form.getInputProps("weight")} />
+          <NumberInput label="Calls at once" description="Empty: no bound" min={1} {...form.getInputProps("max_calls")} />
+          <NumberInput label="New calls a second" description="Empty: no bound" min={1} {...form.getInputProps("max_calls_per_second")} />
+        </Group>
+        <Switch label="Enabled" {...form.getInputProps("enabled", { type: "checkbox" })} />
+        {save.error && <ProblemNote problem={problemOf(save.error)} shownFields={shown} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onDone}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={save.isPending}>
+            {endpoint ? "Save" : "Add"}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+const TRANSPORTS = [
+  { value: "udp", label: "UDP" },
+  { value: "tcp", label: "TCP" },
+];

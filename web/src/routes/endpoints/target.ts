@@ -1,0 +1,24 @@
+// The target of an endpoint as three fields of a form: address, port, transport.
+import type { Listener } from "../../api/types";
+
+type Transport = Listener["transport"];
+
+export type TargetFields = { host: string; port: number | ""; transport: Transport };
+
+/** `sip:192.0.2.21:5060;transport=udp` from the fields; the API says what is wrong with them. */
+export function targetOf({ host, port, transport }: TargetFields): string {
+  const bare = host.trim().replace(/^\[(.*)\]$/, "$1");
+  const written = bare.includes(":") ? `[${bare}]` : bare;
+  return `sip:${written}${port === "" ? "" : `:${port}`};transport=${transport}`;
+}
+
+/** The fields of a target as the API writes it. */
+export function fieldsOf(target: string): TargetFields {
+  const parts = /^sip:(\[[^\]]+\]|[^:;]+)(?::(\d+))?(?:;transport=(udp|tcp))?$/.exec(target);
+  const [, host = "", port, transport] = parts ?? [];
+  return {
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port: port === undefined ? "" : Number(port),
+    transport: transport === "tcp" ? "tcp" : "udp",
+  };
+}

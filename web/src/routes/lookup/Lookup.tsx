@@ -1,0 +1,108 @@
+import { Button, Group, Select, TextInput } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useState, type ReactNode } from "react";
+import { useSearchParams } from "react-router";
+
+import { answer, api } from "../../api/client";
+import { fieldErrors, problemOf } from "../../api/problem";
+import type { Selection } from "../../api/types";
+import { plainNumber } from "../../format/number";
+import { Explanation } from "../../parts/Explanation";
+import { Icon } from "../../parts/Icon";
+import { useMembers } from "../../parts/members";
+import { ProblemNote } from "../../parts/ProblemNote";
+
+/** From the session's own member, or from one that the operator looks at. */
+export function MemberLookup({ memberId }: { memberId: string }) {
+  const [search] = useSearchParams();
+  const called = search.get("called") ?? "";
+  const found = useQuery({
+    queryKey: ["lookup", memberId, called],
+    enabled: called !== "",
+    queryFn: () =>
+      answer(api.GET("/api/v1/members/{member_id}/lookup", { params: { path: { member_id: memberId }, query: { called } } })),
+  });
+  return <Lookup found={found} />;
+}
+
+/** From any member. */
+export function ExchangeLookup() {
+  const [search, setSearch] = useSearchParams();
+  const called = search.get("called") ?? "";
+  const from = search.get("from") ?? "";
+  const members = useMembers();
+  const found = useQuery({
+    queryKey: ["lookup", from, called],
+    enabled: called !== "" && from !== "",
+    queryFn: () => answer(api.GET("/api/v1/lookup", { params: { query: { from, called } } })),
+  });
+  return (
+    <Lookup found={found}>
+      <Select
+        label="From member"
+        placeholder="Choose a member"
+        searchable
+        required
+        w={280}
+        value={from || null}
+        onChange={(value) =>
+          setSearch((now) => {
+            const next = new URLSearchParams(now);
+            next.set("from", value ?? "");
+            return next;
+          })
+        }
+        data={members.data?.map(({ name, display_name }) => ({ value: name, label: `${display_name} (${name})` })) ?? []}
+      />
+    </Lookup>
+  );
+}
+
+type Found = { data: Selection | undefined; error: unknown; isFetching: boolean; refetch: () => unknown };
+
+function Lookup({ found, children }: { found: Found; children?: ReactNode }) {
+  const [search, setSearch] = useSearchParams();
+  const called = search.get("called") ?? "";
+  const [typed, setTyped] = useState(called);
+  const problem = found.error ? problemOf(found.error) : null;
+
+  function ask() {
+    const number = plainNumber(typed);
+    if (number === called) void found.refetch();
+    else
+      setSearch((now) => {
+        const next = new URLSearchParams(now);
+        next.set("called", number);
+        return next;
+      });
+  }
+  return (
+    <>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          ask();
+        }}
+      >
+        <Group align="flex-start" gap="sm">
+          {children}
+          <TextInput
+            label="Called number"
+            placeholder="+44 20 7946 0000"
+            inputMode="tel"
+            required
+            w={280}
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            error={problem && fieldErrors(problem).called}
+          />
+          <Button type="submit" mt={24} loading={found.isFetching} leftSection={<Icon name="lookup" size={15} />}>
+            Look up
+          </Button>
+        </Group>
+      </form>
+      {problem && <ProblemNote problem={problem} shownFields={["called"]} />}
+      {!problem && found.data && <Explanation selection={found.data} tense="now" />}
+    </>
+  );
+}

@@ -1,0 +1,12 @@
+import { useSession } from "../../app/session";
+import { Page } from "../../parts/Page";
+import { ExchangeLookup, MemberLookup } from "./Lookup";
+
+export default function LookupPage() {
+  const { member } = useSession();
+  return (
+    <Page title="Lookup" lead="Who would get this call, and why. No call is placed; the answer is what the nodes do at this moment.">
+      {member ? <MemberLookup memberId={member.member_id} /> : <ExchangeLookup />}
+    </Page>
+  );
+}

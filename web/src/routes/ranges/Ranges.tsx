@@ -1,0 +1,171 @@
+import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { useDisclosure } from "@mantine/hooks";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { answer, api } from "../../api/client";
+import { problemOf } from "../../api/problem";
+import type { Range } from "../../api/types";
+import { plainNumber } from "../../format/number";
+import { Confirm } from "../../parts/Confirm";
+import { DataTable, Empty, type Column } from "../../parts/DataTable";
+import { E164 } from "../../parts/E164";
+import { showFieldErrors } from "../../parts/form";
+import { Icon } from "../../parts/Icon";
+import { usePaged } from "../../parts/paged";
+import { ProblemNote } from "../../parts/ProblemNote";
+import { AuthorityBadge } from "../../parts/State";
+import { Time } from "../../parts/Time";
+
+const NEXT: Record<Range["authority"], string> = {
+  pending: "The operator checks the evidence.",
+  valid: "Announce prefixes in it.",
+  refused: "Claim it again with better evidence.",
+  expired: "Claim it again with new evidence.",
+};
+
+export function Ranges({ memberId }: { memberId: string }) {
+  const [withdrawn, setWithdrawn] = useState<Range | null>(null);
+  const queries = useQueryClient();
+  const list = usePaged({
+    key: ["ranges", memberId],
+    liveMs: 10_000,
+    fetch: (cursor) =>
+      answer(
+        api.GET("/api/v1/members/{member_id}/ranges", {
+          params: { path: { member_id: memberId }, query: { ...(cursor && { cursor }) } },
+        }),
+      ),
+  });
+  const withdraw = useMutation({
+    mutationFn: ({ range_id }: Range) =>
+      answer(api.DELETE("/api/v1/members/{member_id}/ranges/{range_id}", { params: { path: { member_id: memberId, range_id } } })),
+    onSuccess: async () => {
+      setWithdrawn(null);
+      await queries.invalidateQueries({ queryKey: ["ranges"] });
+    },
+  });
+
+  const columns: Column<Range>[] = [
+    { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
+    { header: "Authority", cell: ({ authority }) => <AuthorityBadge authority={authority} /> },
+    { header: "Next", cell: ({ authority }) => <span className="quiet">{NEXT[authority]}</span> },
+    {
+      header: "Evidence",
+      cell: ({ evidence }) => (
+        <Text size="sm" lineClamp={2} maw={320} title={evidence}>
+          {evidence}
+        </Text>
+      ),
+    },
+    { header: "Claimed", cell: ({ created_at }) => <Time>{created_at}</Time> },
+    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet">further notice</span>) },
+    {
+      header: "Change",
+      align: "end",
+      cell: (range) =>
+        range.authority === "valid" || range.authority === "pending" ? (
+          <Button variant="default" size="compact-xs" onClick={() => setWithdrawn(range)} aria-label={`Withdraw ${range.prefix}`}>
+            Withdraw
+          </Button>
+        ) : null,
+    },
+  ];
+
+  return (
+    <>
+      <DataTable
+        label="Ranges"
+        columns={columns}
+        list={list}
+        rowKey={({ range_id }) => range_id}
+        empty={
+          <Empty title="No range yet" action={<ClaimRange memberId={memberId} variant="light" />}>
+            Claim the block of numbers that you hold, such as +44 20 7946, and say how the operator can see that it is yours.
+          </Empty>
+        }
+      />
+      <Confirm
+        opened={withdrawn !== null}
+        onClose={() => {
+          setWithdrawn(null);
+          withdraw.reset();
+        }}
+        title={`Withdraw ${withdrawn?.prefix ?? ""}?`}
+        action="Withdraw"
+        pending={withdraw.isPending}
+        error={withdraw.error}
+        onConfirm={() => withdrawn && withdraw.mutate(withdrawn)}
+      >
+        The range ends now: announcements in it are no longer routed. To have it back you claim it again.
+      </Confirm>
+    </>
+  );
+}
+
+export function ClaimRange({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
+  const [opened, { open, close }] = useDisclosure(false);
+  return (
+    <>
+      <Button variant={variant} onClick={open} leftSection={<Icon name="plus" size={15} />}>
+        Claim a range
+      </Button>
+      <Modal opened={opened} onClose={close} title="Claim a range">
+        <ClaimForm memberId={memberId} onDone={close} />
+      </Modal>
+    </>
+  );
+}
+
+function ClaimForm({ memberId, onDone }: { memberId: string; onDone: () => void }) {
+  const queries = useQueryClient();
+  const form = useForm({ mode: "uncontrolled", initialValues: { prefix: "", evidence: "" } });
+  const claim = useMutation({
+    mutationFn: ({ prefix, evidence }: typeof form.values) =>
+      answer(
+        api.POST("/api/v1/members/{member_id}/ranges", {
+          params: { path: { member_id: memberId } },
+          body: { prefix: plainNumber(prefix), evidence: evidence.trim() },
+        }),
+      ),
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["ranges"] });
+      onDone();
+    },
+    onError: (thrown) => showFieldErrors(form, thrown),
+  });
+  return (
+    <form onSubmit={form.onSubmit((fields) => claim.mutate(fields))}>
+      <Stack>
+        <TextInput
+          label="Prefix"
+          description="The digits with which all numbers of the range begin, with the country code."
+          placeholder="+44 20 7946"
+          required
+          data-autofocus
+          key={form.key("prefix")}
+          {...form.getInputProps("prefix")}
+        />
+        <Textarea
+          label="Evidence"
+          description="What shows that the range is yours: the regulator's allocation, a public register, a letter of the holder."
+          placeholder="Ofcom allocation of 12 March 2021, reference …"
+          required
+          minRows={3}
+          key={form.key("evidence")}
+          {...form.getInputProps("evidence")}
+        />
+        {claim.error && <ProblemNote problem={problemOf(claim.error)} shownFields={["prefix", "evidence"]} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onDone}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={claim.isPending}>
+            Claim
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}

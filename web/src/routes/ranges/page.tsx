@@ -1,0 +1,19 @@
+import type { Audience } from "../../app/paths";
+import { useOwnMember } from "../../app/session";
+import { Page } from "../../parts/Page";
+import { ClaimRange, Ranges } from "./Ranges";
+
+export const audience: Audience = "member";
+
+export default function RangesPage() {
+  const { member_id } = useOwnMember();
+  return (
+    <Page
+      title="Ranges"
+      lead="Blocks of numbers that you hold. The operator checks your evidence; only numbers of a valid range are routed to you."
+      actions={<ClaimRange memberId={member_id} />}
+    >
+      <Ranges memberId={member_id} />
+    </Page>
+  );
+}

@@ -1,0 +1,138 @@
+import { Anchor, Button, Group, SegmentedControl, Text } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { Link, useSearchParams } from "react-router";
+
+import { answer, api } from "../../api/client";
+import { problemOf } from "../../api/problem";
+import type { Authority, Range } from "../../api/types";
+import type { Audience } from "../../app/paths";
+import { Confirm } from "../../parts/Confirm";
+import { DataTable, Empty, type Column } from "../../parts/DataTable";
+import { E164 } from "../../parts/E164";
+import { Page } from "../../parts/Page";
+import { usePaged } from "../../parts/paged";
+import { AuthorityBadge } from "../../parts/State";
+import { Time } from "../../parts/Time";
+
+export const audience: Audience = "operator";
+
+const AUTHORITIES: Authority[] = ["pending", "valid", "refused", "expired"];
+
+type Decision = { range: Range; verify: boolean };
+
+export default function Verification() {
+  const [search, setSearch] = useSearchParams();
+  const [refused, setRefused] = useState<Range | null>(null);
+  const queries = useQueryClient();
+  const authority = AUTHORITIES.find((known) => known === search.get("authority")) ?? "pending";
+  const list = usePaged({
+    key: ["ranges", "all", authority],
+    liveMs: 10_000,
+    fetch: (cursor) => answer(api.GET("/api/v1/ranges", { params: { query: { authority, ...(cursor && { cursor }) } } })),
+  });
+  const decide = useMutation({
+    mutationFn: ({ range: { range_id }, verify }: Decision) => {
+      const params = { path: { range_id } };
+      return verify
+        ? answer(api.POST("/api/v1/ranges/{range_id}/verify", { params }))
+        : answer(api.POST("/api/v1/ranges/{range_id}/refuse", { params }));
+    },
+    onSuccess: async ({ prefix, member_name, authority: now }) => {
+      setRefused(null);
+      notifications.show({ message: `${prefix} of ${member_name} is ${now}.` });
+      await queries.invalidateQueries({ queryKey: ["ranges"] });
+    },
+    onError: (thrown, { verify }) => {
+      if (!verify) return;
+      const { message, remedy } = problemOf(thrown);
+      notifications.show({ color: "red", title: message, message: remedy });
+    },
+  });
+
+  const columns: Column<Range>[] = [
+    { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
+    {
+      header: "Member",
+      cell: ({ member_id, member_name }) => (
+        <Anchor component={Link} to={`/members/${member_id}?show=ranges`} size="sm">
+          {member_name}
+        </Anchor>
+      ),
+    },
+    {
+      header: "Evidence",
+      cell: ({ evidence }) => (
+        <Text size="sm" maw={480} style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
+          {evidence || <span className="quiet">none given</span>}
+        </Text>
+      ),
+    },
+    { header: "Claimed", cell: ({ created_at }) => <Time>{created_at}</Time> },
+    { header: "Authority", cell: (range) => <AuthorityBadge authority={range.authority} /> },
+    {
+      header: "Decide",
+      align: "end",
+      cell: (range) =>
+        range.authority === "pending" ? (
+          <Group gap={6} justify="flex-end" wrap="nowrap">
+            <Button
+              size="compact-xs"
+              loading={decide.isPending && decide.variables.range.range_id === range.range_id}
+              onClick={() => decide.mutate({ range, verify: true })}
+              aria-label={`Verify ${range.prefix} of ${range.member_name}`}
+            >
+              Verify
+            </Button>
+            <Button
+              size="compact-xs"
+              variant="default"
+              onClick={() => setRefused(range)}
+              aria-label={`Refuse ${range.prefix} of ${range.member_name}`}
+            >
+              Refuse
+            </Button>
+          </Group>
+        ) : null,
+    },
+  ];
+  return (
+    <Page title="Verification" lead="Ranges that members claim. Verify one when its evidence shows that the member holds the numbers.">
+      <div>
+        <SegmentedControl
+          mb="md"
+          aria-label="Authority"
+          value={authority}
+          onChange={(value) => setSearch({ authority: value }, { replace: true })}
+          data={AUTHORITIES}
+        />
+        <DataTable
+          label="Ranges"
+          columns={columns}
+          list={list}
+          rowKey={({ range_id }) => range_id}
+          empty={
+            <Empty title={authority === "pending" ? "Nothing waits" : `No range is ${authority}`}>
+              {authority === "pending" ? "Every claim has been decided. New ones appear here by themselves." : "Choose another state above."}
+            </Empty>
+          }
+        />
+      </div>
+      <Confirm
+        opened={refused !== null}
+        onClose={() => {
+          setRefused(null);
+          decide.reset();
+        }}
+        title={`Refuse ${refused?.prefix ?? ""} of ${refused?.member_name ?? ""}?`}
+        action="Refuse"
+        pending={decide.isPending}
+        error={decide.error}
+        onConfirm={() => refused && decide.mutate({ range: refused, verify: false })}
+      >
+        Announcements in it stay unrouted. The member sees the refusal and can claim the range again with better evidence.
+      </Confirm>
+    </Page>
+  );
+}
