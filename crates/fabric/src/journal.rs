@@ -122,33 +122,27 @@ pub(crate) struct Position {
     pub(crate) offset: u64,
 }
 
-/// Reads records from `position` on, at most about `limit` octets, and tells where it stopped.
+/// Reads records of one segment from `position` on, at most about `limit` octets, and tells where it stopped.
 ///
 /// Damage or a torn tail ends a segment: when a later segment exists, reading goes on there.
 ///
 /// # Errors
 /// When a file cannot be read.
 pub(crate) fn read(dir: &Path, position: Position, limit: usize) -> io::Result<(Vec<Record>, Position)> {
-    let mut records = Vec::new();
     let mut at = position;
-    let segments = segments(dir)?;
-    let mut budget = limit;
-    for &segment in segments.iter().filter(|&&segment| segment >= position.segment) {
+    for segment in segments(dir)?.into_iter().filter(|&segment| segment >= position.segment) {
         if segment != at.segment {
             at = Position { segment, offset: 0 };
         }
-        let octets = read_from(&segment_path(dir, segment), at.offset, budget)?;
-        let mut reader = Frames { octets: &octets, offset: 0 };
-        for record in reader.by_ref() {
-            records.push(record);
+        let octets = read_from(&segment_path(dir, segment), at.offset, limit)?;
+        let mut frames = Frames { octets: &octets, offset: 0 };
+        let records: Vec<Record> = frames.by_ref().collect();
+        at.offset += frames.offset as u64;
+        if !records.is_empty() {
+            return Ok((records, at));
         }
-        at.offset += reader.offset as u64;
-        if octets.len() >= budget {
-            break; // More is there, for the next call.
-        }
-        budget -= octets.len();
     }
-    Ok((records, at))
+    Ok((Vec::new(), at))
 }
 
 /// Deletes the segments before `segment`.
@@ -332,7 +326,9 @@ mod tests {
         journal.append(&Record::Checkpoint);
         journal.commit().unwrap();
         let (records, at) = read(dir.path(), beginning(dir.path()).unwrap(), usize::MAX).unwrap();
-        assert_eq!(records, [over(0), over(9), Record::Checkpoint]);
+        assert_eq!(records, [over(0)]);
+        let (records, at) = read(dir.path(), at, usize::MAX).unwrap();
+        assert_eq!(records, [over(9), Record::Checkpoint]);
         discard_before(dir.path(), at.segment).unwrap();
         assert_eq!(beginning(dir.path()).unwrap(), Position { segment: 2, offset: 0 });
         assert_eq!(read(dir.path(), at, usize::MAX).unwrap(), (vec![], at));

@@ -217,8 +217,17 @@ impl Simulation {
     }
 
     fn cdrs(&self) -> Vec<Cdr> {
-        let start = Position { segment: 1, offset: 0 };
-        let (records, _) = journal::read(&self.dir.path().join("journal"), start, usize::MAX).unwrap();
+        let dir = self.dir.path().join("journal");
+        let mut at = Position { segment: 1, offset: 0 };
+        let mut records = Vec::new();
+        loop {
+            let (more, next) = journal::read(&dir, at, usize::MAX).unwrap();
+            if more.is_empty() {
+                break;
+            }
+            records.extend(more);
+            at = next;
+        }
         let over = records.into_iter().filter_map(|record| match record {
             Record::Over(cdr) => Some(*cdr),
             Record::Up(_) | Record::Checkpoint => None,
