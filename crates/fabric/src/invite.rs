@@ -18,6 +18,9 @@ use crate::worker::{Arrival, Now, Worker, write_reason};
 /// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
 const DEFAULT_MAX_FORWARDS: u8 = 70;
 
+/// Most candidates of one call: what is not reached by then is not reached.
+const MAX_ATTEMPTS: usize = 8;
+
 impl Worker {
     /// Takes an INVITE that begins a call.
     pub(crate) fn receive_invite(
@@ -63,7 +66,8 @@ impl Worker {
         if let Some(reason) = selection.refusal() {
             return self.refuse_call(now, key, reason);
         }
-        let Selection { candidates, .. } = selection;
+        let Selection { mut candidates, .. } = selection;
+        candidates.truncate(MAX_ATTEMPTS);
         call.candidates = candidates.into_iter();
         self.try_next(now, key, None, Reason::EndpointUnreachable);
     }

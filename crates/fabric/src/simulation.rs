@@ -508,6 +508,22 @@ fn a_lost_ack_is_sent_again_when_the_answer_comes_again() {
 }
 
 #[test]
+fn an_ack_with_the_branch_of_its_invite_is_taken_all_the_same() {
+    let mut sim = Simulation::new();
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    let ack = ack(&ingress, &answer, "").replace(branch_of(&ack(&ingress, &answer, "")), branch_of(&ingress));
+    sim.receive(ACME, &ack);
+    assert_eq!(sim.kinds_to(GLOBEX), ["ACK"]);
+}
+
+fn branch_of(message: &str) -> &str {
+    field(message, "Via").split(";branch=").nth(1).unwrap().split(';').next().unwrap()
+}
+
+#[test]
 fn the_answer_of_a_second_fork_is_acknowledged_and_hung_up() {
     let mut sim = Simulation::new();
     let (_, _, egress) = sim.call_up();

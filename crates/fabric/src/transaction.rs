@@ -327,9 +327,10 @@ impl Transactions {
         self.happen(wire, now, key, Happening::Request, None);
     }
 
-    /// Takes the ACK to a final response other than 2xx.
-    pub(crate) fn receive_ack(&mut self, wire: &mut Wire, now: Instant, key: TransactionKey) {
-        self.happen(wire, now, key, Happening::Ack, None);
+    /// Takes the ACK with the branch of an INVITE: to a final response other than 2xx or, from a sender that
+    /// makes no new branch for it, to a 2xx; that one is to be delivered.
+    pub(crate) fn receive_ack(&mut self, wire: &mut Wire, now: Instant, key: TransactionKey) -> Told {
+        self.happen(wire, now, key, Happening::Ack, None)
     }
 
     /// Takes a response.

@@ -287,7 +287,11 @@ impl Worker {
         let fingerprint = self.transactions.fingerprint(&server_key);
         if let Some(key) = self.transactions.server(fingerprint) {
             match method {
-                Method::Ack => self.transactions.receive_ack(&mut self.wire, now.instant, key),
+                Method::Ack => {
+                    if self.transactions.receive_ack(&mut self.wire, now.instant, key).deliver {
+                        self.receive_success_ack(arrival, request);
+                    }
+                }
                 _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
             }
             return;
