@@ -48,12 +48,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok(http::status(portal, "/readyz") == Some(200))
     })?;
     let password = hub.operator_password(OPERATOR)?;
-    let mut members = hub.simulate(options.members)?;
-    println!("ready: {} members call each other through the hub\n", options.members);
+    let mut members = hub.simulate(options.members, &password)?;
+    wait_for("the members to join", Duration::from_secs(60), || {
+        hub.process.still_runs()?;
+        members.still_runs()?;
+        Ok(log_ins(&members).len() >= options.members as usize)
+    })?;
+    println!("\nready: {} members call each other through the hub\n", options.members);
     println!("portal    http://{portal}/");
     println!("metrics   http://{}/metrics", hub.metrics);
     println!("operator  {OPERATOR}  {password}");
-    println!("data      {}\n\nCtrl-C stops it all.", folder.display());
+    for log_in in log_ins(&members) {
+        println!("member    {log_in}");
+    }
+    println!("logs      {}", folder.display());
+    println!("\nCtrl-C stops it all.");
 
     while !asked_to_stop() {
         hub.process.still_runs()?;
@@ -65,6 +74,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     drop(members);
     drop(hub);
     Ok(())
+}
+
+/// The log-ins that the simulation has printed: member, e-mail, password.
+fn log_ins(members: &Background) -> Vec<String> {
+    let printed = members.printed();
+    printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("log-in"))
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
 /// A hub that runs in the background, with the ports it was given.
@@ -124,9 +143,10 @@ drain_s = 1
         Ok(output(&mut create)?.trim().to_owned())
     }
 
-    /// The password of an operator that is made on the first run, and kept beside its data.
+    /// The password of the operator, made on the first run and kept beside its data. The members have it too:
+    /// theirs cannot be read again when the data of the last run is used.
     fn operator_password(&self, email: &str) -> Result<String> {
-        let file = self.folder.join("operator-password");
+        let file = self.folder.join("password");
         if let Ok(password) = fs::read_to_string(&file) {
             return Ok(password);
         }
@@ -137,7 +157,7 @@ drain_s = 1
     }
 
     /// Starts the members.
-    fn simulate(&self, members: u32) -> Result<Background> {
+    fn simulate(&self, members: u32, password: &str) -> Result<Background> {
         let mut token = Command::new(&self.program);
         token.args(["token", "create", "--operator", "--config"]).arg(&self.config);
         let token = output(&mut token)?;
@@ -149,7 +169,7 @@ drain_s = 1
             "--portal",
             &format!("http://{}", self.portal),
         ]);
-        simulate.env("TANDEM_TOKEN", token.trim());
+        simulate.env("TANDEM_TOKEN", token.trim()).env("TANDEM_PASSWORD", password);
         Background::start("tandem simulate", simulate, &self.folder.join("members.log"))
     }
 }

@@ -59,10 +59,15 @@ impl Background {
         Ok(Self { name, child, log: log.to_owned() })
     }
 
+    /// What it has printed so far.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// An error, with the end of its log, where it is no longer running.
     pub(crate) fn still_runs(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let log = self.printed();
             let lines: Vec<&str> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(20)..].join("\n");
             bail!("{} ended ({status}); its log, {}, ends with:\n{end}", self.name, self.log.display());
