@@ -47,18 +47,25 @@ create table attempt (
   , primary key (started_at, call_id, position)
 ) partition by range (started_at);
 
--- Makes the partitions of a UTC day, if they are not there.
+-- Makes the partitions of a UTC day, if they are not there. A table is made first and attached then, as that
+-- lets others read and write the parent meanwhile; "create table … partition of" would lock them out.
 create function ensure_call_partitions(day date) returns void language plpgsql as $$
 declare
     starts timestamptz := day::timestamp at time zone 'UTC';
     ends timestamptz := (day + 1)::timestamp at time zone 'UTC';
     parent text;
+    partition text;
 begin
     foreach parent in array array['call', 'attempt'] loop
-        if to_regclass(format('%I', parent || '_' || to_char(day, 'YYYYMMDD'))) is null then
+        partition := parent || '_' || to_char(day, 'YYYYMMDD');
+        if to_regclass(format('%I', partition)) is null then
             perform pg_advisory_xact_lock(hashtext('ensure_call_partitions'));
-            execute format('create table if not exists %I partition of %I for values from (%L) to (%L)',
-                           parent || '_' || to_char(day, 'YYYYMMDD'), parent, starts, ends);
+            -- Someone else may have made it while this one waited; the table is read anew, not the cache.
+            if not exists (select from pg_class where relname = partition and relnamespace = current_schema()::regnamespace) then
+                execute format('create table %I (like %I including defaults including constraints)', partition, parent);
+                execute format('alter table %I attach partition %I for values from (%L) to (%L)',
+                               parent, partition, starts, ends);
+            end if;
         end if;
     end loop;
 end

@@ -72,9 +72,12 @@ pub struct NodeReport {
 pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
     let limit = crate::database::STATEMENT_TIMEOUT;
     crate::database::within(limit, async {
+        let mut transaction = db.begin().await?;
+        sqlx::query!("delete from node where name = $1 and node_id <> $2", report.name, report.node_id.0)
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query!(
             r#"
-            with renamed as (delete from node where name = $2 and node_id <> $1)
             insert into node (node_id, name, started_at, seen_at, state, table_version, table_hash
                             , active_calls, journal_backlog)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -94,9 +97,9 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
             i32::try_from(report.active_calls).unwrap_or(i32::MAX),
             i64::try_from(report.journal_backlog).unwrap_or(i64::MAX),
         )
-        .execute(db)
-        .await
-        .map(|_| ())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
     })
     .await
 }

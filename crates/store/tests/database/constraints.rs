@@ -1,0 +1,217 @@
+//! Each rule of the schema that spans rows, by its name.
+
+use tandem_model::Reason;
+use tandem_testkit::Database;
+
+use crate::support::{TWO_MEMBERS, declare, one, rule_broken_by, sql};
+
+#[tokio::test]
+async fn valid_ranges_of_two_members_never_overlap() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let claim = "insert into number_range (member_id, prefix, authority, valid_during)
+                 select member_id, '442079461', 'valid', '[2026-06-01,)' from member where name = 'globex'";
+    assert_eq!(rule_broken_by(db, claim).await, "number_range_overlaps");
+    // A claim that nobody verified stands beside it, and so does a sibling.
+    sql(
+        db,
+        "insert into number_range (member_id, prefix, authority, valid_during)
+         select member_id, '442079461', 'pending', '[2026-06-01,)' from member where name = 'globex';
+         insert into number_range (member_id, prefix, authority, valid_during)
+         select member_id, '44207947', 'valid', '[2026-06-01,)' from member where name = 'globex'",
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_range_passes_on_at_the_instant_its_holder_loses_it() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    sql(
+        db,
+        "update number_range set valid_during = '[2026-01-01,2026-06-01)';
+         insert into number_range (member_id, prefix, authority, valid_during)
+         select member_id, '44207946', 'valid', '[2026-06-01,)' from member where name = 'globex'",
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_member_claims_a_prefix_once_unless_it_was_refused() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let claim = "insert into number_range (member_id, prefix, valid_during)
+                 select member_id, '44207946', '[2026-06-01,)' from member where name = 'acme'";
+    assert_eq!(rule_broken_by(db, claim).await, "number_range_claimed_twice");
+    sql(db, "update number_range set authority = 'refused'").await.unwrap();
+    sql(db, claim).await.unwrap();
+}
+
+#[tokio::test]
+async fn sources_of_two_endpoints_never_overlap() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    for (statement, overlaps) in [
+        (
+            "insert into endpoint_source select endpoint_id, '192.0.2.0/24', null from endpoint where name = 'globex-1'",
+            true,
+        ),
+        (
+            "insert into endpoint_source select endpoint_id, '192.0.2.21', 5060 from endpoint where name = 'globex-1'",
+            true,
+        ),
+        (
+            "insert into endpoint_source select endpoint_id, '192.0.2.22', 5060 from endpoint where name = 'globex-1'",
+            false,
+        ),
+        (
+            "insert into endpoint_source select endpoint_id, '192.0.2.22', 5061 from endpoint where name = 'acme-1'",
+            false,
+        ),
+        (
+            "insert into endpoint_source select endpoint_id, '2001:db8::/32', null from endpoint where name = 'acme-1'",
+            false,
+        ),
+    ] {
+        if overlaps {
+            assert_eq!(rule_broken_by(db, statement).await, "endpoint_source_overlaps", "{statement}");
+        } else {
+            sql(db, statement).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_announcement_names_endpoints_of_its_own_member_only() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let foreign = "insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
+                   select announcement_id, a.member_id, e.endpoint_id
+                     from announcement a, endpoint e where e.name = 'globex-1'";
+    assert_eq!(rule_broken_by(db, foreign).await, "announcement_endpoint_own");
+    let disguised = "insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
+                     select announcement_id, e.member_id, e.endpoint_id
+                       from announcement a, endpoint e where e.name = 'globex-1'";
+    assert_eq!(rule_broken_by(db, disguised).await, "announcement_endpoint_announcement");
+}
+
+#[tokio::test]
+async fn a_prefix_is_announced_once_at_a_time_by_a_member() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let again = "insert into announcement (member_id, prefix, valid_during)
+                 select member_id, '44207946', '[2027-01-01,2028-01-01)' from member where name = 'acme'";
+    assert_eq!(rule_broken_by(db, again).await, "announcement_exists");
+}
+
+#[tokio::test]
+async fn two_members_have_one_agreement_or_proposal_whoever_proposes_it() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    for statement in [
+        "insert into agreement (proposing_member_id, accepting_member_id)
+         select a.member_id, g.member_id from member a, member g where a.name = 'acme' and g.name = 'globex'",
+        "insert into agreement (proposing_member_id, accepting_member_id)
+         select g.member_id, a.member_id from member a, member g where a.name = 'acme' and g.name = 'globex'",
+    ] {
+        assert_eq!(rule_broken_by(db, statement).await, "agreement_exists");
+    }
+    sql(db, "update agreement set state = 'ended', valid_during = '[2026-01-01,2026-02-01)'").await.unwrap();
+    sql(
+        db,
+        "insert into agreement (proposing_member_id, accepting_member_id)
+         select g.member_id, a.member_id from member a, member g where a.name = 'acme' and g.name = 'globex'",
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_rule_has_the_reason_that_the_api_gives() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let reason = async |statement| {
+        tandem_store::database::reason(&sql(db, statement).await.expect_err("it breaks a rule"))
+    };
+    let source = "insert into endpoint_source select endpoint_id, '192.0.2.0/24', null from endpoint where name = 'globex-1'";
+    assert_eq!(reason(source).await, Some(Reason::SourceOverlaps));
+    assert_eq!(reason("update member set name = 'acme'").await, Some(Reason::Conflict));
+    assert_eq!(reason("update member set name = 'Not A Name'").await, Some(Reason::Invalid));
+    assert_eq!(reason("select 1 / 0").await, None);
+}
+
+#[tokio::test]
+async fn the_audit_log_is_append_only() {
+    let database = Database::new().await;
+    let db = database.pool();
+    sql(db, "insert into audit_entry (action, object_kind) values ('created', 'member')").await.unwrap();
+    for statement in
+        ["update audit_entry set action = 'x'", "delete from audit_entry", "truncate audit_entry"]
+    {
+        sql(db, statement).await.expect_err("history is not rewritten");
+    }
+    assert_eq!(one::<i64>(db, "select count(*) from audit_entry").await, 1);
+}
+
+#[tokio::test]
+async fn of_fifty_equal_claims_made_at_once_exactly_one_becomes_valid() {
+    let database = Database::new().await;
+    let db = database.pool();
+    sql(
+        db,
+        "insert into member (name, display_name, contact_email, state)
+         select 'm' || n, 'M' || n, 'noc@example.net', 'approved' from generate_series(1, 50) n",
+    )
+    .await
+    .unwrap();
+    let claims = (1..=50).map(|number| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            sqlx::query(
+                "insert into number_range (member_id, prefix, authority, valid_during)
+                 select member_id, '4420', 'valid', '[2026-01-01,)' from member where name = $1",
+            )
+            .bind(format!("m{number}"))
+            .execute(&db)
+            .await
+        })
+    });
+    let claims: Vec<_> = claims.collect();
+    let mut won = 0;
+    for claim in claims {
+        match claim.await.unwrap() {
+            Ok(_) => won += 1,
+            // Two that wait for each other are parted by Postgres; one of them has lost.
+            Err(error) => assert!(
+                tandem_store::database::reason(&error) == Some(Reason::RangeOverlaps)
+                    || error.as_database_error().is_some_and(|it| it.code().as_deref() == Some("40P01")),
+                "{error}"
+            ),
+        }
+    }
+    assert_eq!(won, 1);
+    assert_eq!(one::<i64>(db, "select count(*) from number_range where authority = 'valid'").await, 1);
+}
+
+#[tokio::test]
+async fn an_id_of_the_database_is_a_uuid_of_version_7_and_ids_sort_by_time() {
+    let database = Database::new().await;
+    let db = database.pool();
+    let (first, second): (uuid::Uuid, uuid::Uuid) = (one(db, "select uuid_v7()").await, {
+        sql(db, "select pg_sleep(0.003)").await.unwrap();
+        one(db, "select uuid_v7()").await
+    });
+    assert_eq!(first.get_version_num(), 7);
+    assert_eq!(first.get_variant(), uuid::Variant::RFC4122);
+    assert!(first < second);
+}

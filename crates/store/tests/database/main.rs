@@ -1,0 +1,9 @@
+//! The schema and the statements of the store, against a real Postgres.
+
+mod apply;
+mod cdrs;
+mod cluster;
+mod constraints;
+mod facts;
+mod nodes;
+mod support;
