@@ -1,8 +1,10 @@
 //! All that a node needs to choose an egress, as one immutable value.
 //!
 //! [`RouteTable::apply`] makes the next table from the last and what changed; the two share everything else.
-//! Announcements are kept in 56 bytes each, index by id included: members, endpoints and ends of validity that
-//! several have in common are kept once.
+//! What several announcements or ranges have in common (member, endpoints, authority, end) is kept once, so that
+//! one takes about 60 bytes, the index by id included. `examples/lookup.rs` measures it; on two busy cores in 2026,
+//! with a million announcements, one change took 15 µs (25 µs at the 99th percentile) and a selection
+//! 0.5 µs, or 2 µs where each call was for another number and waited for memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
