@@ -22,6 +22,7 @@ test("what could be grouped in two ways stays plain", () => {
 
 test("what is no number is left as it came", () => {
   expect(groupsOf("anonymous")).toEqual(["anonymous"]);
+  expect(groupsOf("02079460000")).toEqual(["02079460000"]);
 });
 
 test("no digit is lost or added by grouping", () => {

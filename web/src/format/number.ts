@@ -28,7 +28,7 @@ const PLANS: Plan[] = [
  * One group holds the whole text where it is no number, its plan is not known, or it is longer than its plan.
  */
 export function groupsOf(text: string): string[] {
-  const digits = /^\+?(\d+)$/.exec(text)?.[1];
+  const digits = /^\+?([1-9]\d*)$/.exec(text)?.[1];
   if (digits === undefined) return [text];
   const plain = text.startsWith("+") ? text : `+${digits}`;
   const plan = PLANS.find(({ lead }) => digits.startsWith(lead));

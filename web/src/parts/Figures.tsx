@@ -1,5 +1,5 @@
 // The figures of an overview: calls up now, the day so far, and the last hour as a chart.
-import { Badge, Group, Skeleton } from "@mantine/core";
+import { Badge, Group, Skeleton, Text } from "@mantine/core";
 import { Link } from "react-router";
 
 import type { Outcome, Overview } from "../api/types";
@@ -10,13 +10,14 @@ import { OUTCOMES } from "./State";
 
 const ORDER: Outcome[] = ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed"];
 
-export function Figures({ overview }: { overview: Overview | undefined }) {
+/** `calls` is the page that lists the calls; an outcome leads there. */
+export function Figures({ overview, calls = "/calls?" }: { overview: Overview | undefined; calls?: string }) {
   if (!overview) return <Skeleton height={92} />;
   const total = ORDER.reduce((sum, outcome) => sum + overview.today[outcome], 0);
   const share = total === 0 ? "–" : `${Math.round((overview.today.answered / total) * 100)} %`;
   return (
     <div>
-      <dl className="strip" style={{ margin: 0 }}>
+      <dl className="strip">
         <Figure name="Calls up" value={count(overview.calls_up)} />
         <Figure name="Calls today" value={count(total)} />
         <Figure name="Answered today" value={share} note={total > 0 ? `${count(overview.today.answered)} calls` : undefined} />
@@ -31,7 +32,7 @@ export function Figures({ overview }: { overview: Overview | undefined }) {
           <Badge
             key={outcome}
             component={Link}
-            to={`/calls?outcome=${outcome}`}
+            to={`${calls}outcome=${outcome}`}
             color={OUTCOMES[outcome].color}
             style={{ cursor: "pointer" }}
             className="figures"
@@ -56,9 +57,18 @@ export function Figure({ name, value, note }: { name: string; value: string; not
 }
 
 export function LastHour({ overview }: { overview: Overview | undefined }) {
+  const quiet = overview?.per_minute.every(({ answered, not_answered }) => answered + not_answered === 0);
   return (
     <Section title="Calls per minute, last hour">
-      {overview ? <MinuteChart minutes={overview.per_minute} /> : <Skeleton height={240} />}
+      {!overview ? (
+        <Skeleton height={240} />
+      ) : quiet ? (
+        <Text size="sm" className="quiet">
+          No call in the last hour.
+        </Text>
+      ) : (
+        <MinuteChart minutes={overview.per_minute} />
+      )}
     </Section>
   );
 }

@@ -11,7 +11,7 @@ export function Page({ title, lead, actions, children }: PageProps) {
   return (
     <Stack gap="xl" px={{ base: "md", sm: 36 }} py={{ base: "lg", sm: 30 }} maw={1320}>
       <Group justify="space-between" align="flex-start" gap="md">
-        <div style={{ maxWidth: "46rem" }}>
+        <div style={{ maxWidth: "46rem", flex: "1 1 18rem" }}>
           <Title order={1} size="1.5rem" style={{ letterSpacing: "-0.015em" }}>
             {title}
           </Title>

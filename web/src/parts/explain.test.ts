@@ -33,6 +33,15 @@ test("several candidates say that they are tried in order", () => {
   );
 });
 
+test("endpoints of another member, which are not shown, make one line", () => {
+  const candidates = [candidate("globex"), candidate("globex"), candidate("acme", "ams-1"), candidate("acme", "ams-2")];
+  expect(explain(selection({ candidates }), "now").order.map(({ member, endpoint, endpoints }) => [member, endpoint, endpoints])).toEqual([
+    ["globex", null, 2],
+    ["acme", "ams-1", 1],
+    ["acme", "ams-2", 1],
+  ]);
+});
+
 test("a refusal names its status and its reason", () => {
   const refusal = { code: "no_agreement" as const, status: 403, sentence: "no agreement lets you call it", remedy: "Propose one." };
   expect(explain(selection({ refusal }), "now").summary).toContain("The call would be refused with 403: no agreement lets you call it.");

@@ -6,11 +6,14 @@ import { groupsOf } from "../format/number";
 /** One route that was left out, or several for the same reason. */
 export type LeftOut = { what: string; why: string; remedy: string; code: string };
 
+/** A candidate; of another member, whose endpoints are not shown, all of them that follow each other. */
+export type Tried = { member: string; endpoint: string | null; prefix: string; endpoints: number };
+
 export type Explanation = {
   /** What the hub found, in one or two sentences. */
   summary: string;
   /** The candidates in the order to try them. */
-  order: { member: string; endpoint: string | null; prefix: string }[];
+  order: Tried[];
   leftOut: LeftOut[];
 };
 
@@ -21,7 +24,7 @@ export function explain(selection: Selection, tense: "now" | "then"): Explanatio
   const { called, matched, candidates, left_out, refusal } = selection;
   return {
     summary: [foundOf(written(called), matched, tense), outcomeOf(candidates, refusal, tense)].join(" "),
-    order: candidates.map(({ member_name, endpoint_name, prefix }) => ({ member: member_name, endpoint: endpoint_name, prefix })),
+    order: orderOf(candidates),
     leftOut: left_out.map(({ member_name, endpoint_name, prefix, sentence: why, remedy, code }) => ({
       what: `${member_name}${endpoint_name ? `, ${endpoint_name}` : ""}, ${written(prefix)}`,
       why: sentence(why),
@@ -29,6 +32,16 @@ export function explain(selection: Selection, tense: "now" | "then"): Explanatio
       code,
     })),
   };
+}
+
+function orderOf(candidates: Selection["candidates"]): Tried[] {
+  const order: Tried[] = [];
+  for (const { member_name: member, endpoint_name: endpoint, prefix } of candidates) {
+    const last = order.at(-1);
+    if (endpoint === null && last?.endpoint === null && last.member === member && last.prefix === prefix) last.endpoints += 1;
+    else order.push({ member, endpoint, prefix, endpoints: 1 });
+  }
+  return order;
 }
 
 function foundOf(called: string, matched: string | null, tense: "now" | "then"): string {

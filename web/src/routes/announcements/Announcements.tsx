@@ -51,7 +51,7 @@ export function Announcements({ memberId }: { memberId: string }) {
     { header: "To endpoints", cell: ({ endpoints }) => endpoints.map(({ name }) => name).join(", ") },
     { header: "Routing", cell: (announcement) => <Routing announcement={announcement} /> },
     { header: "From", cell: ({ valid_from }) => <Time>{valid_from}</Time> },
-    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet">further notice</span>) },
+    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet nowrap">further notice</span>) },
     {
       header: "Change",
       align: "end",

@@ -7,7 +7,6 @@ import { answer, api } from "../../api/client";
 import { problemOf } from "../../api/problem";
 import type { BulkMode, BulkOutcome } from "../../api/types";
 import { count } from "../../format/time";
-import { E164 } from "../../parts/E164";
 import { Icon } from "../../parts/Icon";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { HEADER, preview, type Preview } from "./csv";
@@ -151,7 +150,7 @@ function Rows({ read }: { read: Preview }) {
               <Table.Tr key={row.line}>
                 <Table.Td className="figures">{row.line}</Table.Td>
                 <Table.Td>
-                  <E164>{row.prefix}</E164>
+                  <span className="mono">{row.prefix}</span>
                   {row.fault && (
                     <Text size="xs" c="red">
                       {row.fault}

@@ -48,7 +48,7 @@ export default function Connect() {
             Calls come from the same addresses. Answers and requests within a call go to the address they came from, so keep both directions open.
           </List.Item>
           <List.Item>
-            Voice (RTP) flows between the members themselves unless the exchange anchors it: let in the ports that your own switch offers in SDP.
+            Voice (RTP) flows between the members themselves, not through the exchange: let in the ports that your own switch offers in SDP.
           </List.Item>
         </List>
       </Section>

@@ -67,7 +67,7 @@ export function ExchangeOverview() {
       <LastHour overview={data} />
       {data && (
         <Section title="What is connected">
-          <dl className="strip" style={{ margin: 0 }}>
+          <dl className="strip">
             <Figure name="Members" value={data.members === null ? "–" : count(data.members)} />
             <Figure name="Endpoints" value={count(data.endpoints)} />
             <Figure name="Announcements" value={count(data.announcements)} />

@@ -60,7 +60,7 @@ export function Ranges({ memberId }: { memberId: string }) {
       ),
     },
     { header: "Claimed", cell: ({ created_at }) => <Time>{created_at}</Time> },
-    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet">further notice</span>) },
+    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet nowrap">further notice</span>) },
     {
       header: "Change",
       align: "end",

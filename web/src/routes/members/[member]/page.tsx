@@ -111,7 +111,7 @@ function MemberFigures({ memberId }: { memberId: string }) {
   if (error && !data) return <ProblemNote problem={problemOf(error)} />;
   return (
     <>
-      <Figures overview={data} />
+      <Figures overview={data} calls={`/members/${memberId}?show=calls&`} />
       <div style={{ height: 28 }} />
       <LastHour overview={data} />
     </>
