@@ -1,10 +1,11 @@
 //! Time and randomness of the machine: the one place that reads them. Everything else takes them as arguments.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use rand::rngs::SysRng;
-use rand::{Rng, TryRng};
+use rand::TryRng;
 use tandem_model::Clock;
 
 /// The machine's clock.
@@ -30,10 +31,7 @@ pub fn seed() -> [u8; 32] {
     seed
 }
 
-/// A secret for people: `octets` random octets in letters and digits that are not mistaken for each other.
-pub fn secret(rng: &mut impl Rng, letters: usize) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut octets = vec![0; letters];
-    rng.fill_bytes(&mut octets);
-    octets.into_iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect()
+/// The same source, for whoever asks often.
+pub fn entropy() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
+    Arc::new(|octets| SysRng.try_fill_bytes(octets).expect("the operating system gives random octets"))
 }

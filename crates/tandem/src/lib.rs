@@ -3,13 +3,16 @@
 //! [`serve`] runs a node; the other modules are what an operator does from a shell. Here, and only here, the
 //! machine's clock and randomness are read.
 
+pub mod account;
 pub mod apply;
 pub mod clock;
 pub mod data_dir;
 pub mod database;
 pub mod follower;
 pub mod lookup;
+pub mod metrics;
 pub mod report;
+pub mod serve;
 pub mod settings;
 pub mod simulate;
 pub mod snapshot;
@@ -18,3 +21,4 @@ pub mod snapshot;
 pub(crate) fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
+pub mod portal_standin;

@@ -1,1 +1,187 @@
-fn main() {}
+//! The program `tandem`: reads the command line and the settings, and calls what does the work.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::RngExt;
+use tandem::account::{self, Scope};
+use tandem::clock::{SystemClock, entropy, seed};
+use tandem::database::Database;
+use tandem::settings::{LogFormat, LogSettings, Settings};
+use tandem::{apply, lookup, serve, settings, simulate};
+use tandem_model::Clock;
+use tandem_store::PgPool;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exchange where voice providers connect once and reach each other
+#[derive(Parser)]
+#[command(name = "tandem", version, max_term_width = 100)]
+struct Arguments {
+    /// The settings; `tandem settings` prints a file with every key and its default
+    #[arg(long, global = true, env = "TANDEM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a node: carries calls, serves the portal, or both
+    Serve,
+    /// Brings the schema of the database up to date
+    Migrate,
+    /// Brings the exchange to the state that a file declares, and prints what it changed
+    Apply {
+        /// Members, endpoints, ranges, announcements and agreements, as TOML
+        file: PathBuf,
+    },
+    /// Says who would get a call, and why
+    Lookup {
+        /// The member that calls
+        #[arg(long, value_name = "MEMBER")]
+        from: String,
+        /// The called number, internationally, such as +442079460000
+        number: String,
+    },
+    /// Bearer tokens of the API
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// People who act for the operator of the exchange
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Prints every setting with its meaning and default
+    Settings,
+    /// Runs member switches that join a running exchange and call each other
+    Simulate(simulate::Options),
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it; it is not shown again
+    Create {
+        #[command(flatten)]
+        scope: Scope,
+        /// What it is for
+        #[arg(long, default_value = "made on the command line")]
+        name: String,
+        /// How long it holds
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=account::MOST_DAYS))]
+        days: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum OperatorCommand {
+    /// Makes a log-in, or gives one a new password, and prints the password; it is not shown again
+    Create {
+        /// The address with which the person signs in
+        email: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command that fails says why")]
+fn say_error(error: &anyhow::Error) {
+    eprintln!("tandem: {error:#}");
+}
+
+#[expect(clippy::print_stdout, reason = "it prints what it was asked for")]
+fn print_settings() {
+    print!("{}", settings::DEFAULTS);
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Command::Settings = arguments.command {
+        print_settings();
+        return Ok(());
+    }
+    let settings = Settings::load(arguments.config.as_deref(), std::env::vars())?;
+    let is_server = matches!(arguments.command, Command::Serve | Command::Simulate(_));
+    log(&settings.log, is_server)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(perform(arguments.command, &settings))
+}
+
+/// Logs to standard error. Short commands say only what is wrong, unless they are asked for more.
+fn log(settings: &LogSettings, is_server: bool) -> anyhow::Result<()> {
+    let is_default = settings.filter == Settings::read(None, [])?.log.filter;
+    let filter = if is_server || !is_default { &settings.filter } else { "error" };
+    let filter = filter.parse::<EnvFilter>().context("log.filter")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Plain => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    let clock = Arc::new(SystemClock);
+    match command {
+        Command::Serve => serve::run(settings, clock, seed(), signals()?).await,
+        Command::Simulate(options) => {
+            let mut signals = signals()?;
+            let stop = async move { signals.recv().await.unwrap_or_default() };
+            simulate::run(&options, clock, seed(), stop).await
+        }
+        Command::Migrate => with_database(settings, async |_| Ok(())).await,
+        Command::Apply { file } => {
+            with_database(settings, async |db| apply::run(db, &file, clock.now()).await).await
+        }
+        Command::Lookup { from, number } => {
+            let draw = StdRng::from_seed(seed()).random();
+            with_database(settings, async |db| lookup::run(db, &from, &number, draw, clock.now()).await).await
+        }
+        Command::Token(TokenCommand::Create { scope, name, days }) => {
+            with_database(settings, async |db| {
+                account::create_token(db, &scope, &name, days, &entropy(), clock.now()).await
+            })
+            .await
+        }
+        Command::Operator(OperatorCommand::Create { email }) => {
+            with_database(settings, async |db| {
+                account::create_operator(db, &email, &entropy(), clock.now()).await
+            })
+            .await
+        }
+        Command::Settings => Ok(()),
+    }
+}
+
+/// Opens the database for one command; a private cluster that is started for it is stopped after it.
+async fn with_database(settings: &Settings, work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let database = Database::open_now(settings).await?;
+    let outcome = work(&database.pool).await;
+    database.close().await?;
+    outcome
+}
+
+/// SIGTERM and SIGINT, each time they come.
+fn signals() -> anyhow::Result<mpsc::Receiver<()>> {
+    let (sender, signals) = mpsc::channel(4);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut stream = signal(kind)?;
+        let sender = sender.clone();
+        tokio::spawn(async move { while stream.recv().await.is_some() && sender.send(()).await.is_ok() {} });
+    }
+    Ok(signals)
+}

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tandem_fabric::ListenerSettings;
 use tandem_model::Transport;
 use toml::{Table, Value};
@@ -84,6 +85,8 @@ pub struct PortalSettings {
     pub address: SocketAddr,
     /// How browsers reach it; `None` for the address itself.
     pub public_url: Option<String>,
+    /// Proxies in front of it, whose word on where a request came from is believed.
+    pub proxies: Vec<IpNet>,
 }
 
 /// Where metrics are read.
@@ -361,6 +364,7 @@ impl Values {
             portal: PortalSettings {
                 address: self.address("portal.address")?,
                 public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
+                proxies: self.nets("portal.proxies")?,
             },
             metrics: MetricsSettings { address: self.address("metrics.address")? },
             log: LogSettings { format, filter },
@@ -399,6 +403,12 @@ impl Values {
     fn address(&self, key: &str) -> Result<SocketAddr, SettingsError> {
         let parsed = self.text(key)?.parse().ok();
         parsed.ok_or_else(|| self.wrong(key, "an IP address and a port, such as 127.0.0.1:8080"))
+    }
+
+    fn nets(&self, key: &str) -> Result<Vec<IpNet>, SettingsError> {
+        let net = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        let nets = self.get(key).as_array().and_then(|nets| nets.iter().map(net).collect());
+        nets.ok_or_else(|| self.wrong(key, "a list of address blocks, such as [\"127.0.0.1/32\"]"))
     }
 
     fn roles(&self) -> Result<Roles, SettingsError> {
@@ -566,7 +576,7 @@ mod tests {
             ),
             (
                 "[portal]\nadress = \"x\"",
-                "t.toml: unknown key portal.adress; [portal] has address, public_url",
+                "t.toml: unknown key portal.adress; [portal] has address, proxies, public_url",
             ),
             (
                 "[portla]\naddress = \"x\"",
@@ -579,6 +589,10 @@ mod tests {
             (
                 "[portal]\npublic_url = \"portal.example\"",
                 "t.toml: portal.public_url is \"portal.example\"; write a URL such as https://portal.example",
+            ),
+            (
+                "[portal]\nproxies = [\"here\"]",
+                "t.toml: portal.proxies is [\"here\"]; write a list of address blocks, such as [\"127.0.0.1/32\"]",
             ),
             (
                 "[fabric]\nmax_calls = \"many\"",

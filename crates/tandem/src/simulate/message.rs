@@ -1,36 +1,27 @@
-//! The messages of the simulated switches, read and written by `rsip`: the hub's own message code has no part
-//! in them, so that one author's mistakes are not hidden by the same mistakes on the other side.
+//! The messages of the simulated switches, read and written by `rsip` through [`tandem_sip::witness`]: the
+//! hub's own message code has no part in them, so that one author's mistakes do not hide on both sides.
 
 use std::net::SocketAddr;
 
-use rsip::headers::{self, ToTypedHeader, UntypedHeader};
-use rsip::prelude::{HasHeaders, HeadersExt};
-use rsip::{Header, Headers, Param, SipMessage, Uri, Version};
 use tandem_model::Transport;
-
-pub(crate) use rsip::{Method, Request};
-
-/// One of the two parties of a dialog.
-#[derive(Clone, Debug)]
-pub(crate) struct Party {
-    /// User part of its URI.
-    pub(crate) user: String,
-    /// Host part of its URI.
-    pub(crate) host: SocketAddr,
-    /// Its tag, once it has one.
-    pub(crate) tag: Option<String>,
-}
+use tandem_sip::witness::{self, Invite, Later};
 
 /// The state of a dialog (RFC 3261 §12), as far as a user agent without routes needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialog {
     /// Its Call-ID.
     pub(crate) call_id: String,
-    /// This side.
-    pub(crate) local: Party,
-    /// The other side.
-    pub(crate) remote: Party,
-    /// Where requests in the dialog are addressed: a URI.
+    /// URI of this side, its tag, and where it is.
+    pub(crate) local: String,
+    pub(crate) local_tag: String,
+    pub(crate) address: SocketAddr,
+    /// URI of the other side, and its tag once it has one.
+    pub(crate) remote: String,
+    pub(crate) remote_tag: String,
+    /// Where the INVITE is addressed, and the branch that it was sent with.
+    pub(crate) uri: String,
+    pub(crate) branch: String,
+    /// Where requests in the dialog are addressed: the other side's Contact.
     pub(crate) target: String,
     /// This side's Contact.
     pub(crate) contact: String,
@@ -40,196 +31,136 @@ pub(crate) struct Dialog {
     pub(crate) cseq: u32,
 }
 
+impl Dialog {
+    /// The INVITE that begins it.
+    pub(crate) fn invite(&self, offer: &str) -> Vec<u8> {
+        self.written(|invite| witness::invite(&Invite { sdp: offer, ..*invite }))
+    }
+
+    /// ACK of the 2xx.
+    pub(crate) fn ack(&self, branch: &str) -> Vec<u8> {
+        // It has the number of the INVITE, which is the first request of this side.
+        self.written(|invite| witness::ack(invite, &self.later(branch, 1)))
+    }
+
+    /// ACK of a final response that is no 2xx: it belongs to the transaction (RFC 3261 §17.1.1.3).
+    pub(crate) fn ack_of_failure(&self, to_tag: &str) -> Vec<u8> {
+        let later = Later { uri: &self.uri, branch: &self.branch, to_tag, cseq: 1 };
+        self.written(|invite| witness::ack(invite, &later))
+    }
+
+    /// CANCEL of the INVITE.
+    pub(crate) fn cancel(&self) -> Vec<u8> {
+        self.written(witness::cancel)
+    }
+
+    /// BYE, with the next number.
+    pub(crate) fn bye(&self, branch: &str) -> Vec<u8> {
+        self.written(|invite| witness::bye(invite, &self.later(branch, self.cseq)))
+    }
+
+    fn later<'a>(&'a self, branch: &'a str, cseq: u32) -> Later<'a> {
+        Later { uri: &self.target, branch, to_tag: &self.remote_tag, cseq }
+    }
+
+    fn written(&self, write: impl FnOnce(&Invite<'_>) -> Vec<u8>) -> Vec<u8> {
+        write(&Invite {
+            uri: &self.uri,
+            transport: self.transport.as_via(),
+            sent_by: &self.address.to_string(),
+            branch: &self.branch,
+            from: &format!("<{}>", self.local),
+            from_tag: &self.local_tag,
+            to: &format!("<{}>", self.remote),
+            call_id: &self.call_id,
+            cseq: 1,
+            contact: &self.contact,
+            sdp: "",
+        })
+    }
+}
+
 /// A message that came, as far as a user agent looks at it.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     /// Status of a response; `None` for a request.
     pub(crate) status: Option<u16>,
     /// Method of the request, or that a response is for.
-    pub(crate) method: Method,
+    pub(crate) method: String,
     /// Its Call-ID.
     pub(crate) call_id: String,
     /// User part and tag of From.
     pub(crate) from_user: String,
     pub(crate) from_tag: Option<String>,
-    /// User part and tag of To.
-    pub(crate) to_user: String,
+    /// Tag of To.
     pub(crate) to_tag: Option<String>,
     /// User part of the Request-URI.
     pub(crate) called_user: String,
     /// URI of its Contact, where it has one.
     pub(crate) contact: Option<String>,
-    /// The request itself.
-    pub(crate) request: Option<Request>,
+    /// All of it.
+    pub(crate) octets: Vec<u8>,
 }
 
-/// Reads a message.
-pub(crate) fn read(octets: &[u8]) -> Result<Incoming, rsip::Error> {
-    let message = SipMessage::try_from(octets)?;
-    let cseq = message.cseq_header()?.typed()?;
-    let from = message.from_header()?.typed()?;
-    let to = message.to_header()?.typed()?;
-    let contact = match message.headers().iter().find(|header| matches!(header, Header::Contact(_))) {
-        Some(_) => Some(message.contact_header()?.typed()?.uri.to_string()),
-        None => None,
-    };
-    let tag = |params: &[Param]| {
-        params.iter().find_map(|param| match param {
-            Param::Tag(tag) => Some(tag.value().to_owned()),
-            _ => None,
-        })
-    };
-    let user = |uri: &Uri| uri.user().unwrap_or_default().to_owned();
-    let call_id = message.call_id_header()?.value().trim().to_owned();
-    let (status, method, called_user, request) = match message {
-        SipMessage::Response(response) => {
-            (Some(response.status_code.code()), cseq.method, String::new(), None)
-        }
-        SipMessage::Request(request) => (None, request.method, user(&request.uri), Some(request)),
-    };
+/// Reads a message; the error is what `rsip` says.
+pub(crate) fn read(octets: &[u8]) -> Result<Incoming, String> {
+    let reading = witness::read(octets)?;
+    let text = String::from_utf8_lossy(octets);
+    let mut lines = text.lines();
+    let called_user = user(lines.next().unwrap_or_default());
+    let from = lines.find(|line| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("from:")));
     Ok(Incoming {
-        status,
-        method,
-        call_id,
-        from_user: user(&from.uri),
-        from_tag: tag(&from.params),
-        to_user: user(&to.uri),
-        to_tag: tag(&to.params),
+        status: reading.status,
+        method: reading.method.unwrap_or(reading.cseq_method),
+        call_id: reading.call_id.trim().to_owned(),
+        from_user: user(from.unwrap_or_default()),
+        from_tag: reading.from_tag,
+        to_tag: reading.to_tag,
         called_user,
-        contact,
-        request,
+        contact: reading.contact,
+        octets: octets.to_vec(),
     })
 }
 
-/// INVITE that begins `dialog`, with an offer.
-pub(crate) fn invite(dialog: &Dialog, branch: &str, offer: &str) -> Request {
-    let mut invite = in_dialog(dialog, Method::Invite, dialog.cseq, branch);
-    invite.headers.push(headers::Contact::new(dialog.contact.as_str()).into());
-    invite.headers.push(headers::Allow::new("INVITE, ACK, CANCEL, BYE, OPTIONS").into());
-    invite.headers.push(headers::UserAgent::new(USER_AGENT).into());
-    with_body(&mut invite.headers, offer);
-    invite.body = offer.as_bytes().to_vec();
-    invite
+/// User part of the first `sip:` URI in a line; the witness does not show it.
+fn user(line: &str) -> String {
+    let uri = line.split_once("sip:").map_or("", |(_, uri)| uri);
+    uri.split_once('@').map_or("", |(user, _)| user).split(';').next().unwrap_or_default().to_owned()
 }
 
-/// ACK of the 2xx to the INVITE of `dialog`.
-pub(crate) fn ack(dialog: &Dialog, branch: &str) -> Request {
-    // ACK has the number of the INVITE, which is the first request of this side.
-    let mut ack = in_dialog(dialog, Method::Ack, 1, branch);
-    ack.headers.push(headers::ContentLength::new("0").into());
-    ack
+/// A response to `request`, with a tag of ours in To where it has none.
+pub(crate) fn respond(request: &[u8], status: u16, tag: &str, contact: &str, body: &str) -> Vec<u8> {
+    witness::response(request, status, tag, contact, body).expect("only what rsip has read is answered")
 }
 
-/// BYE in `dialog`.
-pub(crate) fn bye(dialog: &Dialog, branch: &str) -> Request {
-    let mut bye = in_dialog(dialog, Method::Bye, dialog.cseq, branch);
-    bye.headers.push(headers::ContentLength::new("0").into());
-    bye
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// CANCEL of `invite` (RFC 3261 §9.1).
-pub(crate) fn cancel(invite: &Request) -> Request {
-    of_transaction(invite, Method::Cancel, None)
-}
-
-/// ACK of a final response to `invite` that is no 2xx (RFC 3261 §17.1.1.3).
-pub(crate) fn ack_of_failure(invite: &Request, to_tag: Option<&str>) -> Request {
-    of_transaction(invite, Method::Ack, to_tag)
-}
-
-/// A response to `request`, with a tag of ours in To where it has none; written.
-pub(crate) fn respond(
-    request: &Request,
-    status: u16,
-    tag: Option<&str>,
-    contact: &str,
-    body: Option<&str>,
-) -> Vec<u8> {
-    let mut headers = Headers::default();
-    for header in request.headers.iter() {
-        match header {
-            Header::Via(_)
-            | Header::From(_)
-            | Header::CallId(_)
-            | Header::CSeq(_)
-            | Header::RecordRoute(_) => {
-                headers.push(header.clone());
-            }
-            Header::To(to) => headers.push(with_tag(to, tag).into()),
-            _ => {}
+    #[test]
+    fn what_a_dialog_writes_is_read_back() {
+        let dialog = Dialog {
+            call_id: "a@127.42.1.1".to_owned(),
+            local: "sip:+442079460001@127.42.1.1:5060;user=phone".to_owned(),
+            local_tag: "one".to_owned(),
+            address: "127.42.1.1:5060".parse().expect("an address"),
+            remote: "sip:+12125550101@127.0.0.1:5060;user=phone".to_owned(),
+            remote_tag: "other".to_owned(),
+            uri: "sip:+12125550101@127.0.0.1:5060;user=phone".to_owned(),
+            branch: "z9hG4bK1".to_owned(),
+            target: "sip:hub@127.0.0.1:5060".to_owned(),
+            contact: "<sip:acme@127.42.1.1:5060;transport=udp>".to_owned(),
+            transport: Transport::Udp,
+            cseq: 2,
+        };
+        let invite = read(&dialog.invite("v=0\r\n")).expect("readable");
+        assert_eq!((invite.from_user.as_str(), invite.called_user.as_str()), ("+442079460001", "+12125550101"));
+        assert_eq!((invite.to_tag, invite.from_tag.as_deref()), (None, Some("one")));
+        let ok = read(&respond(&invite.octets, 200, "other", "<sip:hub@127.0.0.1:5060>", "v=0\r\n")).expect("readable");
+        assert_eq!((ok.status, ok.to_tag.as_deref(), ok.method.as_str()), (Some(200), Some("other"), "INVITE"));
+        for (octets, method) in [(dialog.ack("b"), "ACK"), (dialog.bye("b"), "BYE"), (dialog.cancel(), "CANCEL")] {
+            let read = read(&octets).expect("readable");
+            assert_eq!((read.method.as_str(), read.to_tag.is_some()), (method, method != "CANCEL"));
         }
     }
-    if !contact.is_empty() && status < 300 {
-        headers.push(headers::Contact::new(contact).into());
-    }
-    with_body(&mut headers, body.unwrap_or_default());
-    let body = body.unwrap_or_default().as_bytes().to_vec();
-    let response = rsip::Response { status_code: status.into(), version: Version::V2, headers, body };
-    response.into()
-}
-
-/// The octets of a request.
-pub(crate) fn write_request(request: &Request) -> Vec<u8> {
-    request.clone().into()
-}
-
-const USER_AGENT: &str = concat!("tandem-simulate/", env!("CARGO_PKG_VERSION"));
-
-fn in_dialog(dialog: &Dialog, method: Method, cseq: u32, branch: &str) -> Request {
-    let Dialog { call_id, local, remote, target, transport, .. } = dialog;
-    let mut headers = Headers::default();
-    let via = format!("SIP/2.0/{} {};rport;branch={branch}", transport.as_via(), local.host);
-    headers.push(headers::Via::new(via).into());
-    headers.push(headers::MaxForwards::new("70").into());
-    headers.push(headers::From::new(name_addr(local)).into());
-    headers.push(headers::To::new(name_addr(remote)).into());
-    headers.push(headers::CallId::new(call_id.as_str()).into());
-    headers.push(headers::CSeq::new(format!("{cseq} {method}")).into());
-    let uri =
-        Uri::try_from(target.as_str()).expect("a target is a URI that rsip has read or that is written here");
-    Request { method, uri, version: Version::V2, headers, body: Vec::new() }
-}
-
-/// A request that belongs to the transaction of `invite`.
-fn of_transaction(invite: &Request, method: Method, to_tag: Option<&str>) -> Request {
-    let mut headers = Headers::default();
-    for header in invite.headers.iter() {
-        match header {
-            Header::Via(_)
-            | Header::From(_)
-            | Header::CallId(_)
-            | Header::MaxForwards(_)
-            | Header::Route(_) => {
-                headers.push(header.clone());
-            }
-            Header::To(to) => headers.push(with_tag(to, to_tag).into()),
-            Header::CSeq(cseq) => {
-                let number = cseq.value().split_whitespace().next().unwrap_or("1");
-                headers.push(headers::CSeq::new(format!("{number} {method}")).into());
-            }
-            _ => {}
-        }
-    }
-    headers.push(headers::ContentLength::new("0").into());
-    Request { method, uri: invite.uri.clone(), version: Version::V2, headers, body: Vec::new() }
-}
-
-fn name_addr(party: &Party) -> String {
-    let Party { user, host, tag } = party;
-    let tag = tag.as_ref().map(|tag| format!(";tag={tag}")).unwrap_or_default();
-    format!("<sip:{user}@{host};user=phone>{tag}")
-}
-
-fn with_tag(to: &headers::To, tag: Option<&str>) -> headers::To {
-    match tag {
-        Some(tag) if !to.value().contains(";tag=") => headers::To::new(format!("{};tag={tag}", to.value())),
-        _ => to.clone(),
-    }
-}
-
-fn with_body(headers: &mut Headers, body: &str) {
-    if !body.is_empty() {
-        headers.push(headers::ContentType::new("application/sdp").into());
-    }
-    headers.push(headers::ContentLength::new(body.len().to_string()).into());
 }

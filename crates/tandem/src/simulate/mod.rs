@@ -34,7 +34,7 @@ use self::provider::{Endpoints, Provider};
 use self::statistics::Statistics;
 use self::switch::{Line, News, PlanId, Plans, Switch};
 use self::wire::Wire;
-use crate::clock::secret;
+use crate::clock::entropy;
 use crate::say;
 
 /// Time between two lines of statistics.
@@ -126,7 +126,7 @@ pub async fn run(
         places.push(own);
     }
 
-    let password = options.password.clone().unwrap_or_else(|| secret(&mut rng, 20));
+    let password = options.password.clone().unwrap_or_else(|| crate::portal_standin::new_password(&entropy()));
     let log_ins = join::join_all(&operator, &providers, &places, &password, clock.now()).await?;
     say(format_args!("{} members have joined the exchange at {}", providers.len(), options.portal));
     for log_in in log_ins {

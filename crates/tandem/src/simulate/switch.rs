@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use tandem_model::Transport;
 
 use super::leg::{Action, Ended};
-use super::message::{self, Dialog, Incoming, Method, Party};
+use super::message::{self, Dialog, Incoming};
 use super::plan::{Fate, Plan, Side};
 use super::{callee, caller};
 
@@ -138,8 +138,8 @@ struct Leg {
     peer: SocketAddr,
     role: Role,
     dialog: Dialog,
-    /// The INVITE: ours, or the one that came.
-    invite: message::Request,
+    /// The INVITE that came; empty for a caller.
+    invite: Vec<u8>,
     started: Instant,
     /// The first response above 100 came.
     progressed: bool,
@@ -184,16 +184,22 @@ impl Switch {
         let line = self.rng.random_range(0..self.lines.len());
         let Line { address, transport, hub } = self.lines[line];
         let call_id = format!("{}@{}", self.token(), address.ip());
+        let uri = format!("sip:{}@{hub};user=phone", plan.called);
         let dialog = Dialog {
             call_id: call_id.clone(),
-            local: Party { user: plan.calling.to_string(), host: address, tag: Some(self.token()) },
-            remote: Party { user: plan.called.to_string(), host: hub, tag: None },
-            target: format!("sip:{}@{hub};user=phone", plan.called),
+            local: format!("sip:{}@{address};user=phone", plan.calling),
+            local_tag: self.token(),
+            address,
+            remote: uri.clone(),
+            remote_tag: String::new(),
+            target: uri.clone(),
+            uri,
+            branch: self.branch(),
             contact: contact(&self.name, &self.lines[line]),
             transport,
             cseq: 1,
         };
-        let invite = message::invite(&dialog, &self.branch(), &sdp(address));
+        let invite = dialog.invite(&sdp(address));
         let mut leg = Leg {
             plan: id,
             fate: plan.fate,
@@ -201,7 +207,7 @@ impl Switch {
             peer: hub,
             role: Role::Caller(caller::State::Calling),
             dialog,
-            invite,
+            invite: Vec::new(),
             started: now,
             progressed: false,
             status: None,
@@ -221,8 +227,7 @@ impl Switch {
             | Fate::Barred
             | Fate::Unassigned => {}
         }
-        let octets = message::write_request(&leg.invite);
-        self.send_waiting(&mut leg, octets);
+        self.send_waiting(&mut leg, invite);
         self.start_timers(&mut leg, now, true);
         self.legs.insert(call_id, leg);
     }
@@ -321,8 +326,8 @@ impl Switch {
         let Some(leg) = self.legs.get_mut(&incoming.call_id) else {
             return self.unexpected(format!("{}: {status} to {:?} of no call", self.name, incoming.method));
         };
-        match (&leg.role, &incoming.method) {
-            (Role::Caller(_), Method::Invite) => {
+        match (&leg.role, incoming.method.as_str()) {
+            (Role::Caller(_), "INVITE") => {
                 if status > 100 && !leg.progressed {
                     leg.progressed = true;
                     self.news.push(News::Progress(leg.plan, now.duration_since(leg.started)));
@@ -331,7 +336,7 @@ impl Switch {
                     leg.status = Some(status);
                 }
                 if (200..300).contains(&status) {
-                    leg.dialog.remote.tag.clone_from(&incoming.to_tag);
+                    leg.dialog.remote_tag = incoming.to_tag.clone().unwrap_or_default();
                     if let Some(contact) = &incoming.contact {
                         leg.dialog.target.clone_from(contact);
                     }
@@ -344,8 +349,8 @@ impl Switch {
                 self.caller(&incoming.call_id, event, now, Some(incoming));
             }
             (_, _) if status < 200 => {}
-            (Role::Caller(_), Method::Cancel) => self.caller(&incoming.call_id, CancelAnswered, now, None),
-            (role, Method::Bye) => {
+            (Role::Caller(_), "CANCEL") => self.caller(&incoming.call_id, CancelAnswered, now, None),
+            (role, "BYE") => {
                 let is_caller = matches!(role, Role::Caller(_));
                 if !(200..300).contains(&status) {
                     self.unexpected(format!("{}: BYE got {status}", self.name));
@@ -371,35 +376,34 @@ impl Switch {
         plans: &mut Plans,
         now: Instant,
     ) {
-        let Some(request) = &incoming.request else { return };
         let role = self.legs.get(&incoming.call_id).map(|leg| matches!(leg.role, Role::Caller(_)));
         let answer = |switch: &mut Self, status: u16| {
             let contact = contact(&switch.name, &switch.lines[line]);
-            let response = message::respond(request, status, Some("none"), &contact, None);
+            let response = message::respond(&incoming.octets, status, "none", &contact, "");
             switch.out.push(Outgoing { line, to: from, octets: response });
         };
-        match (&incoming.method, role) {
-            (Method::Options, _) => answer(self, 200),
-            (Method::Ack, Some(false)) => self.callee(&incoming.call_id, callee::Event::Ack, now, None),
+        match (incoming.method.as_str(), role) {
+            ("OPTIONS", _) => answer(self, 200),
+            ("ACK", Some(false)) => self.callee(&incoming.call_id, callee::Event::Ack, now, None),
             // ACK to what we refused without a call.
-            (Method::Ack, _) => {}
-            (Method::Invite, None) if incoming.to_tag.is_none() => {
+            ("ACK", _) => {}
+            ("INVITE", None) if incoming.to_tag.is_none() => {
                 self.called(line, from, incoming, plans, now)
             }
-            (Method::Invite, Some(false)) if incoming.to_tag.is_none() => {
+            ("INVITE", Some(false)) if incoming.to_tag.is_none() => {
                 self.callee(&incoming.call_id, callee::Event::Invite, now, None);
             }
-            (Method::Bye, Some(true)) => {
+            ("BYE", Some(true)) => {
                 self.answer_here(&incoming.call_id, line, from, |switch, call_id| {
                     switch.caller(call_id, caller::Event::Bye, now, Some(incoming));
                 });
             }
-            (Method::Bye, Some(false)) => {
+            ("BYE", Some(false)) => {
                 self.answer_here(&incoming.call_id, line, from, |switch, call_id| {
                     switch.callee(call_id, callee::Event::Bye, now, Some(incoming));
                 });
             }
-            (Method::Cancel, Some(false)) => {
+            ("CANCEL", Some(false)) => {
                 self.callee(&incoming.call_id, callee::Event::Cancel, now, Some(incoming));
             }
             (method, _) => {
@@ -434,10 +438,10 @@ impl Switch {
         plans: &mut Plans,
         now: Instant,
     ) {
-        let Some(invite) = &incoming.request else { return };
+        let invite = &incoming.octets;
         let contact = contact(&self.name, &self.lines[line]);
         let Some(id) = plans.find(&incoming.from_user, &incoming.called_user) else {
-            let response = message::respond(invite, 404, Some("none"), &contact, None);
+            let response = message::respond(invite, 404, "none", "", "");
             self.out.push(Outgoing { line, to: from, octets: response });
             return self.unexpected(format!(
                 "{}: a call from {} to {} that nobody placed",
@@ -456,12 +460,13 @@ impl Switch {
             role: Role::Callee(callee::State::Trying),
             dialog: Dialog {
                 call_id: incoming.call_id.clone(),
-                local: Party { user: incoming.to_user.clone(), host: address, tag: Some(tag) },
-                remote: Party {
-                    user: incoming.from_user.clone(),
-                    host: from,
-                    tag: incoming.from_tag.clone(),
-                },
+                local: format!("sip:{}@{address};user=phone", incoming.called_user),
+                local_tag: tag,
+                address,
+                remote: format!("sip:{}@{from};user=phone", incoming.from_user),
+                remote_tag: incoming.from_tag.clone().unwrap_or_default(),
+                uri: String::new(),
+                branch: String::new(),
                 target: incoming.contact.clone().unwrap_or_default(),
                 contact,
                 transport,
@@ -478,7 +483,7 @@ impl Switch {
             is_over: false,
         };
         let call_id = incoming.call_id.clone();
-        self.out.push(Outgoing { line, to: from, octets: message::respond(invite, 100, None, "", None) });
+        self.out.push(Outgoing { line, to: from, octets: message::respond(invite, 100, "", "", "") });
         self.legs.insert(call_id.clone(), leg);
         if overloaded {
             return self.schedule(&call_id, Timer::Refuse, now);
@@ -534,49 +539,49 @@ impl Switch {
         };
         match action {
             Action::SendAck => {
-                let octets = message::write_request(&message::ack(&leg.dialog, &self.branch()));
+                let octets = leg.dialog.ack(&self.branch());
                 self.send(leg, octets);
             }
             Action::SendAckOfFailure => {
-                let to_tag = incoming.and_then(|response| response.to_tag.as_deref());
-                let octets = message::write_request(&message::ack_of_failure(&leg.invite, to_tag));
+                let to_tag = incoming.and_then(|response| response.to_tag.as_deref()).unwrap_or_default();
+                let octets = leg.dialog.ack_of_failure(to_tag);
                 self.send(leg, octets);
             }
             Action::SendCancel => {
-                let octets = message::write_request(&message::cancel(&leg.invite));
+                let octets = leg.dialog.cancel();
                 self.send_waiting(leg, octets);
             }
             Action::SendBye => {
                 leg.dialog.cseq += 1;
-                let octets = message::write_request(&message::bye(&leg.dialog, &self.branch()));
                 if let Role::Callee(_) = leg.role {
                     leg.peer = self.lines[leg.line].hub;
                 }
+                let octets = leg.dialog.bye(&self.branch());
                 self.send_waiting(leg, octets);
             }
             Action::AnswerBye | Action::AnswerCancel => {
-                if let Some(request) = incoming.and_then(|incoming| incoming.request.as_ref()) {
-                    let octets = message::respond(request, 200, leg.dialog.local.tag.as_deref(), "", None);
+                if let Some(request) = incoming {
+                    let octets = message::respond(&request.octets, 200, &leg.dialog.local_tag, "", "");
                     self.send(leg, octets);
                 }
             }
             Action::SendTrying => {
-                let octets = message::respond(&leg.invite, 100, None, "", None);
+                let octets = message::respond(&leg.invite, 100, "", "", "");
                 self.send(leg, octets);
             }
-            Action::SendRinging => self.respond(leg, 180, None),
+            Action::SendRinging => self.respond(leg, 180, ""),
             Action::SendOk => {
                 let answer = sdp(self.lines[leg.line].address);
-                self.respond(leg, 200, Some(&answer));
+                self.respond(leg, 200, &answer);
             }
-            Action::SendTerminated => self.respond(leg, 487, None),
+            Action::SendTerminated => self.respond(leg, 487, ""),
             Action::SendRefusal => {
                 let status = match (leg.status, leg.fate) {
                     (Some(status), _) => status,
                     (None, Fate::Busy { .. }) => 486,
                     (None, _) => 603,
                 };
-                self.respond(leg, status, None);
+                self.respond(leg, status, "");
             }
             Action::Repeat => {
                 let octets = leg.last.clone();
@@ -618,9 +623,9 @@ impl Switch {
     }
 
     /// Responds to the INVITE that came; a final response is kept to be sent again.
-    fn respond(&mut self, leg: &mut Leg, status: u16, body: Option<&str>) {
-        let tag = leg.dialog.local.tag.as_deref();
-        let octets = message::respond(&leg.invite, status, tag, &leg.dialog.contact, body);
+    fn respond(&mut self, leg: &mut Leg, status: u16, body: &str) {
+        let contact = if status < 300 { leg.dialog.contact.as_str() } else { "" };
+        let octets = message::respond(&leg.invite, status, &leg.dialog.local_tag, contact, body);
         match status {
             0..200 => self.send(leg, octets),
             _ => {

@@ -1,0 +1,238 @@
+//! `tandem serve`: one node of the exchange, from its start to its graceful end.
+//!
+//! The fabric starts first, with the last saved route table: whether the database answers decides about
+//! nothing that is on the call path. Everything that needs the database tries until it is there.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use prometheus::Registry;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tandem_fabric::{ListenerSettings, Node, NodeSettings};
+use tandem_model::Clock;
+use crate::portal_standin::AppState;
+use tandem_routing::RouteTable;
+use tandem_store::node::NodeState;
+use tandem_store::{Error, PgPool, listener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::entropy;
+use crate::data_dir::DataDir;
+use crate::database::Database;
+use crate::follower::Follower;
+use crate::report::Reporter;
+use crate::settings::Settings;
+use crate::{metrics, say, snapshot};
+
+/// Pause before the database is asked again at start; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Pause between two looks at how many calls are left.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a stopped node waits for its last CDRs to reach the database; what does not, waits in the journal.
+const LAST_CDRS: Duration = Duration::from_secs(5);
+
+/// What runs beside the fabric: each says its name and how it ended, which none should.
+type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
+
+/// Runs a node until `signals` asks it to stop: once for in good order, twice for at once.
+pub async fn run(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    seed: [u8; 32],
+    mut signals: mpsc::Receiver<()>,
+) -> anyhow::Result<()> {
+    let mut rng = StdRng::from_seed(seed);
+    let data_dir = DataDir::open(&settings.data_dir)?;
+    let node_id = data_dir.node_id(&mut rng)?;
+    let registry = Registry::new();
+    let table = tandem_routing::shared(RouteTable::empty());
+    let started_at = clock.now();
+
+    // What can fail for good fails here, before anything is promised to anyone.
+    let metrics_listener = metrics::bind("metrics.address", settings.metrics.address).await?;
+    let portal_listener = match settings.roles.portal {
+        true => Some(metrics::bind("portal.address", settings.portal.address).await?),
+        false => None,
+    };
+    let database = Database::open(settings).await?;
+    let db = database.pool.clone();
+    metrics::Pool::register(db.clone(), &registry)?;
+    let saved = snapshot::path(data_dir.path());
+    let follower = Follower::new(db.clone(), table.clone(), clock.clone(), Some(saved), &registry)?;
+    follower.restore().await;
+    let node = match settings.roles.fabric {
+        true => {
+            let settings = NodeSettings {
+                max_calls: settings.fabric.max_calls as usize,
+                attempt_timeout: settings.fabric.attempt_timeout,
+                ring_timeout: settings.fabric.ring_timeout,
+                ..NodeSettings::new(node_id, settings.listeners.clone(), data_dir.path().to_owned())
+            };
+            Some(Arc::new(Node::start(settings, table.clone(), clock.clone(), rng.random(), &registry)?))
+        }
+        false => None,
+    };
+
+    let (state, states) = watch::channel(NodeState::Starting);
+    let migrated = watch::Sender::new(false);
+    let swaps = follower.swaps();
+    let mut tasks = Tasks::new();
+    if let Some(node) = &node {
+        for (listener, bound) in node.listeners() {
+            say(format_args!("sip      {} {bound} at site {}", listener.transport.as_str(), listener.site));
+        }
+        let reporter = Reporter {
+            db: db.clone(),
+            node_id,
+            name: settings.node.clone(),
+            started_at,
+            table: table.clone(),
+            clock: clock.clone(),
+            state: states.clone(),
+            swaps: swaps.clone(),
+            load: Box::new({
+                let node = Arc::downgrade(node);
+                move || node.upgrade().map_or((0, 0), |node| (node.active_calls(), node.journal_backlog()))
+            }),
+        };
+        let shipper = node.shipper();
+        let reported_db = db.clone();
+        let listeners = node.listeners().to_vec();
+        let mut migrated = migrated.subscribe();
+        tasks.spawn(async move {
+            migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+            persist("say where the node listens", || register(&reported_db, &listeners)).await;
+            match reporter.run().await {}
+        });
+        let shipped_db = db.clone();
+        tasks.spawn(async move {
+            shipper.run(shipped_db).await;
+            ("the journal's shipper", Ok(()))
+        });
+    }
+    tasks.spawn({
+        let db = db.clone();
+        async move {
+            persist("bring the schema up to date", || tandem_store::migrate(&db)).await;
+            migrated.send_replace(true);
+            match follower.run().await {}
+        }
+    });
+    say(format_args!("metrics  http://{}/metrics", metrics_listener.local_addr()?));
+    tasks.spawn({
+        let registry = registry.clone();
+        async move { ("the metrics listener", metrics::serve(metrics_listener, registry).await.map_err(Into::into)) }
+    });
+    if let Some(portal_listener) = portal_listener {
+        say(format_args!("portal   http://{}/", portal_listener.local_addr()?));
+        let portal = crate::portal_standin::PortalSettings {
+            address: settings.portal.address,
+            public_url: settings.portal.public_url.clone(),
+            proxies: settings.portal.proxies.clone(),
+        };
+        let app = AppState::new(portal, db.clone(), table.clone(), clock.clone(), entropy(), &registry);
+        tasks.spawn(async move {
+            ("the portal", crate::portal_standin::serve(portal_listener, app, std::future::pending()).await.map_err(Into::into))
+        });
+    }
+
+    let outcome = wait(&mut tasks, &mut signals, swaps, &state).await;
+    if let Some(node) = node {
+        state.send_replace(NodeState::Draining);
+        drain(&node, settings.fabric.drain, clock.as_ref(), &mut signals).await;
+        stop(node).await;
+        state.send_replace(NodeState::Stopped);
+        settle(&registry, clock.as_ref(), &mut signals).await;
+    }
+    tasks.shutdown().await;
+    database.close().await?;
+    outcome
+}
+
+/// Waits for the first signal, or for a task that should never end to do so.
+async fn wait(
+    tasks: &mut Tasks, signals: &mut mpsc::Receiver<()>, mut swaps: watch::Receiver<u64>, state: &watch::Sender<NodeState>,
+) -> anyhow::Result<()> {
+    let mut is_starting = true;
+    loop {
+        tokio::select! {
+            _ = signals.recv() => return Ok(()),
+            Some(ended) = tasks.join_next() => {
+                let (name, outcome) = ended.context("a task of the node panicked")?;
+                return outcome.and_then(|()| bail!("it ended by itself")).context(name);
+            }
+            Ok(()) = swaps.changed(), if is_starting => {
+                is_starting = false;
+                state.send_replace(NodeState::Serving);
+            }
+        }
+    }
+}
+
+/// Tries until the database does it.
+async fn persist<T: Future<Output = Result<(), Error>>>(what: &str, work: impl Fn() -> T) {
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = work().await {
+        tracing::warn!(%error, "cannot {what} yet; trying again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Puts the listeners into the database, for members to see where to send calls.
+async fn register(db: &PgPool, listeners: &[(ListenerSettings, SocketAddr)]) -> Result<(), Error> {
+    for (settings, bound) in listeners {
+        let address = settings.advertised.unwrap_or(*bound);
+        listener::register(db, &settings.site, &[(address, settings.transport)]).await?;
+    }
+    Ok(())
+}
+
+/// Takes no new calls, and waits for those that are up, for `limit` or until the next signal.
+async fn drain(node: &Node, limit: Duration, clock: &dyn Clock, signals: &mut mpsc::Receiver<()>) {
+    let deadline = clock.instant() + limit;
+    tracing::info!(calls = node.active_calls(), limit_s = limit.as_secs(), "taking no new calls; a second signal stops at once");
+    node.drain();
+    while node.active_calls() > 0 && clock.instant() < deadline {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = signals.recv() => return,
+        }
+    }
+}
+
+/// Ends the calls that are left, and the node.
+async fn stop(node: Arc<Node>) {
+    tracing::info!(calls = node.active_calls(), "stopping");
+    // The reporter looks at the node for an instant only.
+    let mut node = node;
+    let node = loop {
+        match Arc::try_unwrap(node) {
+            Ok(node) => break node,
+            Err(shared) => node = shared,
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    if tokio::task::spawn_blocking(move || node.stop()).await.is_err() {
+        tracing::error!("the node panicked while it stopped; its journal has the calls");
+    }
+}
+
+/// Waits until the journal is in the database, if that is soon: what is not is shipped by the next start.
+async fn settle(registry: &Registry, clock: &dyn Clock, signals: &mut mpsc::Receiver<()>) {
+    let deadline = clock.instant() + LAST_CDRS;
+    while clock.instant() < deadline && metrics::value(registry, "tandem_journal_backlog_records").is_some_and(|n| n > 0.0) {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = signals.recv() => return,
+        }
+    }
+}
