@@ -1,0 +1,205 @@
+// From two applications to a route between them, through the pages that members and the operator use.
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { go, launch, OPERATOR, signIn, visit } from "./browser";
+
+// Names and numbers of one run, so that a hub may be used for several.
+const run = Date.now();
+const digits = String(run).slice(-6);
+const sourceOctets = [run % 250, Math.floor(run / 250) % 250];
+
+type Provider = { name: string; display: string; email: string; password: string; prefix: string; ip: string; page: Page };
+
+const complaints: string[] = [];
+let browser: Browser;
+let operator: Page;
+let acme: Provider;
+let globex: Provider;
+
+beforeAll(async () => {
+  browser = await launch();
+  operator = await visit(browser, complaints);
+  acme = await provider("acme", `+4420${digits}`, 1);
+  globex = await provider("globex", `+3312${digits}`, 2);
+});
+
+afterAll(async () => {
+  await browser.close();
+});
+
+async function provider(name: string, prefix: string, host: number): Promise<Provider> {
+  return {
+    name: `${name}-${run}`,
+    display: `${name} ${run}`,
+    email: `noc@${name}-${run}.example`,
+    password: `a long password ${run}`,
+    prefix,
+    ip: `10.${sourceOctets.join(".")}.${host}`,
+    page: await visit(browser, complaints),
+  };
+}
+
+test("a provider applies and is told that the operator must act", async () => {
+  for (const { page, name, display, email, password } of [acme, globex]) {
+    await page.goto("/join");
+    await page.getByLabel("Name of your company").fill(display);
+    await page.getByLabel("Short name").fill(name);
+    await page.getByLabel("E-mail of the contact").fill(email);
+    await page.getByRole("textbox", { name: "Password" }).fill(password);
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByText("The operator must act").first().waitFor();
+  }
+});
+
+test("the operator approves both", async () => {
+  await signIn(operator, OPERATOR);
+  await go(operator, "Members");
+  for (const { name } of [acme, globex]) {
+    await operator.getByRole("button", { name: `Approve ${name}` }).click();
+    await operator.getByRole("button", { name: `Suspend ${name}` }).waitFor();
+  }
+});
+
+test("each adds an endpoint; a name instead of an address is refused at its field", async () => {
+  for (const { page, ip } of [acme, globex]) {
+    await go(page, "Endpoints");
+    await page.getByRole("button", { name: "Add an endpoint" }).first().click();
+    const form = page.getByRole("dialog");
+    await form.getByLabel("Name").fill("ams-1");
+    await form.getByLabel("IP address").fill("sip.example.net");
+    await form.getByLabel("Address 1", { exact: true }).fill(`${ip}/32`);
+    await form.getByRole("button", { name: "Add", exact: true }).click();
+    await form.getByText("mend the marked field").waitFor();
+    await form.getByLabel("IP address").fill(ip);
+    await form.getByRole("button", { name: "Add", exact: true }).click();
+    await form.waitFor({ state: "detached" });
+    await page.getByRole("cell", { name: "ams-1", exact: true }).waitFor();
+  }
+});
+
+test("each claims a range and the operator verifies it", async () => {
+  for (const { page, prefix } of [acme, globex]) {
+    await go(page, "Ranges");
+    await page.getByRole("button", { name: "Claim a range" }).first().click();
+    const form = page.getByRole("dialog");
+    await form.getByLabel("Prefix").fill(prefix);
+    await form.getByLabel("Evidence").fill("allocation of the regulator, reference 1");
+    await form.getByRole("button", { name: "Claim", exact: true }).click();
+    await form.waitFor({ state: "detached" });
+    await page.getByText("pending", { exact: true }).waitFor();
+  }
+  await go(operator, "Verification");
+  for (const { name, prefix, page } of [acme, globex]) {
+    const verify = operator.getByRole("button", { name: `Verify ${prefix} of ${name}` });
+    await verify.click();
+    await verify.waitFor({ state: "detached" });
+    // Waits for the page's own renewal: what the operator decides shows without a reload.
+    await page.getByText("valid", { exact: true }).waitFor();
+  }
+});
+
+test("an announcement goes live", async () => {
+  await go(globex.page, "Announcements");
+  await globex.page.getByRole("button", { name: "Announce a prefix" }).first().click();
+  const form = globex.page.getByRole("dialog");
+  await form.getByLabel("Prefix").fill(globex.prefix);
+  await form.getByRole("textbox", { name: "Endpoints" }).click();
+  await globex.page.getByRole("option", { name: "ams-1" }).click();
+  await form.getByRole("button", { name: "Announce", exact: true }).click();
+  await form.waitFor({ state: "detached" });
+  await globex.page.getByText(/^live on [1-9]\d* of /).waitFor();
+});
+
+test("without an agreement the lookup says so", async () => {
+  await lookUp(acme.page, `${globex.prefix}00`);
+  expect(await acme.page.getByTestId("summary").innerText()).toMatch(/would be refused/);
+  await acme.page.getByRole("link", { name: "About no_agreement" }).waitFor();
+});
+
+test("an agreement is proposed, then accepted by the other member", async () => {
+  await go(acme.page, "Agreements");
+  await acme.page.getByRole("button", { name: "Propose an agreement" }).first().click();
+  const form = acme.page.getByRole("dialog");
+  await form.getByRole("combobox", { name: "With" }).or(form.getByRole("textbox", { name: "With" })).first().fill(globex.name);
+  await acme.page.getByRole("option", { name: globex.name }).click();
+  await form.getByRole("button", { name: "Propose", exact: true }).click();
+  await form.waitFor({ state: "detached" });
+  await acme.page.getByText(`${globex.display} must answer`).waitFor();
+
+  await go(globex.page, "Agreements");
+  await globex.page.getByRole("button", { name: `Accept the proposal of ${acme.name}` }).click();
+  await globex.page.getByText("accepted", { exact: true }).waitFor();
+});
+
+test("the lookup shows the route and hides the other member's endpoint", async () => {
+  await expect
+    .poll(
+      async () => {
+        await lookUp(acme.page, `${globex.prefix}00`);
+        return await acme.page.getByTestId("summary").innerText();
+      },
+      { timeout: 30_000, interval: 1000 },
+    )
+    .toContain(`The call goes to ${globex.name}.`);
+  expect(await acme.page.getByRole("main").innerText()).not.toContain(globex.ip);
+});
+
+test("the operator sees the same route from any member", async () => {
+  await operator.goto(`/lookup?from=${acme.name}&called=${encodeURIComponent(`${globex.prefix}00`)}`);
+  await operator.getByTestId("summary").getByText(`The call goes to ${globex.name}.`).waitFor();
+});
+
+test("a CSV file with a bad row shows its line and writes nothing", async () => {
+  const { page, prefix } = acme;
+  await go(page, "Announcements");
+  await upload(page, `prefix,endpoints\n${prefix},ams-1\n${prefix}1,nowhere-1\n`);
+  await page.getByRole("button", { name: "Announce 2 rows" }).click();
+  await page.getByRole("alert").getByText(/Row 3, /).waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("Nothing announced yet").waitFor();
+});
+
+test("the mended file is announced as a whole", async () => {
+  const { page, prefix } = acme;
+  await upload(page, `prefix,endpoints\n${prefix},ams-1\n${prefix}1,ams-1\n`);
+  await page.getByRole("button", { name: "Announce 2 rows" }).click();
+  await page.getByRole("status").getByText("2 added").waitFor();
+  await page.getByRole("button", { name: "Close", exact: true }).click();
+  expect(await page.getByRole("button", { name: /^Withdraw \+/ }).count()).toBe(2);
+});
+
+test("a token is shown once", async () => {
+  const { page } = acme;
+  await go(page, "Tokens");
+  await page.getByRole("button", { name: "Make a token" }).first().click();
+  await page.getByRole("dialog").getByLabel("Name").fill("route-sync");
+  await page.getByRole("button", { name: "Make", exact: true }).click();
+  await page.getByText(/^tdm_/).waitFor();
+  await page.getByRole("button", { name: "I have copied it" }).click();
+  await page.getByRole("cell", { name: "route-sync" }).waitFor();
+  expect(await page.getByText(/tdm_/).count()).toBe(0);
+});
+
+test("signing out ends the session", async () => {
+  await globex.page.getByRole("button", { name: "Sign out" }).click();
+  await globex.page.waitForURL("**/sign-in");
+  await globex.page.goto("/calls");
+  await globex.page.waitForURL("**/sign-in?next=%2Fcalls");
+});
+
+test("no page complained, of the content security policy for instance", () => {
+  expect(complaints).toEqual([]);
+});
+
+async function lookUp(page: Page, number: string): Promise<void> {
+  await go(page, "Lookup");
+  await page.getByLabel("Called number").fill(number);
+  await page.getByRole("button", { name: "Look up" }).click();
+  await page.getByTestId("summary").waitFor();
+}
+
+async function upload(page: Page, csv: string): Promise<void> {
+  await page.getByRole("button", { name: "Upload CSV" }).click();
+  await page.locator("input[type=file]").setInputFiles({ name: "routes.csv", mimeType: "text/csv", buffer: Buffer.from(csv) });
+}
