@@ -1,8 +1,8 @@
 //! `tandem token create` and `tandem operator create`: the first keys to a new exchange.
 
+use crate::portal_standin::{Entropy, Secret, hash_password, new_password};
 use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use crate::portal_standin::{Entropy, Secret, hash_password, new_password};
 use tandem_store::{PgPool, api_token, member, user};
 
 use crate::say;
@@ -24,7 +24,12 @@ pub struct Scope {
 
 /// Makes a bearer token of the API and prints it, and nothing else.
 pub async fn create_token(
-    db: &PgPool, scope: &Scope, name: &str, days: i64, entropy: &Entropy, now: DateTime<Utc>,
+    db: &PgPool,
+    scope: &Scope,
+    name: &str,
+    days: i64,
+    entropy: &Entropy,
+    now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let member_id = match &scope.member {
         None => None,
@@ -42,7 +47,12 @@ pub async fn create_token(
 }
 
 /// Makes a person who acts for the operator, or gives one a new password; prints the password, and nothing else.
-pub async fn create_operator(db: &PgPool, email: &str, entropy: &Entropy, now: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn create_operator(
+    db: &PgPool,
+    email: &str,
+    entropy: &Entropy,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
     let password = new_password(entropy);
     let (hashing, entropy) = (password.clone(), entropy.clone());
     let hash = tokio::task::spawn_blocking(move || hash_password(&hashing, &entropy)).await?;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rand::RngExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::RngExt;
 use tandem::account::{self, Scope};
 use tandem::clock::{SystemClock, entropy, seed};
 use tandem::database::Database;
@@ -168,7 +168,10 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Opens the database for one command; a private cluster that is started for it is stopped after it.
-async fn with_database(settings: &Settings, work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn with_database(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let database = Database::open_now(settings).await?;
     let outcome = work(&database.pool).await;
     database.close().await?;

@@ -37,7 +37,7 @@ pub(crate) fn value(registry: &Registry, name: &str) -> Option<f64> {
     family.get_metric().first().map(|metric| metric.get_gauge().get_value())
 }
 
-/// Connections of the pool, looked at when they are asked for.
+/// Connections of the pool, looked at when they are asked for. For a node without a portal, which has the same metric.
 pub struct Pool {
     db: PgPool,
     connections: IntGaugeVec,
@@ -49,7 +49,7 @@ impl Pool {
     /// # Errors
     /// When the registry has a metric of this name already.
     pub fn register(db: PgPool, registry: &Registry) -> prometheus::Result<()> {
-        let options = Opts::new("tandem_database_connections", "Connections to the database, by what they do.");
+        let options = Opts::new("tandem_database_pool", "Connections of this process to the database.");
         let connections = IntGaugeVec::new(options, &["state"])?;
         registry.register(Box::new(Self { db, connections }))
     }
@@ -63,7 +63,7 @@ impl Collector for Pool {
     fn collect(&self) -> Vec<MetricFamily> {
         let (all, idle) = (self.db.size() as usize, self.db.num_idle());
         self.connections.with_label_values(&["idle"]).set(idle as i64);
-        self.connections.with_label_values(&["busy"]).set(all.saturating_sub(idle) as i64);
+        self.connections.with_label_values(&["used"]).set(all.saturating_sub(idle) as i64);
         self.connections.collect()
     }
 }

@@ -1,7 +1,6 @@
 //! Tells the database what this node does: every two seconds, and at once after a swap of the route table, so
 //! that the API can say on how many nodes a change is live.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +41,8 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Reports for ever; drop the future to stop.
-    pub async fn run(mut self) -> Infallible {
+    /// Reports until it has said that the node is stopped.
+    pub async fn run(mut self) {
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
@@ -55,6 +54,7 @@ impl Reporter {
                 Ok(()) = self.state.changed() => {}
             }
             match self.report().await {
+                Ok(()) if *self.state.borrow() == NodeState::Stopped => return,
                 Ok(()) => failing = false,
                 Err(error) if failing => tracing::debug!(%error, "cannot report this node"),
                 Err(error) => {

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::portal_standin::AppState;
 use anyhow::{Context, bail};
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tandem_fabric::{ListenerSettings, Node, NodeSettings};
 use tandem_model::Clock;
-use crate::portal_standin::AppState;
 use tandem_routing::RouteTable;
 use tandem_store::node::NodeState;
 use tandem_store::{Error, PgPool, listener};
@@ -38,6 +38,15 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long a stopped node waits for its last CDRs to reach the database; what does not, waits in the journal.
 const LAST_CDRS: Duration = Duration::from_secs(5);
+
+/// How long a stopped node tries to say so.
+const LAST_REPORT: Duration = Duration::from_secs(2);
+
+/// Time between two looks at whether the node's thread still runs.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Name of the task that ends in good order.
+const REPORTS: &str = "the reports";
 
 /// What runs beside the fabric: each says its name and how it ended, which none should.
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
@@ -64,7 +73,10 @@ pub async fn run(
     };
     let database = Database::open(settings).await?;
     let db = database.pool.clone();
-    metrics::Pool::register(db.clone(), &registry)?;
+    if !settings.roles.portal {
+        // The portal has this metric of its own.
+        metrics::Pool::register(db.clone(), &registry)?;
+    }
     let saved = snapshot::path(data_dir.path());
     let follower = Follower::new(db.clone(), table.clone(), clock.clone(), Some(saved), &registry)?;
     follower.restore().await;
@@ -110,7 +122,8 @@ pub async fn run(
         tasks.spawn(async move {
             migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
             persist("say where the node listens", || register(&reported_db, &listeners)).await;
-            match reporter.run().await {}
+            reporter.run().await;
+            (REPORTS, Ok(()))
         });
         let shipped_db = db.clone();
         tasks.spawn(async move {
@@ -129,7 +142,9 @@ pub async fn run(
     say(format_args!("metrics  http://{}/metrics", metrics_listener.local_addr()?));
     tasks.spawn({
         let registry = registry.clone();
-        async move { ("the metrics listener", metrics::serve(metrics_listener, registry).await.map_err(Into::into)) }
+        async move {
+            ("the metrics listener", metrics::serve(metrics_listener, registry).await.map_err(Into::into))
+        }
     });
     if let Some(portal_listener) = portal_listener {
         say(format_args!("portal   http://{}/", portal_listener.local_addr()?));
@@ -140,31 +155,55 @@ pub async fn run(
         };
         let app = AppState::new(portal, db.clone(), table.clone(), clock.clone(), entropy(), &registry);
         tasks.spawn(async move {
-            ("the portal", crate::portal_standin::serve(portal_listener, app, std::future::pending()).await.map_err(Into::into))
+            (
+                "the portal",
+                crate::portal_standin::serve(portal_listener, app, std::future::pending())
+                    .await
+                    .map_err(Into::into),
+            )
         });
     }
 
-    let outcome = wait(&mut tasks, &mut signals, swaps, &state).await;
+    let outcome = wait(node.as_deref(), &mut tasks, &mut signals, swaps, &state).await;
     if let Some(node) = node {
         state.send_replace(NodeState::Draining);
         drain(&node, settings.fabric.drain, clock.as_ref(), &mut signals).await;
         stop(node).await;
-        state.send_replace(NodeState::Stopped);
         settle(&registry, clock.as_ref(), &mut signals).await;
+        state.send_replace(NodeState::Stopped);
+        let reported = async {
+            while let Some(ended) = tasks.join_next().await {
+                if matches!(ended, Ok((REPORTS, _))) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_REPORT, reported).await.is_err() {
+            tracing::warn!("the database was not told that this node has stopped");
+        }
     }
     tasks.shutdown().await;
     database.close().await?;
     outcome
 }
 
-/// Waits for the first signal, or for a task that should never end to do so.
+/// Waits for the first signal, or for something that should never end to do so.
 async fn wait(
-    tasks: &mut Tasks, signals: &mut mpsc::Receiver<()>, mut swaps: watch::Receiver<u64>, state: &watch::Sender<NodeState>,
+    node: Option<&Node>,
+    tasks: &mut Tasks,
+    signals: &mut mpsc::Receiver<()>,
+    mut swaps: watch::Receiver<u64>,
+    state: &watch::Sender<NodeState>,
 ) -> anyhow::Result<()> {
     let mut is_starting = true;
     loop {
         tokio::select! {
             _ = signals.recv() => return Ok(()),
+            () = tokio::time::sleep(WATCH) => {
+                if node.is_some_and(Node::has_stopped) {
+                    bail!("the thread of the node ended by itself");
+                }
+            }
             Some(ended) = tasks.join_next() => {
                 let (name, outcome) = ended.context("a task of the node panicked")?;
                 return outcome.and_then(|()| bail!("it ended by itself")).context(name);
@@ -199,7 +238,11 @@ async fn register(db: &PgPool, listeners: &[(ListenerSettings, SocketAddr)]) -> 
 /// Takes no new calls, and waits for those that are up, for `limit` or until the next signal.
 async fn drain(node: &Node, limit: Duration, clock: &dyn Clock, signals: &mut mpsc::Receiver<()>) {
     let deadline = clock.instant() + limit;
-    tracing::info!(calls = node.active_calls(), limit_s = limit.as_secs(), "taking no new calls; a second signal stops at once");
+    tracing::info!(
+        calls = node.active_calls(),
+        limit_s = limit.as_secs(),
+        "taking no new calls; a second signal stops at once"
+    );
     node.drain();
     while node.active_calls() > 0 && clock.instant() < deadline {
         tokio::select! {
@@ -229,10 +272,80 @@ async fn stop(node: Arc<Node>) {
 /// Waits until the journal is in the database, if that is soon: what is not is shipped by the next start.
 async fn settle(registry: &Registry, clock: &dyn Clock, signals: &mut mpsc::Receiver<()>) {
     let deadline = clock.instant() + LAST_CDRS;
-    while clock.instant() < deadline && metrics::value(registry, "tandem_journal_backlog_records").is_some_and(|n| n > 0.0) {
+    while clock.instant() < deadline
+        && metrics::value(registry, "tandem_journal_backlog_records").is_some_and(|n| n > 0.0)
+    {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = signals.recv() => return,
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tandem_store::node;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Runs a node on `database_url` while `work` does.
+    pub(crate) async fn while_serving<T>(
+        database_url: &str,
+        roles: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let dir = tempfile::tempdir().expect("a directory");
+        let variables = [
+            ("TANDEM_NODE", "t"),
+            ("TANDEM_DATA_DIR", dir.path().to_str().expect("UTF-8")),
+            ("TANDEM_ROLES", roles),
+            ("TANDEM_DATABASE_URL", database_url),
+            ("TANDEM_LISTENER", "t/udp/127.0.0.1:0,t/tcp/127.0.0.1:0"),
+            ("TANDEM_PORTAL_ADDRESS", "127.0.0.1:0"),
+            ("TANDEM_METRICS_ADDRESS", "127.0.0.1:0"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Settings::read(None, variables).expect("valid");
+        let (stop, signals) = mpsc::channel(1);
+        let work = async {
+            let outcome = work.await;
+            stop.send(()).await.expect("the node runs");
+            outcome
+        };
+        let (served, outcome) = tokio::join!(run(&settings, Arc::new(SystemClock), [1; 32], signals), work);
+        served.expect("it ends in good order");
+        outcome
+    }
+
+    pub(crate) async fn until<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F) -> T {
+        let looking = async {
+            loop {
+                match look().await {
+                    Some(seen) => return seen,
+                    None => tokio::time::sleep(LOOK).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), looking).await.expect("it is seen in time")
+    }
+
+    #[tokio::test]
+    async fn a_node_says_where_it_listens_that_it_serves_and_that_it_has_stopped() {
+        let database = tandem_testkit::Database::new().await;
+        let db = database.pool();
+        let state = async || node::list(db).await.expect("it lists").first().map(|node| node.state);
+        let seen = until(async || state().await.filter(|state| *state == NodeState::Serving));
+        while_serving(database.url(), "fabric,portal", seen).await;
+        let listeners = listener::list(db).await.expect("it lists");
+        assert_eq!(listeners.len(), 2);
+        assert!(listeners.iter().all(|listener| listener.address.port() != 0 && listener.site == "t"));
+        assert_eq!(state().await, Some(NodeState::Stopped));
+    }
+
+    #[tokio::test]
+    async fn a_node_starts_and_stops_while_the_database_is_away() {
+        let nothing = tokio::time::sleep(Duration::from_millis(300));
+        while_serving("postgres://127.0.0.1:1/nowhere", "fabric", nothing).await;
     }
 }

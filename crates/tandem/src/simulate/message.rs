@@ -154,11 +154,20 @@ mod tests {
             cseq: 2,
         };
         let invite = read(&dialog.invite("v=0\r\n")).expect("readable");
-        assert_eq!((invite.from_user.as_str(), invite.called_user.as_str()), ("+442079460001", "+12125550101"));
+        assert_eq!(
+            (invite.from_user.as_str(), invite.called_user.as_str()),
+            ("+442079460001", "+12125550101")
+        );
         assert_eq!((invite.to_tag, invite.from_tag.as_deref()), (None, Some("one")));
-        let ok = read(&respond(&invite.octets, 200, "other", "<sip:hub@127.0.0.1:5060>", "v=0\r\n")).expect("readable");
-        assert_eq!((ok.status, ok.to_tag.as_deref(), ok.method.as_str()), (Some(200), Some("other"), "INVITE"));
-        for (octets, method) in [(dialog.ack("b"), "ACK"), (dialog.bye("b"), "BYE"), (dialog.cancel(), "CANCEL")] {
+        let ok = read(&respond(&invite.octets, 200, "other", "<sip:hub@127.0.0.1:5060>", "v=0\r\n"))
+            .expect("readable");
+        assert_eq!(
+            (ok.status, ok.to_tag.as_deref(), ok.method.as_str()),
+            (Some(200), Some("other"), "INVITE")
+        );
+        for (octets, method) in
+            [(dialog.ack("b"), "ACK"), (dialog.bye("b"), "BYE"), (dialog.cancel(), "CANCEL")]
+        {
             let read = read(&octets).expect("readable");
             assert_eq!((read.method.as_str(), read.to_tag.is_some()), (method, method != "CANCEL"));
         }

@@ -17,7 +17,7 @@ mod switch;
 mod wire;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,35 @@ pub async fn run(
     let Some(udp) = udp else { bail!("the hub has no UDP listener on a loopback address") };
 
     let mut wire = Wire::new();
+    let (switches, places) = bind(&mut wire, &providers, udp, tcp, &mut rng).await?;
+
+    let password =
+        options.password.clone().unwrap_or_else(|| crate::portal_standin::new_password(&entropy()));
+    let log_ins = join::join_all(&operator, &providers, &places, &password, clock.now()).await?;
+    say(format_args!("{} members have joined the exchange at {}", providers.len(), options.portal));
+    for log_in in log_ins {
+        let password = log_in.password.as_deref().unwrap_or("(its password is the one it had)");
+        say(format_args!("log-in  {:10}  {:28}  {password}", log_in.member, log_in.email));
+    }
+
+    let mut simulation = Simulation::new(providers, switches, rng, clock);
+    let duration = options.duration.map(Duration::from_secs);
+    simulation.run(&mut wire, options.calls_per_second, duration, stop).await;
+    say(format_args!("ended: {}", simulation.statistics));
+    match simulation.statistics.unexpected {
+        0 => Ok(()),
+        count => bail!("{count} unexpected things happened"),
+    }
+}
+
+/// The switches of the providers, each endpoint on a loopback address of its own: by it the hub knows it.
+async fn bind(
+    wire: &mut Wire,
+    providers: &[Provider],
+    udp: SocketAddr,
+    tcp: Option<SocketAddr>,
+    rng: &mut StdRng,
+) -> anyhow::Result<(Vec<Switch>, Vec<Vec<Place>>)> {
     let mut switches = Vec::new();
     let mut places = Vec::new();
     for (index, provider) in providers.iter().enumerate() {
@@ -115,7 +144,6 @@ pub async fn run(
         let mut lines = Vec::new();
         let mut own = Vec::new();
         for line in 0..count {
-            // Addresses of the loopback block: each endpoint is known by its own.
             let ip = Ipv4Addr::new(127, 42, index as u8 + 1, line as u8 + 1);
             let address = wire.bind((index, line), ip, transport).await?;
             let priority = if provider.endpoints == Endpoints::Spare { line as u16 + 1 } else { 1 };
@@ -125,31 +153,7 @@ pub async fn run(
         switches.push(Switch::new(&provider.name, lines, rng.random()));
         places.push(own);
     }
-
-    let password = options.password.clone().unwrap_or_else(|| crate::portal_standin::new_password(&entropy()));
-    let log_ins = join::join_all(&operator, &providers, &places, &password, clock.now()).await?;
-    say(format_args!("{} members have joined the exchange at {}", providers.len(), options.portal));
-    for log_in in log_ins {
-        let password = log_in.password.as_deref().unwrap_or("(its password is the one it had)");
-        say(format_args!("log-in  {:10}  {:28}  {password}", log_in.member, log_in.email));
-    }
-
-    let mut simulation = Simulation {
-        providers,
-        switches,
-        plans: Plans::default(),
-        going: HashMap::new(),
-        statistics: Statistics::default(),
-        rng,
-        clock,
-    };
-    let duration = options.duration.map(Duration::from_secs);
-    simulation.run(&mut wire, options.calls_per_second, duration, stop).await;
-    say(format_args!("ended: {}", simulation.statistics));
-    match simulation.statistics.unexpected {
-        0 => Ok(()),
-        count => bail!("{count} unexpected things happened"),
-    }
+    Ok((switches, places))
 }
 
 /// A call that goes on, or went on lately.
@@ -172,6 +176,11 @@ struct Simulation {
 }
 
 impl Simulation {
+    fn new(providers: Vec<Provider>, switches: Vec<Switch>, rng: StdRng, clock: Arc<dyn Clock>) -> Self {
+        let (plans, going, statistics) = (Plans::default(), HashMap::new(), Statistics::default());
+        Self { providers, switches, plans, going, statistics, rng, clock }
+    }
+
     /// Places calls until `duration` is over or `stop` says so, and then ends them.
     async fn run(
         &mut self,
@@ -363,5 +372,90 @@ fn outcome(fate: &Fate, status: Option<u16>) -> &'static str {
         Some(403 | 404) => "refused",
         Some(_) => "rejected",
         None => "no answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_model::{AgreementDirection, Authority, Source};
+    use tandem_store::declaration::{
+        self, AgreementDeclaration, AnnouncementDeclaration, Declaration, EndpointDeclaration,
+        MemberDeclaration, RangeDeclaration, SourceText,
+    };
+    use tandem_store::listener;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::serve::tests::{until, while_serving};
+
+    /// What the members would bring about through the API.
+    fn exchange(providers: &[Provider], places: &[Vec<Place>]) -> Declaration {
+        let member = |(provider, places): (&Provider, &Vec<Place>)| MemberDeclaration {
+            name: provider.name.clone(),
+            endpoints: places
+                .iter()
+                .map(|place| EndpointDeclaration {
+                    name: place.name.clone(),
+                    sources: vec![SourceText(Source { net: place.address.ip().into(), port: None })],
+                    target: tandem_model::Target { address: place.address, transport: place.transport },
+                    site: None,
+                    priority: place.priority,
+                    weight: 100,
+                    max_calls: None,
+                    max_calls_per_second: None,
+                    enabled: true,
+                })
+                .collect(),
+            ranges: vec![RangeDeclaration { prefix: provider.range, authority: Authority::Valid }],
+            announcements: vec![AnnouncementDeclaration {
+                prefix: provider.range,
+                endpoints: places.iter().map(|place| place.name.clone()).collect(),
+            }],
+            ..MemberDeclaration::default()
+        };
+        let pairs = (0..providers.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
+        let agreed = pairs.filter(|&(one, other)| provider::have_agreement(one, other, providers.len()));
+        Declaration {
+            members: providers.iter().zip(places).map(member).collect(),
+            agreements: agreed
+                .map(|(one, other)| AgreementDeclaration {
+                    members: [providers[other].name.clone(), providers[one].name.clone()],
+                    direction: AgreementDirection::Both,
+                })
+                .collect(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn simulated_members_call_each_other_through_a_node_as_planned() {
+        const PLACED: u64 = 60;
+        let database = tandem_testkit::Database::new().await;
+        let db = database.pool();
+        let simulated = async {
+            let listeners =
+                until(async || Some(listener::list(db).await.ok()?).filter(|all| all.len() == 2)).await;
+            let at = |transport| listeners.iter().find(|listener| listener.transport == transport);
+            let (udp, tcp) =
+                (at(Transport::Udp).expect("one").address, at(Transport::Tcp).expect("one").address);
+            let mut rng = StdRng::seed_from_u64(5);
+            let mut wire = Wire::new();
+            let providers = provider::providers(5);
+            let (switches, places) =
+                bind(&mut wire, &providers, udp, Some(tcp), &mut rng).await.expect("loopback addresses");
+            let declaration = exchange(&providers, &places);
+            declaration::apply(db, &declaration, SystemClock.now()).await.expect("it is applied");
+            let version = tandem_store::facts::load(db).await.expect("it loads").facts.position;
+            let nodes =
+                async || tandem_store::node::list(db).await.ok()?.first().map(|node| node.table_version);
+            until(async || nodes().await.filter(|live| *live >= version)).await;
+            let mut simulation = Simulation::new(providers, switches, rng, Arc::new(SystemClock));
+            simulation.run(&mut wire, 30.0, Some(Duration::from_secs(5)), std::future::pending()).await;
+            simulation.statistics
+        };
+        let mut statistics = while_serving(database.url(), "fabric", simulated).await;
+        assert!(statistics.placed > PLACED, "{statistics}");
+        assert_eq!(statistics.unexpected, 0, "{statistics}");
+        assert_eq!(statistics.over.values().sum::<u64>(), statistics.placed);
+        say(statistics.line(0));
     }
 }

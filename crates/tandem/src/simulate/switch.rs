@@ -387,9 +387,7 @@ impl Switch {
             ("ACK", Some(false)) => self.callee(&incoming.call_id, callee::Event::Ack, now, None),
             // ACK to what we refused without a call.
             ("ACK", _) => {}
-            ("INVITE", None) if incoming.to_tag.is_none() => {
-                self.called(line, from, incoming, plans, now)
-            }
+            ("INVITE", None) if incoming.to_tag.is_none() => self.called(line, from, incoming, plans, now),
             ("INVITE", Some(false)) if incoming.to_tag.is_none() => {
                 self.callee(&incoming.call_id, callee::Event::Invite, now, None);
             }
