@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt};
+use serde::de::DeserializeOwned;
 use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority,
-    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NumberError, ObjectId, Prefix, Range,
-    RangeId, Source, Target, Transport, Validity,
+    Agreement, AgreementId, Announcement, AnnouncementId, Endpoint, EndpointId, Facts, Member, MemberId,
+    NumberError, ObjectId, Prefix, Range, RangeId, Source, Target, Validity,
 };
 
-use crate::database;
+use crate::{database, word};
 
 /// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
 pub const CHANGES_AT_ONCE: u32 = 20_000;
@@ -68,7 +68,7 @@ pub async fn load(db: &PgPool) -> Result<Loaded> {
     database::within(LOAD_TIMEOUT, async {
         let mut snapshot = snapshot(db).await?;
         let position = position(&mut snapshot).await?;
-        let mut loaded = read(&mut snapshot, &Wanted::Everything).await?;
+        let mut loaded = read(&mut snapshot, None).await?;
         snapshot.commit().await?;
         loaded.facts.position = position;
         Ok(loaded)
@@ -111,8 +111,7 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
         for entry in entries {
             wanted.add(&entry.kind, entry.object_id);
         }
-        let wanted = Wanted::Only(wanted);
-        let mut loaded = read(&mut snapshot, &wanted).await?;
+        let mut loaded = read(&mut snapshot, Some(&wanted)).await?;
         snapshot.commit().await?;
         loaded.facts.position = reached;
         loaded.facts.gone = wanted.missing_from(&loaded.facts);
@@ -136,12 +135,7 @@ async fn position(db: &mut PgConnection) -> Result<u64> {
     sqlx::query_scalar!("select position from feed_head").fetch_one(db).await.map(to_u64)
 }
 
-/// Which objects are read.
-enum Wanted {
-    Everything,
-    Only(ObjectIds),
-}
-
+/// Objects that changed.
 #[derive(Default)]
 struct ObjectIds {
     members: HashSet<Uuid>,
@@ -168,19 +162,9 @@ impl ObjectIds {
             }
         };
     }
-}
-
-impl Wanted {
-    /// The ids as an argument: `None` for all, and nothing to ask for where there are none.
-    fn ids(&self, of: impl Fn(&ObjectIds) -> &HashSet<Uuid>) -> Option<Vec<Uuid>> {
-        match self {
-            Self::Everything => None,
-            Self::Only(ids) => Some(of(ids).iter().copied().collect()),
-        }
-    }
 
     fn missing_from(self, facts: &Facts) -> Vec<ObjectId> {
-        let Self::Only(mut ids) = self else { return Vec::new() };
+        let mut ids = self;
         facts.members.iter().for_each(|it| _ = ids.members.remove(&it.member_id.0));
         facts.endpoints.iter().for_each(|it| _ = ids.endpoints.remove(&it.endpoint_id.0));
         facts.ranges.iter().for_each(|it| _ = ids.ranges.remove(&it.range_id.0));
@@ -196,12 +180,15 @@ impl Wanted {
     }
 }
 
-/// Reads the wanted objects. Columns are taken as if each could be null, for the sake of bad rows.
-async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
+/// Reads the objects, or `only` some. Columns are taken as if each could be null, for the sake of bad rows.
+async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded> {
+    let ids = |of: fn(&ObjectIds) -> &HashSet<Uuid>| -> Option<Vec<Uuid>> {
+        only.map(|ids| of(ids).iter().copied().collect())
+    };
     let mut loaded = Loaded::default();
     let Loaded { facts, skipped } = &mut loaded;
 
-    let ids = wanted.ids(|ids| &ids.members);
+    let members = ids(|ids| &ids.members);
     let rows = sqlx::query_as!(
         MemberRow,
         r#"
@@ -209,12 +196,12 @@ async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
           from member
          where $1::uuid[] is null or member_id = any ($1)
         "#,
-        ids.as_deref(),
+        members.as_deref(),
     )
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Member(MemberId(row.member_id)), &mut facts.members, skipped).await?;
 
-    let ids = wanted.ids(|ids| &ids.endpoints);
+    let endpoints = ids(|ids| &ids.endpoints);
     let rows = sqlx::query_as!(
         EndpointRow,
         r#"
@@ -230,13 +217,13 @@ async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
           from endpoint e
          where $1::uuid[] is null or e.endpoint_id = any ($1)
         "#,
-        ids.as_deref(),
+        endpoints.as_deref(),
     )
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Endpoint(EndpointId(row.endpoint_id)), &mut facts.endpoints, skipped)
         .await?;
 
-    let ids = wanted.ids(|ids| &ids.ranges);
+    let ranges = ids(|ids| &ids.ranges);
     let rows = sqlx::query_as!(
         RangeRow,
         r#"
@@ -246,13 +233,13 @@ async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
           from number_range
          where $1::uuid[] is null or range_id = any ($1)
         "#,
-        ids.as_deref(),
+        ranges.as_deref(),
     )
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Range(RangeId(row.range_id)), &mut facts.ranges, skipped).await?;
 
-    let ids = wanted.ids(|ids| &ids.announcements);
-    let rows = match ids {
+    let announcements = ids(|ids| &ids.announcements);
+    let rows = match announcements {
         None => sqlx::query_as!(
             AnnouncementRow,
             r#"
@@ -288,7 +275,7 @@ async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
     let id = |row: &AnnouncementRow| ObjectId::Announcement(AnnouncementId(row.announcement_id));
     collect(rows, id, &mut facts.announcements, skipped).await?;
 
-    let ids = wanted.ids(|ids| &ids.agreements);
+    let agreements = ids(|ids| &ids.agreements);
     let rows = sqlx::query_as!(
         AgreementRow,
         r#"
@@ -299,7 +286,7 @@ async fn read(db: &mut PgConnection, wanted: &Wanted) -> Result<Loaded> {
           from agreement
          where $1::uuid[] is null or agreement_id = any ($1)
         "#,
-        ids.as_deref(),
+        agreements.as_deref(),
     )
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Agreement(AgreementId(row.agreement_id)), &mut facts.agreements, skipped)
@@ -341,12 +328,7 @@ impl TryFrom<MemberRow> for Member {
         Ok(Self {
             member_id: MemberId(row.member_id),
             name: required("name", row.name)?,
-            state: match required("state", row.state)?.as_str() {
-                "applied" => MemberState::Applied,
-                "approved" => MemberState::Approved,
-                "suspended" => MemberState::Suspended,
-                other => return Err(unknown("state", other)),
-            },
+            state: word("state", row.state)?,
         })
     }
 }
@@ -373,8 +355,6 @@ impl TryFrom<EndpointRow> for Endpoint {
     fn try_from(row: EndpointRow) -> Result<Self, String> {
         let address = required("target_address", row.target_address)?.addr();
         let port = fits("target_port", required("target_port", row.target_port)?)?;
-        let transport = required("target_transport", row.target_transport)?;
-        let transport: Transport = transport.parse().map_err(|_| unknown("target_transport", &transport))?;
         let sources = row.source_nets.into_iter().zip(row.source_ports).map(|(net, port)| {
             let net = required("net", net)?.trunc();
             Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
@@ -384,7 +364,10 @@ impl TryFrom<EndpointRow> for Endpoint {
             member_id: MemberId(required("member_id", row.member_id)?),
             name: required("name", row.name)?,
             sources: sources.collect::<Result<_, String>>()?,
-            target: Target { address: SocketAddr::new(address, port), transport },
+            target: Target {
+                address: SocketAddr::new(address, port),
+                transport: word("target_transport", row.target_transport)?,
+            },
             priority: fits("priority", required("priority", row.priority)?)?,
             weight: fits("weight", required("weight", row.weight)?)?,
             max_calls: row.max_calls.map(|max| fits("max_calls", max)).transpose()?,
@@ -414,12 +397,7 @@ impl TryFrom<RangeRow> for Range {
             range_id: RangeId(row.range_id),
             member_id: MemberId(required("member_id", row.member_id)?),
             prefix: prefix(row.prefix)?,
-            authority: match required("authority", row.authority)?.as_str() {
-                "pending" => Authority::Pending,
-                "valid" => Authority::Valid,
-                "refused" => Authority::Refused,
-                other => return Err(unknown("authority", other)),
-            },
+            authority: word("authority", row.authority)?,
             validity: validity(row.valid_from, row.valid_until)?,
         })
     }
@@ -468,19 +446,8 @@ impl TryFrom<AgreementRow> for Agreement {
             agreement_id: AgreementId(row.agreement_id),
             proposing_member: MemberId(required("proposing_member_id", row.proposing_member_id)?),
             accepting_member: MemberId(required("accepting_member_id", row.accepting_member_id)?),
-            direction: match required("direction", row.direction)?.as_str() {
-                "both" => AgreementDirection::Both,
-                "to_accepting" => AgreementDirection::ToAccepting,
-                "to_proposing" => AgreementDirection::ToProposing,
-                other => return Err(unknown("direction", other)),
-            },
-            state: match required("state", row.state)?.as_str() {
-                "proposed" => AgreementState::Proposed,
-                "accepted" => AgreementState::Accepted,
-                "refused" => AgreementState::Refused,
-                "ended" => AgreementState::Ended,
-                other => return Err(unknown("state", other)),
-            },
+            direction: word("direction", row.direction)?,
+            state: word("state", row.state)?,
             validity,
         })
     }
@@ -490,8 +457,9 @@ fn required<T>(column: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("{column} is null"))
 }
 
-fn unknown(column: &str, value: &str) -> String {
-    format!("{column} is {value:?}, which this program does not know")
+fn word<T: DeserializeOwned>(column: &str, text: Option<String>) -> Result<T, String> {
+    let text = required(column, text)?;
+    word::read(&text).map_err(|_| format!("{column} is {text:?}, which this program does not know"))
 }
 
 fn fits<T: TryFrom<i32>>(column: &str, value: i32) -> Result<T, String> {

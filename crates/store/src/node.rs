@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgExecutor, Result};
 use tandem_model::NodeId;
 
+use crate::word;
+
 /// A node that has not reported for so long does not count as live.
 pub const LIVE_WITHIN: Duration = Duration::from_secs(15);
 
@@ -22,27 +24,6 @@ pub enum NodeState {
     Draining,
     /// It has stopped in good order.
     Stopped,
-}
-
-impl NodeState {
-    /// As in JSON and SQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Serving => "serving",
-            Self::Draining => "draining",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    fn from_sql(text: &str) -> Self {
-        match text {
-            "starting" => Self::Starting,
-            "serving" => Self::Serving,
-            "draining" => Self::Draining,
-            _ => Self::Stopped,
-        }
-    }
 }
 
 /// What a node says of itself, every few seconds.
@@ -91,7 +72,7 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
             report.name,
             report.started_at,
             report.seen_at,
-            report.state.as_str(),
+            word::text(report.state),
             i64::try_from(report.table_version).unwrap_or(i64::MAX),
             report.table_hash,
             i32::try_from(report.active_calls).unwrap_or(i32::MAX),
@@ -116,20 +97,21 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
     )
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| NodeReport {
-            node_id: NodeId(row.node_id),
-            name: row.name,
-            started_at: row.started_at,
-            seen_at: row.seen_at,
-            state: NodeState::from_sql(&row.state),
-            table_version: row.table_version.try_into().unwrap_or(0),
-            table_hash: row.table_hash,
-            active_calls: row.active_calls.try_into().unwrap_or(0),
-            journal_backlog: row.journal_backlog.try_into().unwrap_or(0),
+    rows.into_iter()
+        .map(|row| {
+            Ok(NodeReport {
+                node_id: NodeId(row.node_id),
+                name: row.name,
+                started_at: row.started_at,
+                seen_at: row.seen_at,
+                state: word::read(&row.state)?,
+                table_version: row.table_version.try_into().unwrap_or(0),
+                table_hash: row.table_hash,
+                active_calls: row.active_calls.try_into().unwrap_or(0),
+                journal_backlog: row.journal_backlog.try_into().unwrap_or(0),
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// How many of the live nodes run a version of the route table.

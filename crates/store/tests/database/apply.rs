@@ -161,6 +161,24 @@ async fn the_row_that_is_wrong_is_named_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn the_wrong_row_is_found_wherever_it_stands() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    for rows in 1..=6 {
+        for wrong in 0..rows {
+            let prefix =
+                |row| if row == wrong { "+442079461".to_owned() } else { format!("+49{}", 30 + row) };
+            let ranges: String = (0..rows)
+                .map(|row| format!("{{ prefix = '{}', authority = 'valid' }},", prefix(row)))
+                .collect();
+            let refusal = refusal(db, &format!("[[member]]\nname = 'initech'\nrange = [{ranges}]")).await;
+            assert!(refusal.starts_with("range initech/+442079461: "), "{wrong} of {rows}: {refusal}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn addresses_and_numbers_can_be_swapped_in_one_go() {
     let database = Database::new().await;
     let db = database.pool();
@@ -180,7 +198,7 @@ async fn addresses_and_numbers_can_be_swapped_in_one_go() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_announcements_are_applied_within_20_s() {
+async fn a_hundred_thousand_announcements_are_applied_in_seconds() {
     let database = Database::new().await;
     let db = database.pool();
     let mut exchange = declaration(TWO_MEMBERS);
@@ -194,7 +212,8 @@ async fn a_hundred_thousand_announcements_are_applied_within_20_s() {
     let begin = Instant::now();
     let applied = apply(db, &exchange, start()).await.unwrap();
     let took = begin.elapsed();
-    assert!(took.as_secs() < 20, "{took:?}");
+    // Seven seconds on a quiet machine; many times that would be a plan gone quadratic.
+    assert!(took.as_secs() < 60, "{took:?}");
     assert_eq!(
         applied.changes.iter().filter(|it| it.kind == "announcement" && it.action == Action::Added).count(),
         100_001

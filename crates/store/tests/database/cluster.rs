@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tandem_store::cluster::{Cluster, ClusterError, ClusterSettings};
+use tandem_store::cluster::{Cluster, ClusterError, ClusterSettings, Programs};
 use tandem_store::{connect, migrate};
 use tempfile::TempDir;
 
@@ -80,24 +80,41 @@ async fn a_killed_server_is_started_again() {
     cluster.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_server_left_by_a_killed_hub_is_taken_over() {
+#[test]
+fn a_server_left_by_a_killed_hub_is_taken_over() {
     let directory = data_dir();
-    let cluster = start(directory.path()).await.unwrap();
-    let db = connect(&cluster.url()).await.unwrap();
-    migrate(&db).await.unwrap();
+    let first = tokio::runtime::Runtime::new().unwrap();
+    std::mem::forget(first.block_on(start(directory.path())).unwrap());
+    // Nobody looks after it any more, and the lock of a process that is gone is free.
+    first.shutdown_background();
+    fs::remove_file(directory.path().join("postgres/lock")).unwrap();
     let left = postmaster(directory.path()).unwrap();
-    let files = copy_of_lock(directory.path());
-    std::mem::forget(cluster);
-    // The lock of a process that was killed is free; this one lives, so its lock file is set aside.
-    fs::remove_file(&files).unwrap();
-    let cluster = start(directory.path()).await.unwrap();
-    assert_ne!(postmaster(directory.path()), Some(left));
-    migrate(&connect(&cluster.url()).await.unwrap()).await.unwrap();
+
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        let cluster = start(directory.path()).await.unwrap();
+        assert_ne!(postmaster(directory.path()), Some(left));
+        migrate(&connect(&cluster.url()).await.unwrap()).await.unwrap();
+        cluster.stop().await.unwrap();
+    });
 }
 
-fn copy_of_lock(directory: &Path) -> PathBuf {
-    directory.join("postgres/lock")
+#[tokio::test]
+async fn a_server_that_someone_started_by_hand_is_left_alone() {
+    let directory = data_dir();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
+    let data = directory.path().join("postgres/data");
+    let programs = Programs::find(None, None).unwrap();
+    let options = format!("-c listen_addresses= -c unix_socket_directories={}", data.display());
+    let by_hand = |action: &[&str]| {
+        let mut command = programs.command("pg_ctl");
+        command.args(action).arg("-D").arg(&data).args(["-w", "-l", "/dev/null", "-o", &options]);
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    };
+    by_hand(&["start"]);
+    let error = start(directory.path()).await.unwrap_err();
+    by_hand(&["stop", "-m", "fast"]);
+    assert!(matches!(error, ClusterError::Foreign { .. }), "{error}");
 }
 
 #[tokio::test]
