@@ -6,14 +6,14 @@ import { RouterProvider } from "react-router";
 
 import { queries } from "./queries";
 import { router } from "./router";
-import { theme } from "./theme";
+import { theme, variables } from "./theme";
 
 // The same key as in public/color-scheme.js.
 const colorScheme = localStorageColorSchemeManager({ key: "tandem-color-scheme" });
 
 export function App() {
   return (
-    <MantineProvider theme={theme} defaultColorScheme="auto" colorSchemeManager={colorScheme}>
+    <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto" colorSchemeManager={colorScheme}>
       <QueryClientProvider client={queries}>
         <Notifications position="bottom-right" autoClose={6000} />
         <RouterProvider router={router} />

@@ -1,5 +1,5 @@
 // How the portal looks: petrol for what can be done, copper for what waits for somebody, ink and paper for the rest.
-import { Badge, Button, createTheme, Modal, NumberInput, Select, Table, Textarea, TextInput, type MantineColorsTuple } from "@mantine/core";
+import { Badge, Button, createTheme, Modal, NumberInput, Select, Table, Textarea, TextInput, type CSSVariablesResolver, type MantineColorsTuple } from "@mantine/core";
 
 const petrol: MantineColorsTuple = [
   "#e8f5f5",
@@ -76,3 +76,26 @@ export const theme = createTheme({
     Textarea: Textarea.extend({ defaultProps: { size: "sm", autosize: true, minRows: 2 } }),
   },
 });
+
+/** Tinted backgrounds of badges and notes: pale on paper, a veil of the colour on ink. */
+export const variables: CSSVariablesResolver = () => ({
+  variables: {},
+  light: {
+    "--mantine-color-petrol-light": "#e0eeee",
+    "--mantine-color-copper-light": "#f7e9da",
+  },
+  dark: {
+    "--mantine-color-anchor": petrol[3],
+    ...veil("petrol", petrol[5], petrol[2]),
+    ...veil("copper", copper[5], copper[2]),
+    ...veil("gray", ink[2], ink[1]),
+    ...veil("red", "var(--mantine-color-red-6)", "var(--mantine-color-red-2)"),
+  },
+});
+
+function veil(name: string, colour: string, text: string) {
+  return {
+    [`--mantine-color-${name}-light`]: `color-mix(in srgb, ${colour} 20%, transparent)`,
+    [`--mantine-color-${name}-light-color`]: text,
+  };
+}

@@ -74,7 +74,7 @@ export default function Members() {
           href={({ member_id }) => `/members/${member_id}`}
           empty={
             <Empty title={state ? `No member is ${state}` : "No member yet"}>
-              Providers apply at <a href="/join">/join</a>, or you create them here.
+              Providers apply at <span className="mono">/join</span>, or you create them here.
             </Empty>
           }
         />

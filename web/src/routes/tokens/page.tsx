@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Code, Group, Modal, Select, Stack, Text, TextInput } from "@mantine/core";
+import { Alert, Anchor, Badge, Button, Code, Group, Modal, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
@@ -76,7 +76,9 @@ export default function Tokens() {
       lead={
         <>
           For your own software: it does with the REST API what you do here. The API is described at{" "}
-          <a href="/api/openapi.json">/api/openapi.json</a>.
+          <Anchor href="/api/openapi.json" size="sm">
+            /api/openapi.json
+          </Anchor>.
         </>
       }
       actions={make}
