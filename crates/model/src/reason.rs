@@ -161,6 +161,10 @@ reasons! {
         "Wait as long as Retry-After says."
     Unavailable "unavailable" 503 "the database does not answer"
         "Try again shortly; calls go on meanwhile."
+    Overloaded "overloaded" 503 "the portal handles as many requests as it can, or this one took too long"
+        "Try again shortly; calls go on meanwhile."
+    OperationUnknown "operation_unknown" 405 "the path does not take this method"
+        "Use one of the methods that the OpenAPI document lists for the path."
 }
 
 impl std::fmt::Display for Reason {

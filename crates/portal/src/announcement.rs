@@ -1,20 +1,30 @@
-//! What a member announces, one at a time or in bulk.
+//! What a member announces, one prefix at a time. Many at once are the matter of [`crate::bulk`].
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AnnouncementId, MemberId, Prefix, Reason};
+use tandem_model::{AnnouncementId, EndpointId, MemberId, Prefix, Reason, Validity};
+use tandem_store::announcement::{self, AnnouncementFilter, StoredAnnouncement};
+use tandem_store::endpoint::EndpointName;
+use tandem_store::node::NodeReport;
+use tandem_store::{PgConnection, endpoint, node};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
-use crate::App;
+use crate::app::App;
 use crate::endpoint::EndpointRef;
-use crate::page::Page;
-use crate::problem::ApiError;
+use crate::node::is_live;
+use crate::page::{Page, Place};
+use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
-use crate::session::Session;
+use crate::session::{Change, Session};
+use crate::text;
 use crate::vocabulary;
+
+/// Most endpoints of an announcement.
+const MAX_ENDPOINTS: usize = 64;
 
 /// On how many nodes a change is in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -65,63 +75,98 @@ pub(crate) struct AnnouncementInput {
     valid_until: Option<DateTime<Utc>>,
 }
 
-/// What a bulk request does with announcements that it does not name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BulkMode {
-    /// They stay.
-    #[default]
-    Merge,
-    /// They are withdrawn.
-    Replace,
+impl AnnouncementView {
+    fn of(stored: StoredAnnouncement, nodes: &[NodeReport], at: DateTime<Utc>) -> Self {
+        let live: Vec<_> = nodes.iter().filter(|node| is_live(node, at)).collect();
+        let has_it = |node: &&&NodeReport| node.table_version >= stored.changed_at_position;
+        let live_on = LiveOnView { nodes: live.iter().filter(has_it).count() as u32, of: live.len() as u32 };
+        Self {
+            announcement_id: stored.announcement_id,
+            member_id: stored.member_id,
+            prefix: stored.prefix,
+            endpoints: stored.endpoints.into_iter().map(EndpointRef::from).collect(),
+            valid_from: stored.validity.from,
+            valid_until: stored.validity.until,
+            routable: stored.reason.is_none(),
+            reason: stored.reason,
+            live_on,
+        }
+    }
+
+    async fn read(
+        db: &mut PgConnection,
+        member: MemberId,
+        id: AnnouncementId,
+        at: DateTime<Utc>,
+    ) -> Result<Self, ApiError> {
+        let filter = AnnouncementFilter { announcement: Some(id), ..AnnouncementFilter::default() };
+        let found = announcement::list(&mut *db, member, filter, at, 1).await?.pop();
+        let nodes = node::list(db).await?;
+        Ok(Self::of(found.ok_or_else(|| ApiError::new(Reason::NotFound))?, &nodes, at))
+    }
 }
 
-/// One row of a bulk request.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BulkRow {
-    #[schema(example = "+44207946")]
-    prefix: String,
-    /// Names or ids of endpoints of the member.
-    #[schema(min_items = 1, max_items = 64)]
-    endpoints: Vec<String>,
+/// The endpoints of a member by name and by id, as requests name them.
+pub(crate) struct EndpointNames(std::collections::HashMap<String, EndpointId>);
+
+impl EndpointNames {
+    pub(crate) fn of(endpoints: Vec<EndpointName>) -> Self {
+        let ids = endpoints
+            .into_iter()
+            .flat_map(|it| [(it.endpoint_id.to_string(), it.endpoint_id), (it.name, it.endpoint_id)]);
+        Self(ids.collect())
+    }
+
+    /// The ids in order, each once; or notes which name is none.
+    pub(crate) fn read(&self, faults: &mut Faults, field: &str, names: &[String]) -> Option<Vec<EndpointId>> {
+        if names.is_empty() {
+            faults.note(field, "name at least one endpoint");
+            return None;
+        }
+        if names.len() > MAX_ENDPOINTS {
+            faults.note(field, format!("there are {}; name at most {MAX_ENDPOINTS}", names.len()));
+            return None;
+        }
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            match self.0.get(name.as_str()) {
+                Some(&id) => ids.push(id),
+                None => {
+                    let shown: String = name.chars().take(80).collect();
+                    faults.note(field, format!("{shown:?} is no endpoint of the member"));
+                    return None;
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
+    }
 }
 
-/// Announcements that take effect together, or not at all.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BulkInput {
-    #[serde(default)]
-    mode: BulkMode,
-    /// What is announced from now on. At most 100,000 rows together with `withdraw`.
-    #[serde(default)]
-    #[schema(max_items = 100_000)]
-    announcements: Vec<BulkRow>,
-    /// Prefixes that are withdrawn. Not with `replace`.
-    #[serde(default)]
-    #[schema(max_items = 100_000)]
-    withdraw: Vec<String>,
-}
-
-/// What a bulk request did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct BulkView {
-    added: u64,
-    changed: u64,
-    withdrawn: u64,
-    unchanged: u64,
-    /// Version of the route table that has all of it.
-    table_version: u64,
-}
-
-/// How to read a CSV file.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct BulkQuery {
-    /// For a CSV body, which cannot say it itself.
-    #[param(inline)]
-    mode: Option<BulkMode>,
+impl AnnouncementInput {
+    /// What is announced, or every field that is at fault. `starts` is when it begins where that is left out.
+    fn read(
+        &self,
+        names: &EndpointNames,
+        starts: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(Prefix, Vec<EndpointId>, Validity), ApiError> {
+        let mut faults = Faults::default();
+        let prefix = text::prefix(&mut faults, "prefix", &self.prefix);
+        let endpoints = names.read(&mut faults, "endpoints", &self.endpoints);
+        let validity = Validity { from: self.valid_from.unwrap_or(starts), until: self.valid_until };
+        if validity.until.is_some_and(|until| until <= validity.from || until <= now) {
+            faults.note("valid_until", "it must be later than now and than valid_from");
+        }
+        // Postgres counts microseconds, in years of four digits.
+        let years = [Some(validity.from), validity.until];
+        if years.into_iter().flatten().any(|at| !(2000..10_000).contains(&chrono::Datelike::year(&at))) {
+            faults.note("valid_from", "write times from the year 2000 on");
+        }
+        let (prefix, endpoints) = faults.hold(prefix.zip(endpoints))?;
+        Ok((prefix, endpoints, validity))
+    }
 }
 
 /// Which announcements to list.
@@ -140,37 +185,61 @@ pub(crate) struct AnnouncementQuery {
 
 /// `GET /api/v1/members/{member_id}/announcements`: what the member announces, now or later.
 #[utoipa::path(get, path = "/members/{member_id}/announcements", tag = "announcements",
-    params(("member_id" = Uuid, Path), AnnouncementQuery), responses((status = 200, body = Page<AnnouncementView>)))]
+    params(("member_id" = Uuid, Path), AnnouncementQuery),
+    responses((status = 200, body = Page<AnnouncementView>)))]
 pub(crate) async fn list_announcements(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Query(_query): Query<AnnouncementQuery>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Query(query): Query<AnnouncementQuery>,
 ) -> Result<Json<Page<AnnouncementView>>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let place: Place<Uuid> = Place::read(query.cursor.as_deref(), query.limit)?;
+    let mut faults = Faults::default();
+    let prefix = text::digits(&mut faults, "prefix", query.prefix.as_deref());
+    faults.check()?;
+    let now = app.clock.now();
+    let before = place.after.map(AnnouncementId);
+    let filter = AnnouncementFilter { announcement: None, prefix: prefix.as_deref(), before };
+    let announcements = announcement::list(&app.db, member, filter, now, place.reads()).await?;
+    let nodes = node::list(&app.db).await?;
+    Ok(Json(place.page(announcements, |it| it.announcement_id.0, |it| AnnouncementView::of(it, &nodes, now))))
 }
 
 /// `POST /api/v1/members/{member_id}/announcements`: announces a prefix.
 #[utoipa::path(post, path = "/members/{member_id}/announcements", tag = "announcements",
-    params(("member_id" = Uuid, Path)), request_body = AnnouncementInput, responses((status = 201, body = AnnouncementView)))]
+    params(("member_id" = Uuid, Path)), request_body = AnnouncementInput,
+    responses((status = 201, body = AnnouncementView)))]
 pub(crate) async fn create_announcement(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Body(_input): Body<AnnouncementInput>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Body(input): Body<AnnouncementInput>,
 ) -> Result<(StatusCode, Json<AnnouncementView>), ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
+    let (prefix, endpoints, validity) = input.read(&names, now, now)?;
+    let id = announcement::insert(&mut transaction, member, prefix, &endpoints, validity, now).await?;
+    let view = AnnouncementView::read(&mut transaction, member, id, now).await?;
+    let change = Change::of("announcement.create", Some(member), id.0, None, Some(&view));
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok((StatusCode::CREATED, Json(view)))
 }
 
 /// `GET /api/v1/members/{member_id}/announcements/{announcement_id}`: one announcement.
 #[utoipa::path(get, path = "/members/{member_id}/announcements/{announcement_id}", tag = "announcements",
-    params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)), responses((status = 200, body = AnnouncementView)))]
+    params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)),
+    responses((status = 200, body = AnnouncementView)))]
 pub(crate) async fn get_announcement(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, AnnouncementId)>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, AnnouncementId)>,
 ) -> Result<Json<AnnouncementView>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let mut db = app.db.acquire().await?;
+    AnnouncementView::read(&mut db, member, id, app.clock.now()).await.map(Json)
 }
 
 /// `PUT /api/v1/members/{member_id}/announcements/{announcement_id}`: changes its endpoints and validity; the prefix stays.
@@ -178,40 +247,48 @@ pub(crate) async fn get_announcement(
     params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)), request_body = AnnouncementInput,
     responses((status = 200, body = AnnouncementView)))]
 pub(crate) async fn update_announcement(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, AnnouncementId)>,
-    Body(_input): Body<AnnouncementInput>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, AnnouncementId)>,
+    Body(input): Body<AnnouncementInput>,
 ) -> Result<Json<AnnouncementView>, ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    let stands = announcement::lock(&mut *transaction, member, id, now).await?;
+    let (prefix, validity) = stands.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
+    let (named, endpoints, wanted) = input.read(&names, validity.from, now)?;
+    if named != prefix {
+        return Err(ApiError::field(
+            "prefix",
+            format!("it is {prefix} and stays so; announce another prefix anew"),
+        ));
+    }
+    let before = AnnouncementView::read(&mut transaction, member, id, now).await?;
+    announcement::update(&mut transaction, member, id, &endpoints, wanted).await?;
+    let after = AnnouncementView::read(&mut transaction, member, id, now).await?;
+    let change = Change::of("announcement.update", Some(member), id.0, Some(&before), Some(&after));
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok(Json(after))
 }
 
 /// `DELETE /api/v1/members/{member_id}/announcements/{announcement_id}`: withdraws it now.
 #[utoipa::path(delete, path = "/members/{member_id}/announcements/{announcement_id}", tag = "announcements",
-    params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)), responses((status = 204, description = "withdrawn")))]
+    params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)),
+    responses((status = 204, description = "withdrawn")))]
 pub(crate) async fn withdraw_announcement(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, AnnouncementId)>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, AnnouncementId)>,
 ) -> Result<StatusCode, ApiError> {
-    todo!()
-}
-
-/// `POST /api/v1/members/{member_id}/announcements/bulk`: many announcements at once, all or nothing.
-///
-/// A CSV body begins with the line `prefix,endpoints`; endpoints are separated by `;` or spaces. The same
-/// idempotency key with the same body has one effect and the same answer.
-#[utoipa::path(post, path = "/members/{member_id}/announcements/bulk", tag = "announcements",
-    params(("member_id" = Uuid, Path), BulkQuery,
-        ("idempotency-key" = Option<String>, Header, description = "Any text of 1 to 200 characters, new for each change", max_length = 200)),
-    request_body(content((BulkInput = "application/json"), (String = "text/csv"))),
-    responses((status = 200, body = BulkView)))]
-pub(crate) async fn bulk_announcements(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Query(_query): Query<BulkQuery>,
-    _request: Request,
-) -> Result<Json<BulkView>, ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    announcement::lock(&mut *transaction, member, id, now).await?;
+    let before = AnnouncementView::read(&mut transaction, member, id, now).await?;
+    announcement::withdraw(&mut transaction, member, &[id], now).await?;
+    let change = Change::of("announcement.withdraw", Some(member), id.0, Some(&before), None);
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! Every operation of the API, and the OpenAPI document that describes them.
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -10,13 +11,13 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    agreement, announcement, audit, call, connect, endpoint, lookup, member, node, overview, range, reason,
-    session, token, user,
+    agreement, announcement, audit, bulk, call, connect, endpoint, lookup, member, node, overview, range,
+    reason, session, token, user,
 };
 
 /// Where every operation lies.
@@ -48,7 +49,11 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
                 announcement::update_announcement,
                 announcement::withdraw_announcement
             ))
-            .routes(routes!(announcement::bulk_announcements))
+            .merge(
+                OpenApiRouter::new()
+                    .routes(routes!(bulk::bulk_announcements))
+                    .layer(DefaultBodyLimit::max(bulk::MAX_BODY)),
+            )
             .routes(routes!(agreement::list_agreements, agreement::propose_agreement))
             .routes(routes!(agreement::get_agreement))
             .routes(routes!(agreement::accept_agreement))

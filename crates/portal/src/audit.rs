@@ -5,10 +5,11 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tandem_model::{AuditEntryId, MemberId};
+use tandem_store::audit::{self, AuditEntry};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::App;
+use crate::app::App;
 use crate::page::{Page, PageQuery};
 use crate::problem::ApiError;
 use crate::request::Query;
@@ -42,12 +43,36 @@ pub(crate) struct AuditView {
     source: Option<String>,
 }
 
+impl AuditView {
+    /// The change as someone sees it: a member does not learn who the operator's people are.
+    fn of(entry: AuditEntry, reader_is_operator: bool) -> Self {
+        let hides = entry.by_operator && !reader_is_operator;
+        let actor = entry.email.or(entry.token_name).filter(|_| !hides);
+        Self {
+            audit_entry_id: entry.audit_entry_id,
+            at: entry.at,
+            actor: actor.unwrap_or_else(|| "operator".to_owned()),
+            member_id: entry.member_id,
+            action: entry.action,
+            object_kind: entry.object_kind,
+            object_id: entry.object_id,
+            before: entry.before,
+            after: entry.after,
+            source: entry.source.filter(|_| !hides).map(|source| source.to_string()),
+        }
+    }
+}
+
 /// `GET /api/v1/audit`: the changes of the member, or every change for the operator.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(PageQuery), responses((status = 200, body = Page<AuditView>)))]
+#[utoipa::path(get, path = "/audit", tag = "audit", params(PageQuery),
+    responses((status = 200, body = Page<AuditView>)))]
 pub(crate) async fn list_audit(
-    State(_app): State<App>,
-    _session: Session,
-    Query(_page): Query<PageQuery>,
+    State(app): State<App>,
+    session: Session,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<AuditView>>, ApiError> {
-    todo!()
+    let place = query.read::<Uuid>()?;
+    let entries = audit::list(&app.db, session.member, place.after.map(AuditEntryId), place.reads()).await?;
+    let operator = session.is_operator();
+    Ok(Json(place.page(entries, |it| it.audit_entry_id.0, |it| AuditView::of(it, operator))))
 }

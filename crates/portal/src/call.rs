@@ -6,17 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AgreementId, CallId, EndedBy, MemberId, NodeId, Outcome, Prefix};
+use tandem_model::{
+    AgreementId, Attempt, CallId, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason,
+};
+use tandem_routing::Selection;
+use tandem_store::call::{self, CallFilter};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::App;
+use crate::app::{App, AppState};
 use crate::endpoint::EndpointRef;
-use crate::lookup::SelectionView;
+use crate::lookup::{Names, SelectionView};
 use crate::member::MemberRef;
-use crate::page::Page;
-use crate::problem::ApiError;
+use crate::page::{CallCursor, Page, Place};
+use crate::problem::{ApiError, Faults};
 use crate::request::{Id, Query};
 use crate::session::Session;
+use crate::text;
 use crate::vocabulary;
 
 /// Which side of the call the reading member is on.
@@ -145,46 +150,201 @@ pub(crate) struct CallQuery {
     limit: Option<u32>,
 }
 
+/// Whose eyes a call is shown to.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// The operator's: everything.
+    Operator,
+    /// A member's, which has a side in the call.
+    Member(MemberId),
+}
+
+impl Reader {
+    /// Whether it may see what belongs to this member alone.
+    fn sees(self, member: MemberId) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Member(own) => own == member,
+        }
+    }
+
+    /// The side of the member in a call.
+    fn side(self, cdr: &Cdr) -> Option<CallSide> {
+        match self {
+            Self::Operator => None,
+            Self::Member(own) if own == cdr.originating_member => Some(CallSide::Originating),
+            Self::Member(_) => Some(CallSide::Terminating),
+        }
+    }
+
+    fn member(self) -> Option<MemberId> {
+        match self {
+            Self::Operator => None,
+            Self::Member(own) => Some(own),
+        }
+    }
+}
+
+impl CallView {
+    fn of(cdr: Cdr, names: &Names, reader: Reader) -> Self {
+        let endpoint = |member: MemberId, id: EndpointId| {
+            reader.sees(member).then(|| EndpointRef { endpoint_id: id, name: names.endpoint(id) })
+        };
+        let terminating = cdr.terminating_member.zip(cdr.terminating_endpoint);
+        Self {
+            call_id: cdr.call_id,
+            side: reader.side(&cdr),
+            started_at: cdr.started_at,
+            originating_member: names.member(cdr.originating_member),
+            originating_endpoint: endpoint(cdr.originating_member, cdr.originating_endpoint),
+            terminating_member: cdr.terminating_member.map(|id| names.member(id)),
+            terminating_endpoint: terminating.and_then(|(member, id)| endpoint(member, id)),
+            ingress_call_id: reader.sees(cdr.originating_member).then_some(cdr.ingress_call_id),
+            node_id: matches!(reader, Reader::Operator).then_some(cdr.node_id),
+            calling: cdr.calling,
+            called: cdr.called,
+            agreement_id: cdr.agreement,
+            prefix: cdr.prefix,
+            outcome: cdr.outcome,
+            status: cdr.status,
+            reason: cdr.reason,
+            answered_at: cdr.answered_at,
+            ended_at: cdr.ended_at,
+            ended_by: cdr.ended_by,
+            setup_ms: cdr.setup_ms,
+            duration_ms: cdr.duration_ms,
+            table_version: cdr.table_version,
+        }
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: Attempt, names: &Names, reader: Reader) -> Self {
+        let sees = reader.sees(attempt.terminating_member);
+        let endpoint = EndpointRef { endpoint_id: attempt.endpoint, name: names.endpoint(attempt.endpoint) };
+        Self {
+            position: attempt.position,
+            terminating_member: names.member(attempt.terminating_member),
+            endpoint: sees.then_some(endpoint),
+            attempted_at: attempt.attempted_at,
+            ended_at: attempt.ended_at,
+            status: attempt.status,
+            reason: attempt.reason,
+            egress_call_id: sees.then_some(attempt.egress_call_id),
+        }
+    }
+}
+
 /// `GET /api/v1/members/{member_id}/calls`: calls that the member sent or took.
-#[utoipa::path(get, path = "/members/{member_id}/calls", tag = "calls", params(("member_id" = Uuid, Path), CallQuery),
-    responses((status = 200, body = Page<CallView>)))]
+#[utoipa::path(get, path = "/members/{member_id}/calls", tag = "calls",
+    params(("member_id" = Uuid, Path), CallQuery), responses((status = 200, body = Page<CallView>)))]
 pub(crate) async fn list_calls(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Query(_query): Query<CallQuery>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Query(query): Query<CallQuery>,
 ) -> Result<Json<Page<CallView>>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let reader = if session.is_operator() { Reader::Operator } else { Reader::Member(member) };
+    show_list(&app, query, Some(member), reader).await
 }
 
 /// `GET /api/v1/members/{member_id}/calls/{call_id}`: one call, attempt by attempt.
 #[utoipa::path(get, path = "/members/{member_id}/calls/{call_id}", tag = "calls",
-    params(("member_id" = Uuid, Path), ("call_id" = Uuid, Path)), responses((status = 200, body = CallDetailView)))]
+    params(("member_id" = Uuid, Path), ("call_id" = Uuid, Path)),
+    responses((status = 200, body = CallDetailView)))]
 pub(crate) async fn get_call(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, CallId)>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, CallId)>,
 ) -> Result<Json<CallDetailView>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let reader = if session.is_operator() { Reader::Operator } else { Reader::Member(member) };
+    show(&app, id, Some(member), reader).await
 }
 
 /// `GET /api/v1/calls`: every call of the exchange (operator).
-#[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery), responses((status = 200, body = Page<CallView>)))]
+#[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery),
+    responses((status = 200, body = Page<CallView>)))]
 pub(crate) async fn list_all_calls(
-    State(_app): State<App>,
-    _session: Session,
-    Query(_query): Query<CallQuery>,
+    State(app): State<App>,
+    session: Session,
+    Query(query): Query<CallQuery>,
 ) -> Result<Json<Page<CallView>>, ApiError> {
-    todo!()
+    session.must_be_operator()?;
+    show_list(&app, query, None, Reader::Operator).await
 }
 
 /// `GET /api/v1/calls/{call_id}`: one call with everything that is known of it (operator).
 #[utoipa::path(get, path = "/calls/{call_id}", tag = "calls", params(("call_id" = Uuid, Path)),
     responses((status = 200, body = CallDetailView)))]
 pub(crate) async fn get_any_call(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_call): Id<CallId>,
+    State(app): State<App>,
+    session: Session,
+    Id(id): Id<CallId>,
 ) -> Result<Json<CallDetailView>, ApiError> {
-    todo!()
+    session.must_be_operator()?;
+    show(&app, id, None, Reader::Operator).await
+}
+
+async fn show_list(
+    app: &AppState,
+    query: CallQuery,
+    member: Option<MemberId>,
+    reader: Reader,
+) -> Result<Json<Page<CallView>>, ApiError> {
+    let place: Place<CallCursor> = Place::read(query.cursor.as_deref(), query.limit)?;
+    let mut faults = Faults::default();
+    let number = text::digits(&mut faults, "number", query.number.as_deref());
+    faults.check()?;
+    let filter = CallFilter {
+        number: number.as_deref(),
+        outcome: query.outcome,
+        up: query.up,
+        from: query.from,
+        until: query.until,
+        after: place.after.map(|CallCursor(at, id)| (at, id)),
+    };
+    let calls = match member {
+        Some(member) => call::list_of_member(&app.db, member, &filter, place.reads()).await?,
+        None => call::list(&app.db, &filter, place.reads()).await?,
+    };
+    let (mut members, mut endpoints) = (Vec::new(), Vec::new());
+    calls.iter().for_each(|call| mention(call, &mut members, &mut endpoints));
+    let names = Names::read(&app.db, &members, &endpoints).await?;
+    let cursor = |call: &Cdr| CallCursor(call.started_at, call.call_id);
+    Ok(Json(place.page(calls, cursor, |call| CallView::of(call, &names, reader))))
+}
+
+async fn show(
+    app: &AppState,
+    id: CallId,
+    member: Option<MemberId>,
+    reader: Reader,
+) -> Result<Json<CallDetailView>, ApiError> {
+    let mut cdr = call::get(&app.db, member, id).await?.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    let attempts = std::mem::take(&mut cdr.attempts);
+    // What else the originating member might have done is not the terminating member's business.
+    let sees_selection = reader.sees(cdr.originating_member);
+    let selection = std::mem::take(&mut cdr.selection);
+    let selection: Option<Selection> = serde_json::from_value(selection).ok().filter(|_| sees_selection);
+
+    let (mut members, mut endpoints) = selection.as_ref().map(SelectionView::mentions).unwrap_or_default();
+    mention(&cdr, &mut members, &mut endpoints);
+    members.extend(attempts.iter().map(|attempt| attempt.terminating_member));
+    endpoints.extend(attempts.iter().map(|attempt| attempt.endpoint));
+    let names = Names::read(&app.db, &members, &endpoints).await?;
+
+    let attempts = attempts.into_iter().filter(|it| sees_selection || reader.sees(it.terminating_member));
+    let attempts = attempts.map(|attempt| AttemptView::of(attempt, &names, reader)).collect();
+    let selection = selection.map(|it| SelectionView::of(&it, &names, reader.member(), app));
+    Ok(Json(CallDetailView { call: CallView::of(cdr, &names, reader), attempts, selection }))
+}
+
+/// Adds the members and endpoints that a call names.
+fn mention(cdr: &Cdr, members: &mut Vec<MemberId>, endpoints: &mut Vec<EndpointId>) {
+    members.push(cdr.originating_member);
+    members.extend(cdr.terminating_member);
+    endpoints.push(cdr.originating_endpoint);
+    endpoints.extend(cdr.terminating_endpoint);
 }

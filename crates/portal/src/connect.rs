@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use tandem_model::Transport;
+use tandem_store::listener;
 use utoipa::ToSchema;
 
-use crate::App;
+use crate::app::App;
 use crate::problem::ApiError;
 use crate::session::Session;
 use crate::vocabulary;
@@ -32,8 +33,15 @@ pub(crate) struct ConnectView {
 /// `GET /api/v1/connect`: the addresses on which the hub receives SIP.
 #[utoipa::path(get, path = "/connect", tag = "connect", responses((status = 200, body = ConnectView)))]
 pub(crate) async fn connect(
-    State(_app): State<App>,
+    State(app): State<App>,
     _session: Session,
 ) -> Result<Json<ConnectView>, ApiError> {
-    todo!()
+    let listeners = listener::list(&app.db).await?.into_iter();
+    let listeners = listeners.map(|it| ListenerView {
+        site: it.site,
+        address: it.address.ip().to_string(),
+        port: it.address.port(),
+        transport: it.transport,
+    });
+    Ok(Json(ConnectView { listeners: listeners.collect() }))
 }

@@ -1,18 +1,37 @@
 //! The SIP addresses of a member.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{EndpointId, MemberId};
+use tandem_model::{Endpoint, EndpointId, MemberId, Reason, Source, Target};
+use tandem_store::{announcement, endpoint, member};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use crate::App;
+use crate::app::App;
 use crate::page::{Page, PageQuery};
-use crate::problem::ApiError;
+use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
-use crate::session::Session;
+use crate::session::{Change, Session};
+use crate::text;
+
+/// Most endpoints of a member.
+const MAX_ENDPOINTS: i64 = 1000;
+
+/// Most sources of an endpoint.
+const MAX_SOURCES: usize = 64;
+
+/// Most that `max_calls` and `max_calls_per_second` can be.
+const MAX_CALLS: u32 = 1_000_000;
+
+/// Largest blocks that an endpoint may send from: nobody has more in one place.
+const MIN_PREFIX_LEN_V4: u8 = 16;
+const MIN_PREFIX_LEN_V6: u8 = 32;
 
 /// From where an endpoint may send.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -120,39 +139,180 @@ fn default_enabled() -> bool {
     true
 }
 
+impl From<endpoint::StoredEndpoint> for EndpointView {
+    fn from(endpoint::StoredEndpoint { endpoint, created_at }: endpoint::StoredEndpoint) -> Self {
+        let sources = endpoint.sources.into_iter();
+        Self {
+            endpoint_id: endpoint.endpoint_id,
+            member_id: endpoint.member_id,
+            name: endpoint.name,
+            sources: sources.map(|it| SourceView { net: it.net.to_string(), port: it.port }).collect(),
+            target: endpoint.target.to_string(),
+            priority: endpoint.priority,
+            weight: endpoint.weight,
+            max_calls: endpoint.max_calls,
+            max_calls_per_second: endpoint.max_calls_per_second,
+            enabled: endpoint.enabled,
+            created_at,
+        }
+    }
+}
+
+impl From<endpoint::EndpointName> for EndpointRef {
+    fn from(name: endpoint::EndpointName) -> Self {
+        Self { endpoint_id: name.endpoint_id, name: name.name }
+    }
+}
+
+impl EndpointInput {
+    /// The endpoint that the member describes, or every field that is at fault.
+    fn read(self, member_id: MemberId, endpoint_id: EndpointId) -> Result<Endpoint, ApiError> {
+        let mut faults = Faults::default();
+        let name = text::name(&mut faults, "name", &self.name, "._-", 64);
+        let target = read_target(&mut faults, &self.target);
+        let sources = read_sources(&mut faults, &self.sources);
+        for (field, limit) in
+            [("max_calls", self.max_calls), ("max_calls_per_second", self.max_calls_per_second)]
+        {
+            if limit.is_some_and(|limit| !(1..=MAX_CALLS).contains(&limit)) {
+                faults.note(field, format!("write a number from 1 to {MAX_CALLS}, or null for no bound"));
+            }
+        }
+        let (name, target) = faults.hold(name.zip(target))?;
+        Ok(Endpoint {
+            endpoint_id,
+            member_id,
+            name,
+            sources,
+            target,
+            priority: self.priority,
+            weight: self.weight,
+            max_calls: self.max_calls,
+            max_calls_per_second: self.max_calls_per_second,
+            enabled: self.enabled,
+        })
+    }
+}
+
+fn read_target(faults: &mut Faults, text: &str) -> Option<Target> {
+    let target: Target = faults.take("target", text.parse())?;
+    if let Some(why) = unusable(target.address.ip()) {
+        faults.note("target", format!("{} {why}; write an address of one host", target.address.ip()));
+        return None;
+    }
+    Some(target)
+}
+
+/// Why no host can be reached at an address.
+fn unusable(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        address if address.is_unspecified() => Some("is no address of a host"),
+        address if address.is_multicast() => Some("is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("is the broadcast address"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("is no address of a host"),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("is a reserved address"),
+        // Where it leads depends on the machine that looks.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("is link-local"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn read_sources(faults: &mut Faults, inputs: &[SourceInput]) -> Vec<Source> {
+    if inputs.len() > MAX_SOURCES {
+        faults.note("sources", format!("there are {}; write at most {MAX_SOURCES}", inputs.len()));
+        return Vec::new();
+    }
+    let mut sources: Vec<Source> = Vec::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let field = format!("sources[{index}].net");
+        let Some(net) = read_net(faults, &field, &input.net) else { continue };
+        if input.port == Some(0) {
+            faults.note(format!("sources[{index}].port"), "write a port from 1 to 65535, or null for any");
+        }
+        if sources.iter().any(|other| other.net.contains(&net) || net.contains(&other.net)) {
+            faults.note(field, "it overlaps another source of this endpoint");
+        }
+        sources.push(Source { net, port: input.port });
+    }
+    sources
+}
+
+fn read_net(faults: &mut Faults, field: &str, text: &str) -> Option<IpNet> {
+    let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let Ok(net) = read else {
+        faults.note(field, "write an address such as 192.0.2.21 or a block such as 192.0.2.0/24");
+        return None;
+    };
+    let least = if net.addr().is_ipv4() { MIN_PREFIX_LEN_V4 } else { MIN_PREFIX_LEN_V6 };
+    if net.trunc() != net {
+        faults.note(field, format!("its host bits are set; write {}", net.trunc()));
+    } else if net.prefix_len() < least {
+        faults.note(field, format!("the block is too large; write /{least} or a smaller one"));
+    } else if let Some(why) = unusable(net.addr()).filter(|_| net.prefix_len() == net.max_prefix_len()) {
+        faults.note(field, format!("{} {why}", net.addr()));
+    } else if net.addr().is_multicast() {
+        faults.note(field, "nobody sends from a multicast address");
+    } else {
+        return Some(net);
+    }
+    None
+}
+
 /// `GET /api/v1/members/{member_id}/endpoints`: the member's endpoints.
 #[utoipa::path(get, path = "/members/{member_id}/endpoints", tag = "endpoints",
     params(("member_id" = Uuid, Path), PageQuery), responses((status = 200, body = Page<EndpointView>)))]
 pub(crate) async fn list_endpoints(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Query(_page): Query<PageQuery>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<EndpointView>>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let place = query.read::<Uuid>()?;
+    let endpoints = endpoint::list(&app.db, member, place.after.map(EndpointId), place.reads()).await?;
+    Ok(Json(place.page(endpoints, |it| it.endpoint.endpoint_id.0, EndpointView::from)))
 }
 
 /// `POST /api/v1/members/{member_id}/endpoints`: adds an endpoint.
-#[utoipa::path(post, path = "/members/{member_id}/endpoints", tag = "endpoints", params(("member_id" = Uuid, Path)),
-    request_body = EndpointInput, responses((status = 201, body = EndpointView)))]
+#[utoipa::path(post, path = "/members/{member_id}/endpoints", tag = "endpoints",
+    params(("member_id" = Uuid, Path)), request_body = EndpointInput,
+    responses((status = 201, body = EndpointView)))]
 pub(crate) async fn create_endpoint(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Body(_input): Body<EndpointInput>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Body(input): Body<EndpointInput>,
 ) -> Result<(StatusCode, Json<EndpointView>), ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let new = input.read(member, EndpointId(Uuid::nil()))?;
+
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    member::lock(&mut *transaction, member).await?.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    if endpoint::count(&mut *transaction, member).await? >= MAX_ENDPOINTS {
+        let detail = format!("A member has at most {MAX_ENDPOINTS} endpoints.");
+        return Err(ApiError::new(Reason::Conflict).detail(detail));
+    }
+    let id = endpoint::insert(&mut transaction, &new, now).await?;
+    let endpoint = Endpoint { endpoint_id: id, ..new };
+    let view = EndpointView::from(endpoint::StoredEndpoint { endpoint, created_at: now });
+    let change = Change::of("endpoint.create", Some(member), id.0, None, Some(&view));
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok((StatusCode::CREATED, Json(view)))
 }
 
 /// `GET /api/v1/members/{member_id}/endpoints/{endpoint_id}`: one endpoint.
 #[utoipa::path(get, path = "/members/{member_id}/endpoints/{endpoint_id}", tag = "endpoints",
-    params(("member_id" = Uuid, Path), ("endpoint_id" = Uuid, Path)), responses((status = 200, body = EndpointView)))]
+    params(("member_id" = Uuid, Path), ("endpoint_id" = Uuid, Path)),
+    responses((status = 200, body = EndpointView)))]
 pub(crate) async fn get_endpoint(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, EndpointId)>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, EndpointId)>,
 ) -> Result<Json<EndpointView>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    let found = endpoint::get(&app.db, member, id).await?.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    Ok(Json(found.into()))
 }
 
 /// `PUT /api/v1/members/{member_id}/endpoints/{endpoint_id}`: describes an endpoint anew.
@@ -160,21 +320,89 @@ pub(crate) async fn get_endpoint(
     params(("member_id" = Uuid, Path), ("endpoint_id" = Uuid, Path)), request_body = EndpointInput,
     responses((status = 200, body = EndpointView)))]
 pub(crate) async fn update_endpoint(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, EndpointId)>,
-    Body(_input): Body<EndpointInput>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, EndpointId)>,
+    Body(input): Body<EndpointInput>,
 ) -> Result<Json<EndpointView>, ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let described = input.read(member, id)?;
+
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    endpoint::lock(&mut *transaction, member, id).await?;
+    let stored = endpoint::get(&mut *transaction, member, id).await?;
+    let before = EndpointView::from(stored.ok_or_else(|| ApiError::new(Reason::NotFound))?);
+    endpoint::update(&mut transaction, &described).await?;
+    let created_at = before.created_at;
+    let after = EndpointView::from(endpoint::StoredEndpoint { endpoint: described, created_at });
+    let change = Change::of("endpoint.update", Some(member), id.0, Some(&before), Some(&after));
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok(Json(after))
 }
 
 /// `DELETE /api/v1/members/{member_id}/endpoints/{endpoint_id}`: removes an endpoint that no announcement names.
 #[utoipa::path(delete, path = "/members/{member_id}/endpoints/{endpoint_id}", tag = "endpoints",
-    params(("member_id" = Uuid, Path), ("endpoint_id" = Uuid, Path)), responses((status = 204, description = "removed")))]
+    params(("member_id" = Uuid, Path), ("endpoint_id" = Uuid, Path)),
+    responses((status = 204, description = "removed")))]
 pub(crate) async fn delete_endpoint(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_ids): Id<(MemberId, EndpointId)>,
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, EndpointId)>,
 ) -> Result<StatusCode, ApiError> {
-    todo!()
+    session.may_change(member)?;
+    let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    endpoint::lock(&mut *transaction, member, id).await?;
+    let stored = endpoint::get(&mut *transaction, member, id).await?;
+    let before = EndpointView::from(stored.ok_or_else(|| ApiError::new(Reason::NotFound))?);
+    announcement::forget_endpoint(&mut *transaction, member, id, now).await?;
+    endpoint::delete(&mut *transaction, member, id).await?;
+    let change = Change::of("endpoint.delete", Some(member), id.0, Some(&before), None);
+    session.record(&mut transaction, now, change).await?;
+    transaction.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_the_address_of_one_host() {
+        for (text, usable) in [
+            ("sip:192.0.2.21:5060;transport=udp", true),
+            ("sip:127.0.0.1", true),
+            ("sip:[2001:db8::1]:5060", true),
+            ("sip:0.0.0.0", false),
+            ("sip:0.1.2.3", false),
+            ("sip:255.255.255.255", false),
+            ("sip:224.0.0.1", false),
+            ("sip:250.0.0.1", false),
+            ("sip:[::]", false),
+            ("sip:[ff02::1]", false),
+            ("sip:[fe80::1]", false),
+            ("sip:[::ffff:224.0.0.1]", false),
+            ("sip:host.example", false),
+            ("sip:192.0.2.21\r\nX: y", false),
+        ] {
+            assert_eq!(read_target(&mut Faults::default(), text).is_some(), usable, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_small_block_without_host_bits() {
+        for (text, fits) in [
+            ("192.0.2.21", true),
+            ("192.0.2.0/24", true),
+            ("2001:db8::/48", true),
+            ("192.0.2.21/24", false),
+            ("0.0.0.0/0", false),
+            ("0.0.0.0", false),
+            ("::/0", false),
+            ("224.0.0.0/16", false),
+            ("acme.example", false),
+        ] {
+            assert_eq!(read_net(&mut Faults::default(), "net", text).is_some(), fits, "{text}");
+        }
+    }
 }

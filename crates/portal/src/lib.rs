@@ -1,24 +1,47 @@
-//! todo
+//! The portal: the REST API with its OpenAPI description, sessions and tokens, and the web client.
+//!
+//! A handler says who may, what to do and what to show. What the database holds is the matter of `store`,
+//! where a call goes that of `routing`; this crate never routes a call and is never on a call's path.
+//! Time, randomness, database and route table are arguments ([`AppState`]).
+#![forbid(unsafe_code)]
+
 mod agreement;
 mod announcement;
 mod api;
+mod app;
 mod audit;
+mod bulk;
 mod call;
 mod connect;
+mod csv;
 mod endpoint;
+mod health;
+mod http_metrics;
 mod lookup;
 mod member;
 mod node;
+mod origin;
 mod overview;
 mod page;
+mod password;
 mod problem;
 mod range;
 mod reason;
 mod request;
+mod secret;
+mod server;
 mod session;
+mod text;
+mod throttle;
 mod token;
 mod user;
 mod vocabulary;
+mod web;
 
-pub struct AppState;
-pub type App = std::sync::Arc<AppState>;
+#[cfg(test)]
+mod tests;
+
+pub use app::{App, AppState, Entropy, PortalSettings};
+pub use password::{hash_password, new_password};
+pub use secret::{Secret, TOKEN_PREFIX};
+pub use server::{bind, router, serve};

@@ -1,12 +1,17 @@
 //! The looking glass: where a call would go now, and why not elsewhere.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tandem_model::{MemberId, Prefix};
+use tandem_model::{E164, EndpointId, MemberId, Prefix, Reason};
+use tandem_routing::{CallRequest, Selection, select};
+use tandem_store::{PgPool, endpoint, member};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::App;
+use crate::app::{App, AppState};
+use crate::member::MemberRef;
 use crate::problem::ApiError;
 use crate::reason::ReasonView;
 use crate::request::{Id, Query};
@@ -24,6 +29,12 @@ pub(crate) struct CandidateView {
     endpoint_name: Option<String>,
     #[schema(value_type = String)]
     prefix: Prefix,
+    /// Lower is tried first; null where the endpoint is another member's.
+    #[schema(required)]
+    priority: Option<u16>,
+    /// Share of the calls at the same priority; null where the endpoint is another member's.
+    #[schema(required)]
+    weight: Option<u16>,
 }
 
 /// A route that cannot take the call, and why.
@@ -82,24 +93,132 @@ pub(crate) struct OperatorLookupQuery {
     called: String,
 }
 
+/// Names of the members and endpoints that a view mentions.
+pub(crate) struct Names {
+    members: HashMap<MemberId, MemberRef>,
+    endpoints: HashMap<EndpointId, String>,
+}
+
+impl Names {
+    /// Reads the names of these.
+    pub(crate) async fn read(
+        db: &PgPool,
+        members: &[MemberId],
+        endpoints: &[EndpointId],
+    ) -> Result<Self, ApiError> {
+        let members = member::names(db, members).await?;
+        let endpoints = endpoint::names(db, endpoints).await?;
+        Ok(Self {
+            members: members.into_iter().map(|name| (name.member_id, name.into())).collect(),
+            endpoints: endpoints.into_iter().map(|name| (name.endpoint_id, name.name)).collect(),
+        })
+    }
+
+    /// How a member is named.
+    pub(crate) fn member(&self, id: MemberId) -> MemberRef {
+        let gone = || MemberRef { member_id: id, name: id.to_string(), display_name: id.to_string() };
+        self.members.get(&id).cloned().unwrap_or_else(gone)
+    }
+
+    /// How an endpoint is named; one that is no longer there by its id.
+    pub(crate) fn endpoint(&self, id: EndpointId) -> String {
+        self.endpoints.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+}
+
+impl SelectionView {
+    /// Members and endpoints that a selection names.
+    pub(crate) fn mentions(selection: &Selection) -> (Vec<MemberId>, Vec<EndpointId>) {
+        let candidates = selection.candidates.iter().map(|it| (it.member, Some(it.endpoint)));
+        let all = candidates.chain(selection.left_out.iter().map(|it| (it.member, it.endpoint)));
+        let (members, endpoints): (Vec<_>, Vec<_>) = all.unzip();
+        (members, endpoints.into_iter().flatten().collect())
+    }
+
+    /// The selection as `reader` may see it: every endpoint for the operator (`None`), its own for a member.
+    pub(crate) fn of(selection: &Selection, names: &Names, reader: Option<MemberId>, app: &AppState) -> Self {
+        let table = app.table.load();
+        let shows = |member: MemberId| reader.is_none_or(|reader| reader == member);
+        let candidates = selection.candidates.iter().map(|it| {
+            let endpoint = table.endpoint(it.endpoint).filter(|_| shows(it.member));
+            CandidateView {
+                member_id: it.member,
+                member_name: names.member(it.member).name,
+                endpoint_name: shows(it.member).then(|| names.endpoint(it.endpoint)),
+                prefix: it.prefix,
+                priority: endpoint.map(|endpoint| endpoint.priority),
+                weight: endpoint.map(|endpoint| endpoint.weight),
+            }
+        });
+        let left_out = selection.left_out.iter().map(|it| LeftOutView {
+            member_id: it.member,
+            member_name: names.member(it.member).name,
+            endpoint_name: it.endpoint.filter(|_| shows(it.member)).map(|id| names.endpoint(id)),
+            prefix: it.prefix,
+            code: it.reason.code(),
+            sentence: it.reason.sentence(),
+            remedy: it.reason.remedy(),
+        });
+        Self {
+            called: selection.called.to_string(),
+            table_version: selection.table_version,
+            matched: selection.matched,
+            candidates: candidates.collect(),
+            left_out: left_out.collect(),
+            refusal: selection.refusal().map(ReasonView::from),
+        }
+    }
+}
+
 /// `GET /api/v1/members/{member_id}/lookup`: where a call of the member would go now.
-#[utoipa::path(get, path = "/members/{member_id}/lookup", tag = "lookup", params(("member_id" = Uuid, Path), LookupQuery),
-    responses((status = 200, body = SelectionView)))]
+#[utoipa::path(get, path = "/members/{member_id}/lookup", tag = "lookup",
+    params(("member_id" = Uuid, Path), LookupQuery), responses((status = 200, body = SelectionView)))]
 pub(crate) async fn lookup(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
-    Query(_query): Query<LookupQuery>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
+    Query(query): Query<LookupQuery>,
 ) -> Result<Json<SelectionView>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    look(&app, session.member, member, &query.called).await
 }
 
 /// `GET /api/v1/lookup`: where a call of any member would go now (operator).
-#[utoipa::path(get, path = "/lookup", tag = "lookup", params(OperatorLookupQuery), responses((status = 200, body = SelectionView)))]
+#[utoipa::path(get, path = "/lookup", tag = "lookup", params(OperatorLookupQuery),
+    responses((status = 200, body = SelectionView)))]
 pub(crate) async fn lookup_from(
-    State(_app): State<App>,
-    _session: Session,
-    Query(_query): Query<OperatorLookupQuery>,
+    State(app): State<App>,
+    session: Session,
+    Query(query): Query<OperatorLookupQuery>,
 ) -> Result<Json<SelectionView>, ApiError> {
-    todo!()
+    session.must_be_operator()?;
+    let unknown = || ApiError::field("from", "there is no member of this name or id");
+    if query.from.contains('\0') {
+        return Err(unknown());
+    }
+    let from = member::find(&app.db, &query.from).await?.ok_or_else(unknown)?;
+    look(&app, None, from.member_id, &query.called).await
+}
+
+async fn look(
+    app: &AppState,
+    reader: Option<MemberId>,
+    originating_member: MemberId,
+    called: &str,
+) -> Result<Json<SelectionView>, ApiError> {
+    if member::get(&app.db, originating_member).await?.is_none() {
+        return Err(ApiError::new(Reason::NotFound));
+    }
+    // A blank is what becomes of a `+` that was not escaped in a URL.
+    let called: E164 = called
+        .trim_start_matches(' ')
+        .parse()
+        .map_err(|error| ApiError::field("called", format!("{error}")))?;
+    let mut draw = [0; 8];
+    (app.entropy)(&mut draw);
+    let call = CallRequest { originating_member, called, draw: u64::from_le_bytes(draw) };
+    let selection = select(&app.table.load(), &call, app.clock.now());
+    let (members, endpoints) = SelectionView::mentions(&selection);
+    let names = Names::read(&app.db, &members, &endpoints).await?;
+    Ok(Json(SelectionView::of(&selection, &names, reader, app)))
 }

@@ -5,11 +5,14 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tandem_model::NodeId;
+use tandem_store::announcement;
+use tandem_store::node::{self, LIVE_WITHIN, NodeReport, NodeState};
 use utoipa::ToSchema;
 
-use crate::App;
+use crate::app::App;
 use crate::problem::ApiError;
 use crate::session::Session;
+use crate::vocabulary;
 
 /// A node as it last reported.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -17,8 +20,8 @@ pub(crate) struct NodeView {
     #[schema(value_type = Uuid)]
     node_id: NodeId,
     name: String,
-    /// starting, serving, draining or stopped.
-    state: String,
+    #[schema(value_type = vocabulary::NodeState)]
+    state: NodeState,
     started_at: DateTime<Utc>,
     seen_at: DateTime<Utc>,
     table_version: u64,
@@ -38,11 +41,32 @@ pub(crate) struct NodesView {
     feed_position: u64,
 }
 
+/// Whether a node counts: it reported lately and has not stopped. The same rule as [`node::rollout`].
+pub(crate) fn is_live(node: &NodeReport, at: DateTime<Utc>) -> bool {
+    node.state != NodeState::Stopped && node.seen_at > at - LIVE_WITHIN
+}
+
 /// `GET /api/v1/nodes`: the nodes of the hub (operator).
 #[utoipa::path(get, path = "/nodes", tag = "nodes", responses((status = 200, body = NodesView)))]
 pub(crate) async fn list_nodes(
-    State(_app): State<App>,
-    _session: Session,
+    State(app): State<App>,
+    session: Session,
 ) -> Result<Json<NodesView>, ApiError> {
-    todo!()
+    session.must_be_operator()?;
+    let now = app.clock.now();
+    let feed_position = announcement::feed_position(&app.db).await?;
+    let nodes = node::list(&app.db).await?.into_iter();
+    let items = nodes.map(|node| NodeView {
+        current: is_live(&node, now) && node.table_version >= feed_position,
+        node_id: node.node_id,
+        name: node.name,
+        state: node.state,
+        started_at: node.started_at,
+        seen_at: node.seen_at,
+        table_version: node.table_version,
+        table_hash: node.table_hash,
+        active_calls: node.active_calls,
+        journal_backlog: node.journal_backlog,
+    });
+    Ok(Json(NodesView { items: items.collect(), feed_position }))
 }

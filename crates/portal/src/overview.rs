@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use tandem_model::MemberId;
+use tandem_model::{MemberId, Outcome, Reason};
+use tandem_store::{member, overview as figures};
 use utoipa::ToSchema;
 
-use crate::App;
+use crate::app::{App, AppState};
 use crate::problem::ApiError;
 use crate::request::Id;
 use crate::session::Session;
@@ -54,22 +55,68 @@ pub(crate) struct OverviewView {
     members: Option<u64>,
 }
 
+/// Minutes that the chart shows.
+const MINUTES: i32 = 60;
+
 /// `GET /api/v1/members/{member_id}/overview`: the member's calls now and today.
-#[utoipa::path(get, path = "/members/{member_id}/overview", tag = "overview", params(("member_id" = Uuid, Path)),
-    responses((status = 200, body = OverviewView)))]
+#[utoipa::path(get, path = "/members/{member_id}/overview", tag = "overview",
+    params(("member_id" = Uuid, Path)), responses((status = 200, body = OverviewView)))]
 pub(crate) async fn member_overview(
-    State(_app): State<App>,
-    _session: Session,
-    Id(_member): Id<MemberId>,
+    State(app): State<App>,
+    session: Session,
+    Id(member): Id<MemberId>,
 ) -> Result<Json<OverviewView>, ApiError> {
-    todo!()
+    session.may_read(member)?;
+    if member::get(&app.db, member).await?.is_none() {
+        return Err(ApiError::new(Reason::NotFound));
+    }
+    show(&app, Some(member)).await
 }
 
 /// `GET /api/v1/overview`: the exchange's calls now and today (operator).
 #[utoipa::path(get, path = "/overview", tag = "overview", responses((status = 200, body = OverviewView)))]
 pub(crate) async fn overview(
-    State(_app): State<App>,
-    _session: Session,
+    State(app): State<App>,
+    session: Session,
 ) -> Result<Json<OverviewView>, ApiError> {
-    todo!()
+    session.must_be_operator()?;
+    show(&app, None).await
+}
+
+async fn show(app: &AppState, member: Option<MemberId>) -> Result<Json<OverviewView>, ApiError> {
+    let now = app.clock.now();
+    let midnight = now.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+    let tomorrow = midnight + TimeDelta::days(1);
+    let mut today = OutcomesView::default();
+    let mut answered_ms = 0;
+    for count in figures::outcomes(&app.db, member, midnight, tomorrow).await? {
+        let calls = match count.outcome {
+            Outcome::Answered => {
+                answered_ms = count.duration_ms;
+                &mut today.answered
+            }
+            Outcome::Busy => &mut today.busy,
+            Outcome::NoAnswer => &mut today.no_answer,
+            Outcome::Cancelled => &mut today.cancelled,
+            Outcome::Rejected => &mut today.rejected,
+            Outcome::Refused => &mut today.refused,
+            Outcome::Failed => &mut today.failed,
+        };
+        *calls = count.calls;
+    }
+    let per_minute = figures::per_minute(&app.db, member, now, MINUTES).await?.into_iter();
+    let objects = figures::objects(&app.db, member, now).await?;
+    Ok(Json(OverviewView {
+        calls_up: figures::calls_up(&app.db, member).await?,
+        today,
+        setup_ms_median: figures::setup_ms_median(&app.db, member, midnight, tomorrow).await?,
+        minutes_today: answered_ms as f64 / 60_000.0,
+        per_minute: per_minute
+            .map(|it| MinuteView { at: it.at, answered: it.answered, not_answered: it.not_answered })
+            .collect(),
+        endpoints: objects.endpoints,
+        announcements: objects.announcements,
+        agreements: objects.agreements,
+        members: member.is_none().then_some(objects.members),
+    }))
 }

@@ -89,8 +89,15 @@ impl ApiError {
     }
 
     /// Why.
+    #[cfg(test)]
     pub(crate) fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// The row of the first field at fault.
+    #[cfg(test)]
+    pub(crate) fn first_row(&self) -> Option<usize> {
+        self.errors.first()?.row
     }
 }
 
@@ -98,6 +105,72 @@ impl From<Reason> for ApiError {
     fn from(reason: Reason) -> Self {
         Self::new(reason)
     }
+}
+
+/// A constraint of the schema, the reason that it means, the field at fault, and what to say.
+const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
+    ("member_name_unique", Reason::Conflict, "name", "another member has this name; choose another"),
+    ("endpoint_name_unique", Reason::Conflict, "name", "another endpoint has this name; choose another"),
+    ("endpoint_source_overlaps", Reason::SourceOverlaps, "sources", "it overlaps a source of an endpoint"),
+    ("number_range_claimed_twice", Reason::Conflict, "prefix", "the range is claimed already"),
+    ("number_range_overlaps", Reason::RangeOverlaps, "prefix", "a verified range holds some of its numbers"),
+    (
+        "announcement_exists",
+        Reason::AnnouncementExists,
+        "prefix",
+        "the prefix is announced at that time already",
+    ),
+    ("announcement_endpoint_own", Reason::Conflict, "endpoints", "an announcement names the endpoint"),
+    ("agreement_exists", Reason::AgreementExists, "with", "there is an agreement or a proposal already"),
+    ("user_account_email_unique", Reason::Conflict, "email", "someone signs in with this address already"),
+];
+
+impl From<tandem_store::Error> for ApiError {
+    /// What a failed statement means to the one who asked. What it says itself goes to the log only.
+    fn from(error: tandem_store::Error) -> Self {
+        if let Some(constraint) = tandem_store::database::constraint(&error) {
+            if let Some(&(_, reason, field, message)) =
+                CONSTRAINTS.iter().find(|(name, ..)| *name == constraint)
+            {
+                return Self::new(reason).errors(vec![FieldError {
+                    field: field.to_owned(),
+                    message: message.to_owned(),
+                    row: None,
+                }]);
+            }
+            if constraint.ends_with("_member_id_fkey") {
+                return Self::new(Reason::NotFound);
+            }
+            if let Some(reason) = tandem_store::database::reason(&error) {
+                return Self::new(reason).detail(format!("It breaks the rule {constraint}."));
+            }
+        }
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        match &error {
+            // A bug of ours, not of the database.
+            tandem_store::Error::Database(_) if !is_passing(&code) => {
+                tracing::error!(%error, "the database refused a statement of the portal");
+                Self::new(Reason::InternalError)
+            }
+            tandem_store::Error::Decode(_)
+            | tandem_store::Error::ColumnDecode { .. }
+            | tandem_store::Error::Encode(_)
+            | tandem_store::Error::RowNotFound => {
+                tracing::error!(%error, "the portal cannot read what the database holds");
+                Self::new(Reason::InternalError)
+            }
+            _ => {
+                tracing::warn!(%error, "the database does not answer the portal");
+                Self::new(Reason::Unavailable).retry_after_s(5)
+            }
+        }
+    }
+}
+
+/// Whether an SQLSTATE is about the state of the server or of other transactions, not about the statement:
+/// connection lost, rollback, out of resources, ended by an operator, lock not available, system error.
+fn is_passing(code: &str) -> bool {
+    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "55P03"
 }
 
 fn capitalised(sentence: &str) -> String {
@@ -158,7 +231,17 @@ impl Faults {
         value.map_err(|error| self.note(field, error.to_string())).ok()
     }
 
+    /// The value that was read, if nothing was noted.
+    ///
+    /// # Panics
+    /// If there is neither a value nor a fault.
+    pub(crate) fn hold<T>(self, value: Option<T>) -> Result<T, ApiError> {
+        self.check()?;
+        Ok(value.expect("whoever reads no value notes why"))
+    }
+
     /// Whether nothing was noted.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.errors.is_empty()
     }

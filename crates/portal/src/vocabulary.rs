@@ -50,6 +50,8 @@ vocabularies! {
     Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed"]
     /// Who ended an answered call.
     EndedBy ["originating", "terminating", "hub"]
+    /// What a node does.
+    NodeState ["starting", "serving", "draining", "stopped"]
     /// How SIP is carried.
     Transport ["udp", "tcp"]
 }
@@ -91,6 +93,8 @@ mod tests {
         reads::<tandem_model::AgreementState>(AgreementState::words());
         reads::<tandem_model::Outcome>(Outcome::words());
         reads::<tandem_model::EndedBy>(EndedBy::words());
+        reads::<tandem_store::node::NodeState>(NodeState::words());
+        reads::<crate::range::AuthorityNow>(Authority::words());
         reads::<tandem_model::Transport>(Transport::words());
         assert_eq!(Outcome::words(), tandem_model::Outcome::ALL.map(|outcome| outcome.as_str()));
     }

@@ -1,0 +1,100 @@
+//! What every handler has at hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use prometheus::Registry;
+use tandem_model::Clock;
+use tandem_routing::SharedTable;
+use tandem_store::PgPool;
+use tokio::sync::Semaphore;
+
+use crate::http_metrics::HttpMetrics;
+use crate::password::Hashing;
+use crate::throttle::Throttle;
+
+/// Bulk changes that are worked on at once; others wait their turn.
+const BULK_AT_ONCE: usize = 1;
+
+/// Bodies of bulk changes that are in memory at once.
+const BULK_BODIES: usize = 8;
+
+/// Fills octets with randomness that nobody can guess.
+pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// The operator's settings of the portal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortalSettings {
+    /// Address to listen on.
+    pub address: SocketAddr,
+    /// How browsers reach it, such as `https://portal.example`; `None` for the address itself. Cookies are
+    /// marked `Secure` where it begins with `https://`.
+    pub public_url: Option<String>,
+    /// Proxies in front of the portal: what they say in `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpNet>,
+}
+
+impl PortalSettings {
+    /// Settings for an address that browsers reach directly.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, public_url: None, proxies: Vec::new() }
+    }
+
+    /// Whether browsers come by https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+/// What every handler has at hand.
+pub struct AppState {
+    /// The hub's database.
+    pub db: PgPool,
+    /// The route table that lookups ask.
+    pub table: SharedTable,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// The operator's settings.
+    pub settings: PortalSettings,
+    pub(crate) hashing: Hashing,
+    pub(crate) throttle: Throttle,
+    pub(crate) bulk_room: Semaphore,
+    pub(crate) bulk_turn: Semaphore,
+    pub(crate) metrics: HttpMetrics,
+}
+
+/// The state as handlers share it.
+pub type App = Arc<AppState>;
+
+impl AppState {
+    /// The state of a portal, its metrics registered in `registry`.
+    ///
+    /// # Panics
+    /// If the registry has a portal's metrics already.
+    pub fn new(
+        settings: PortalSettings,
+        db: PgPool,
+        table: SharedTable,
+        clock: Arc<dyn Clock>,
+        entropy: Entropy,
+        registry: &Registry,
+    ) -> App {
+        let metrics = HttpMetrics::register(registry, &db).expect("a registry holds one portal's metrics");
+        let hashing = Hashing::new(&entropy);
+        Arc::new(Self {
+            db,
+            table,
+            clock,
+            entropy,
+            settings,
+            hashing,
+            throttle: Throttle::default(),
+            bulk_room: Semaphore::new(BULK_BODIES),
+            bulk_turn: Semaphore::new(BULK_AT_ONCE),
+            metrics,
+        })
+    }
+}
