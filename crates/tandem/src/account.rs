@@ -1,8 +1,8 @@
 //! `tandem token create` and `tandem operator create`: the first keys to a new exchange.
 
-use crate::portal_standin::{Entropy, Secret, hash_password, new_password};
 use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
+use tandem_portal::{Entropy, Secret, hash_password, new_password};
 use tandem_store::{PgPool, api_token, member, user};
 
 use crate::say;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tandem_model::Clock;
+use tandem_portal::Entropy;
 
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,6 @@ pub fn seed() -> [u8; 32] {
 }
 
 /// The same source, for whoever asks often.
-pub fn entropy() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
+pub fn entropy() -> Entropy {
     Arc::new(|octets| SysRng.try_fill_bytes(octets).expect("the operating system gives random octets"))
 }

@@ -21,4 +21,3 @@ pub mod snapshot;
 pub(crate) fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
-pub mod portal_standin;

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::portal_standin::AppState;
 use anyhow::{Context, bail};
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tandem_fabric::{ListenerSettings, Node, NodeSettings};
 use tandem_model::Clock;
+use tandem_portal::AppState;
 use tandem_routing::RouteTable;
 use tandem_store::node::NodeState;
 use tandem_store::{Error, PgPool, listener};
@@ -93,6 +93,11 @@ pub async fn run(
         false => None,
     };
 
+    if settings.database.url.is_none() {
+        // It runs already, so its schema need not be waited for later on.
+        tandem_store::migrate(&db).await.context("the private database does not take the migrations")?;
+    }
+
     let (state, states) = watch::channel(NodeState::Starting);
     let migrated = watch::Sender::new(false);
     let swaps = follower.swaps();
@@ -148,7 +153,7 @@ pub async fn run(
     });
     if let Some(portal_listener) = portal_listener {
         say(format_args!("portal   http://{}/", portal_listener.local_addr()?));
-        let portal = crate::portal_standin::PortalSettings {
+        let portal = tandem_portal::PortalSettings {
             address: settings.portal.address,
             public_url: settings.portal.public_url.clone(),
             proxies: settings.portal.proxies.clone(),
@@ -157,9 +162,7 @@ pub async fn run(
         tasks.spawn(async move {
             (
                 "the portal",
-                crate::portal_standin::serve(portal_listener, app, std::future::pending())
-                    .await
-                    .map_err(Into::into),
+                tandem_portal::serve(portal_listener, app, std::future::pending()).await.map_err(Into::into),
             )
         });
     }

@@ -18,8 +18,8 @@ use super::provider::{Provider, have_agreement};
 /// Name of the API tokens that the simulation makes for its members.
 const TOKEN_NAME: &str = "simulate";
 
-/// How long such a token holds.
-const TOKEN_HOURS: i64 = 24 * 30;
+/// How long such a token holds: for the joining, and never longer than the token that it is made with.
+const TOKEN_HOURS: i64 = 1;
 
 /// Most looks at whether the announcements are live, and the pause between two.
 const LIVE_LOOKS: u32 = 200;

@@ -103,8 +103,7 @@ pub async fn run(
     let mut wire = Wire::new();
     let (switches, places) = bind(&mut wire, &providers, udp, tcp, &mut rng).await?;
 
-    let password =
-        options.password.clone().unwrap_or_else(|| crate::portal_standin::new_password(&entropy()));
+    let password = options.password.clone().unwrap_or_else(|| tandem_portal::new_password(&entropy()));
     let log_ins = join::join_all(&operator, &providers, &places, &password, clock.now()).await?;
     say(format_args!("{} members have joined the exchange at {}", providers.len(), options.portal));
     for log_in in log_ins {
@@ -366,7 +365,8 @@ fn outcome(fate: &Fate, status: Option<u16>) -> &'static str {
     match status {
         Some(200..300) => "answered",
         Some(486 | 600) => "busy",
-        // It rang until the caller gave up.
+        // It rang until the one or the other side gave up.
+        Some(480) => "no answer",
         Some(487) if matches!(fate, Fate::Unanswered { .. }) => "no answer",
         Some(487) => "cancelled",
         Some(403 | 404) => "refused",

@@ -57,6 +57,13 @@ pub(crate) enum Fate {
         /// When the caller gives up.
         give_up: Duration,
     },
+    /// It rings until the called switch gives up: 480.
+    Unattended {
+        /// When it rings.
+        ring: Duration,
+        /// When the called switch gives up.
+        refuse: Duration,
+    },
     /// The caller gives up before it rings.
     Withdrawn {
         /// When the caller gives up.
@@ -84,6 +91,7 @@ impl Fate {
             Self::Answered { .. } => 200,
             Self::Busy { .. } => 486,
             Self::Rejected { .. } => 603,
+            Self::Unattended { .. } => 480,
             Self::Unanswered { .. } | Self::Withdrawn { .. } => 487,
             Self::Barred => 403,
             Self::Unassigned => 404,
@@ -93,9 +101,10 @@ impl Fate {
     /// When the callee sends its first response above 100, where it sends one.
     pub(crate) fn first_response(&self) -> Option<Duration> {
         match self {
-            Self::Answered { ring, .. } | Self::Rejected { ring, .. } | Self::Unanswered { ring, .. } => {
-                Some(*ring)
-            }
+            Self::Answered { ring, .. }
+            | Self::Rejected { ring, .. }
+            | Self::Unanswered { ring, .. }
+            | Self::Unattended { ring, .. } => Some(*ring),
             Self::Busy { refuse } => Some(*refuse),
             Self::Barred | Self::Unassigned => Some(Duration::ZERO),
             Self::Withdrawn { .. } => None,
@@ -108,7 +117,7 @@ impl Fate {
             Self::Answered { .. } => "answered",
             Self::Busy { .. } => "busy",
             Self::Rejected { .. } => "rejected",
-            Self::Unanswered { .. } => "no answer",
+            Self::Unanswered { .. } | Self::Unattended { .. } => "no answer",
             Self::Withdrawn { .. } => "cancelled",
             Self::Barred | Self::Unassigned => "refused",
         }
@@ -140,7 +149,8 @@ pub(crate) fn draw(providers: &[Provider], rng: &mut impl Rng) -> Plan {
             overloaded: has_two && rng.random_bool(0.05),
         },
         75..83 => Fate::Busy { refuse: ring },
-        83..92 => Fate::Unanswered { ring, give_up: ring + seconds(rng.random_range(6.0..15.0)) },
+        83..88 => Fate::Unattended { ring, refuse: ring + seconds(rng.random_range(6.0..15.0)) },
+        88..92 => Fate::Unanswered { ring, give_up: ring + seconds(rng.random_range(6.0..15.0)) },
         92..96 => Fate::Rejected { ring, refuse: ring + seconds(rng.random_range(0.5..5.0)) },
         _ => Fate::Withdrawn { give_up: seconds(rng.random_range(0.0..0.5)) },
     };

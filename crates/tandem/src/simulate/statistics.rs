@@ -31,7 +31,7 @@ impl Statistics {
     /// One line about everything so far, and the setup times since the last line.
     pub(crate) fn line(&mut self, open: usize) -> String {
         self.added.sort_unstable();
-        let line = format!("{self}, {open} up{}", shown(&self.added));
+        let line = format!("{self}, {open} going on{}", shown(&self.added));
         self.added.clear();
         line
     }
@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(
             statistics.line(1),
             "3 placed, 0 answered, 2 busy, 0 no answer, 0 rejected, 0 cancelled, 0 refused, 0 retransmitted, \
-             0 unexpected, 1 up, setup +51.0 ms (p99 100.0)"
+             0 unexpected, 1 going on, setup +51.0 ms (p99 100.0)"
         );
-        assert!(statistics.line(0).ends_with("0 up"));
+        assert!(statistics.line(0).ends_with("0 going on"));
     }
 }
