@@ -10,7 +10,7 @@ use crate::call::{CallKey, Exchange, InviteExchange};
 use crate::crossing::{cross, unsupported};
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
-use crate::transaction::{TransactionKey, User, format_branch, parse_hex};
+use crate::transaction::{Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
 
 /// Most requests of one call that may be on their way across at once, beside an INVITE.
@@ -165,10 +165,8 @@ impl Worker {
         let client = self.transactions.open_client(
             &mut self.wire,
             now.instant,
-            branch,
             method,
-            flow,
-            octets,
+            Outgoing { branch, flow, octets },
             User::Call(key),
         );
         let request_octets = Octets::from(request.octets());
@@ -225,7 +223,7 @@ impl Worker {
         let Some(leg) = self.calls[key].leg(side) else { return };
         let Some(dialog) = leg.dialog.clone() else { return };
         let flow = leg.next_hop(table.endpoint(leg.endpoint));
-        let (_, ack) = self.build_in_dialog(&dialog, flow, Method::Ack, cseq, body, |_| {});
+        let ack = self.build_in_dialog(&dialog, flow, Method::Ack, cseq, body, |_| {}).octets;
         self.wire.outbox.push(flow, ack.clone());
         if let Some(client) = client {
             self.transactions.keep_ack(client, ack);
@@ -343,16 +341,8 @@ impl Worker {
         let flow = leg.next_hop(table.endpoint(leg.endpoint));
         let Some(mut dialog) = leg.dialog.clone() else { return };
         let number = dialog.next_cseq();
-        let (branch, octets) = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, extra);
-        self.transactions.open_client(
-            &mut self.wire,
-            now.instant,
-            branch,
-            Method::Bye,
-            flow,
-            octets,
-            User::Nobody,
-        );
+        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, extra);
+        self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
     }
 
     /// Takes a CANCEL: it is answered on its own, and the INVITE that it names, if that is pending, is given

@@ -12,7 +12,7 @@ use crate::crossing::{cross, masked_address, unsupported, user_text};
 use crate::leg::{Leg, Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{TransactionKey, User, cancel, format_branch, parse_hex};
+use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker, write_reason};
 
 /// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
@@ -294,10 +294,8 @@ impl Worker {
         let client = self.transactions.open_client(
             &mut self.wire,
             now.instant,
-            branch,
             Method::Invite,
-            flow,
-            octets,
+            Outgoing { branch, flow, octets },
             User::Call(key),
         );
         self.calls[key].invite.as_mut().expect("it is there").client = Some(client);
@@ -381,10 +379,8 @@ impl Worker {
         self.transactions.open_client(
             &mut self.wire,
             now.instant,
-            branch,
             Method::Cancel,
-            flow,
-            octets,
+            Outgoing { branch, flow, octets },
             User::Nobody,
         );
     }

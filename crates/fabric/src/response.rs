@@ -11,7 +11,7 @@ use crate::crossing::cross;
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{Ending, TransactionKey, User, format_branch};
+use crate::transaction::{Ending, Outgoing, TransactionKey, User, format_branch};
 use crate::worker::{Now, Worker};
 
 use tandem_model::Reason;
@@ -236,18 +236,10 @@ impl Worker {
         let Ok(mut dialog) = Dialog::from_response(response, response) else { return };
         let number = dialog.local_cseq;
         let ack = self.build_in_dialog(&dialog, flow, Method::Ack, number, None, |_| {});
-        self.wire.outbox.push(flow, ack.1);
+        self.wire.outbox.push(flow, ack.octets);
         let number = dialog.next_cseq();
-        let (branch, bye) = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |_| {});
-        self.transactions.open_client(
-            &mut self.wire,
-            now.instant,
-            branch,
-            Method::Bye,
-            flow,
-            bye,
-            User::Nobody,
-        );
+        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |_| {});
+        self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
     }
 
     /// A failure: another candidate, or back it goes.
@@ -330,7 +322,7 @@ impl Worker {
         Some(octets)
     }
 
-    /// A request of the hub's own making in a dialog: its branch and its octets.
+    /// A request of the hub's own making in a dialog.
     pub(crate) fn build_in_dialog(
         &mut self,
         dialog: &Dialog,
@@ -339,7 +331,7 @@ impl Worker {
         cseq: u32,
         body: Option<(&[u8], &[u8])>,
         extra: impl FnOnce(&mut Writer<'_>),
-    ) -> (u64, Octets) {
+    ) -> Outgoing {
         let branch = self.rng.next_u64();
         let local = &self.locals[usize::from(flow.listener)];
         let (uri, routes) = dialog.request_target();
@@ -366,7 +358,7 @@ impl Worker {
             Some((content_type, body)) => writer.finish(Some(content_type), body),
             None => writer.finish(None, b""),
         }
-        (branch, Octets::from(self.scratch.as_slice()))
+        Outgoing { branch, flow, octets: Octets::from(self.scratch.as_slice()) }
     }
 
     /// A response to a request other than INVITE that was carried across.

@@ -53,10 +53,10 @@ pub(crate) enum Ending {
 
 #[derive(Clone, Copy, Debug)]
 enum Machine {
-    ClientInvite(client_invite::State),
-    ClientNonInvite(client_non_invite::State),
-    ServerInvite(server_invite::State),
-    ServerNonInvite(server_non_invite::State),
+    InviteClient(client_invite::State),
+    NonInviteClient(client_non_invite::State),
+    InviteServer(server_invite::State),
+    NonInviteServer(server_non_invite::State),
 }
 
 /// What happened to a transaction, for whichever machine it runs.
@@ -76,6 +76,15 @@ enum Key {
     Server(u128),
 }
 
+/// A request ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// The number in its branch.
+    pub(crate) branch: u64,
+    pub(crate) flow: Flow,
+    pub(crate) octets: Octets,
+}
+
 #[derive(Debug)]
 struct Transaction {
     machine: Machine,
@@ -91,7 +100,7 @@ struct Transaction {
 impl Transaction {
     fn step(&mut self, happening: Happening) -> &'static [Action] {
         match &mut self.machine {
-            Machine::ClientInvite(state) => {
+            Machine::InviteClient(state) => {
                 use client_invite::Event;
                 let event = match happening {
                     Happening::Response(100..=199) => Event::Provisional,
@@ -105,7 +114,7 @@ impl Transaction {
                 *state = next;
                 actions
             }
-            Machine::ClientNonInvite(state) => {
+            Machine::NonInviteClient(state) => {
                 use client_non_invite::Event;
                 let event = match happening {
                     Happening::Response(100..=199) => Event::Provisional,
@@ -118,7 +127,7 @@ impl Transaction {
                 *state = next;
                 actions
             }
-            Machine::ServerInvite(state) => {
+            Machine::InviteServer(state) => {
                 use server_invite::Event;
                 let event = match happening {
                     Happening::Request => Event::Request,
@@ -134,7 +143,7 @@ impl Transaction {
                 *state = next;
                 actions
             }
-            Machine::ServerNonInvite(state) => {
+            Machine::NonInviteServer(state) => {
                 use server_non_invite::Event;
                 let event = match happening {
                     Happening::Request => Event::Request,
@@ -155,7 +164,7 @@ impl Transaction {
     fn delay(&self, timer: Timer) -> Option<Duration> {
         let (reliable, fired) = (self.flow.transport.is_reliable(), u32::from(self.fired));
         match self.machine {
-            Machine::ClientNonInvite(client_non_invite::State::Proceeding) => {
+            Machine::NonInviteClient(client_non_invite::State::Proceeding) => {
                 timer.delay_in_proceeding(reliable, fired)
             }
             _ => timer.delay(reliable, fired),
@@ -244,7 +253,7 @@ impl Transactions {
     /// Whether a client INVITE transaction still waits for its first response.
     pub(crate) fn has_had_no_response(&self, key: TransactionKey) -> bool {
         self.slots.get(key).is_some_and(|transaction| {
-            matches!(transaction.machine, Machine::ClientInvite(client_invite::State::Calling))
+            matches!(transaction.machine, Machine::InviteClient(client_invite::State::Calling))
         })
     }
 
@@ -265,9 +274,9 @@ impl Transactions {
         user: User,
     ) -> TransactionKey {
         let machine = if is_invite {
-            Machine::ServerInvite(server_invite::START.0)
+            Machine::InviteServer(server_invite::START.0)
         } else {
-            Machine::ServerNonInvite(server_non_invite::START.0)
+            Machine::NonInviteServer(server_non_invite::START.0)
         };
         let key = Key::Server(fingerprint);
         let key = self.slots.insert(Transaction { machine, key, flow, user, octets: None, fired: 0 });
@@ -280,16 +289,15 @@ impl Transactions {
         &mut self,
         wire: &mut Wire,
         now: Instant,
-        branch: u64,
         method: Method<'_>,
-        flow: Flow,
-        octets: Octets,
+        request: Outgoing,
         user: User,
     ) -> TransactionKey {
+        let Outgoing { branch, flow, octets } = request;
         let (machine, actions) = if method == Method::Invite {
-            (Machine::ClientInvite(client_invite::START.0), client_invite::START.1)
+            (Machine::InviteClient(client_invite::START.0), client_invite::START.1)
         } else {
-            (Machine::ClientNonInvite(client_non_invite::START.0), client_non_invite::START.1)
+            (Machine::NonInviteClient(client_non_invite::START.0), client_non_invite::START.1)
         };
         let cancel = method == Method::Cancel;
         let key = Key::Client { branch, cancel };
