@@ -24,6 +24,10 @@ use crate::{database, word};
 /// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
 pub const CHANGES_AT_ONCE: u32 = 20_000;
 
+/// Entries of the feed beyond which a whole load is quicker than reading them: after an import of a million
+/// announcements a node is up to date in seconds.
+pub const FAR_BEHIND: u64 = 500_000;
+
 /// Longest run of a whole load.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -55,8 +59,8 @@ pub enum Changes {
         /// Whether the feed goes on beyond `facts.position`.
         more: bool,
     },
-    /// The feed does not reach from that position to its end: the database was restored to an earlier
-    /// state, or old entries were removed. The caller loads everything anew.
+    /// The feed does not lead from that position to its end: the database was restored to an earlier
+    /// state, old entries were removed, or it is [`FAR_BEHIND`]. The caller loads everything anew.
     Lost {
         /// Where the feed ends now.
         position: u64,
@@ -85,7 +89,7 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
     database::within(LOAD_TIMEOUT, async {
         let mut snapshot = snapshot(db).await?;
         let end = position(&mut snapshot).await?;
-        if end < since {
+        if end < since || end - since > FAR_BEHIND {
             return Ok(Changes::Lost { position: end });
         }
         let entries = sqlx::query!(

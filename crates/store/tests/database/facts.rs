@@ -185,6 +185,25 @@ async fn entries_that_were_removed_make_a_node_load_anew() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_far_behind_loads_anew() {
+    let database = Database::new().await;
+    let db = database.pool();
+    sql(
+        db,
+        "insert into feed_entry (position, kind, object_id)
+         select position, 'range', gen_random_uuid() from generate_series(1, 500001) position;
+         update feed_head set position = 500001",
+    )
+    .await
+    .unwrap();
+    assert_eq!(changed(db, 0).await.unwrap(), Changes::Lost { position: 500_001 });
+    let Changes::Since { loaded, more } = changed(db, 1).await.unwrap() else {
+        panic!("it can be read in parts")
+    };
+    assert_eq!((loaded.facts.position, loaded.facts.gone.len(), more), (20_001, 20_000, true));
+}
+
+#[tokio::test]
 async fn a_row_that_breaks_the_rules_is_left_out_and_all_others_load() {
     let database = Database::new().await;
     let db = database.pool();
