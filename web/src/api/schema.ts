@@ -113,7 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** every member for the operator; approved ones for an approved member, by name. */
+        /** every member for the operator; itself and approved ones for an approved member. */
         get: operations["list_members"];
         put?: never;
         /** the operator makes a member, approved at once. */
@@ -258,7 +258,7 @@ export interface paths {
         /**
          * many announcements at once, all or nothing.
          * @description A CSV body begins with the line `prefix,endpoints`; endpoints are separated by `;` or spaces. The same
-         *     idempotency key with the same body has one effect and the same answer.
+         *     idempotency key with the same body has one effect and the same answer for 24 hours.
          */
         post: operations["bulk_announcements"];
         delete?: never;
@@ -454,7 +454,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** the person can no longer sign in. */
+        /** the person can no longer sign in, and is signed out. */
         delete: operations["disable_user"];
         options?: never;
         head?: never;
@@ -502,7 +502,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** ranges of every member, oldest first: the operator's queue. */
+        /** ranges of every member (operator); with `authority=pending`, what is to be verified. */
         get: operations["list_all_ranges"];
         put?: never;
         post?: never;
@@ -573,7 +573,10 @@ export interface paths {
         /** who is asking, and for whom. */
         get: operations["get_session"];
         put?: never;
-        /** signs a person in and sets the cookie. */
+        /**
+         * signs a person in and sets the cookie.
+         * @description The answer to an unknown address and to a wrong password is the same, and takes as long.
+         */
         post: operations["create_session"];
         /** signs out; the cookie is worth nothing afterwards. */
         delete: operations["delete_session"];
@@ -592,7 +595,10 @@ export interface paths {
         /** the tokens of the member, or every token for the operator. */
         get: operations["list_tokens"];
         put?: never;
-        /** makes a token and shows it this once. */
+        /**
+         * makes a token and shows it this once.
+         * @description A token that makes another cannot make one that outlives it.
+         */
         post: operations["create_token"];
         delete?: never;
         options?: never;
@@ -782,23 +788,38 @@ export interface components {
         BulkRow: {
             /** @description Names or ids of endpoints of the member. */
             endpoints: string[];
-            /** @example +44207946 */
+            /**
+             * @description The leading digits of the numbers, internationally.
+             * @example +44207946
+             */
             prefix: string;
         };
         /** @description What a bulk request did. */
         BulkView: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Prefixes that were not announced.
+             */
             added: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Prefixes whose endpoints or validity changed.
+             */
             changed: number;
             /**
              * Format: int64
              * @description Version of the route table that has all of it.
              */
             table_version: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Prefixes that were announced so already.
+             */
             unchanged: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Prefixes that are no longer announced.
+             */
             withdrawn: number;
         };
         /** @description One call with its attempts and the selection that was made. */
@@ -875,6 +896,16 @@ export interface components {
             member_id: string;
             member_name: string;
             prefix: string;
+            /**
+             * Format: int32
+             * @description Lower is tried first; null where the endpoint is another member's.
+             */
+            priority: number | null;
+            /**
+             * Format: int32
+             * @description Share of the calls at the same priority; null where the endpoint is another member's.
+             */
+            weight: number | null;
         };
         /** @description Where members point their switches. */
         ConnectView: {
@@ -1113,6 +1144,11 @@ export interface components {
              */
             token: string;
         };
+        /**
+         * @description What a node does.
+         * @enum {string}
+         */
+        NodeState: "starting" | "serving" | "draining" | "stopped";
         /** @description A node as it last reported. */
         NodeView: {
             /** Format: int32 */
@@ -1131,8 +1167,7 @@ export interface components {
             seen_at: string;
             /** Format: date-time */
             started_at: string;
-            /** @description starting, serving, draining or stopped. */
-            state: string;
+            state: components["schemas"]["NodeState"];
             table_hash: string;
             /** Format: int64 */
             table_version: number;
@@ -1558,7 +1593,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "endpoint_unreachable" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "number_invalid" | "too_many_hops" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "caller_gone" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "endpoint_unreachable" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "number_invalid" | "too_many_hops" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "caller_gone" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -1925,11 +1960,11 @@ export interface operations {
     list_members: {
         parameters: {
             query?: {
-                /** @description Only members in this state (operator). */
+                /** @description Only members in this state. */
                 state?: components["schemas"]["MemberState"];
                 /** @description Where to go on: `next_cursor` of the page before. */
                 cursor?: string;
-                /** @description Most items of the page. */
+                /** @description Most items of the page; 50 where it is not given. */
                 limit?: number;
             };
             header?: never;

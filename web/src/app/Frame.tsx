@@ -8,7 +8,7 @@ import { ProblemNote } from "../parts/ProblemNote";
 import { PageFailed } from "./PageFailed";
 import type { Audience } from "./paths";
 import { useSessionQuery } from "./session";
-import { Shell } from "./Shell";
+import { Porch, Shell } from "./Shell";
 
 export function Frame({ audience, children }: { audience: Audience; children: ReactNode }) {
   const { data: session, error } = useSessionQuery();
@@ -22,10 +22,11 @@ export function Frame({ audience, children }: { audience: Audience; children: Re
     );
   }
   if (session === null) {
-    if (audience === "anyone") return children;
+    if (audience === "doorstep") return children;
+    if (audience === "anyone") return <Porch>{children}</Porch>;
     const next = here.pathname + here.search;
     return <Navigate to={next === "/overview" ? "/sign-in" : `/sign-in?next=${encodeURIComponent(next)}`} replace />;
   }
-  const allowed = audience === "anyone" || audience === "signed_in" || audience === session.role;
+  const allowed = audience === "doorstep" || audience === "anyone" || audience === "signed_in" || audience === session.role;
   return <Shell session={session}>{allowed ? children : <PageFailed missing />}</Shell>;
 }

@@ -5,10 +5,11 @@ import { Link, useRouteError } from "react-router";
 import { problemOf } from "../api/problem";
 import { ProblemNote } from "../parts/ProblemNote";
 
-export function PageFailed({ missing = false }: { missing?: boolean }) {
+/** `alone` where no frame with its own main is around it. */
+export function PageFailed({ missing = false, alone = false }: { missing?: boolean; alone?: boolean }) {
   const thrown = useRouteError();
   return (
-    <Stack maw={640} mx="auto" px="md" pt={96}>
+    <Stack component={alone ? "main" : "div"} maw={640} mx="auto" px="md" pt={96}>
       <Title order={1} size="h2">
         {missing ? "There is no such page" : "This page failed"}
       </Title>

@@ -1,5 +1,5 @@
 // The rail with the way to every page, and who is signed in.
-import { ActionIcon, AppShell, Burger, Group, Stack, Text, Tooltip } from "@mantine/core";
+import { ActionIcon, Anchor, AppShell, Burger, Group, Stack, Text, Tooltip } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { Link, NavLink, useNavigate } from "react-router";
@@ -131,6 +131,24 @@ export function Shell({ session, children }: { session: Session; children: React
         {children}
       </AppShell.Main>
     </AppShell>
+  );
+}
+
+/** Around pages that need no session, such as the page of a reason that a SIP response named. */
+export function Porch({ children }: { children: ReactNode }) {
+  return (
+    <>
+      <Group component="header" justify="space-between" px={{ base: "md", sm: 36 }} py="sm" className="porch">
+        <Wordmark />
+        <Group gap="md">
+          <SchemeToggle />
+          <Anchor component={Link} to="/sign-in" size="sm">
+            Sign in
+          </Anchor>
+        </Group>
+      </Group>
+      <main>{children}</main>
+    </>
   );
 }
 

@@ -1,7 +1,7 @@
 // From the place of a page in `routes` to its URL, and who may see it.
 
-/** Whom a page is for; `anyone` needs no session. */
-export type Audience = "anyone" | "signed_in" | "member" | "operator";
+/** Whom a page is for; `doorstep` is before the session and fills the window, `anyone` needs none. */
+export type Audience = "doorstep" | "anyone" | "signed_in" | "member" | "operator";
 
 /** URL pattern of a page file: folders are segments, `[name]` is a parameter. */
 export function pathOf(file: string): string {

@@ -14,7 +14,7 @@ const pages = import.meta.glob<PageModule>("../routes/**/page.tsx");
 
 const routes: RouteObject[] = Object.entries(pages).map(([file, load]) => ({
   path: pathOf(file),
-  errorElement: <PageFailed />,
+  errorElement: <PageFailed alone />,
   lazy: async () => {
     const page = await load();
     const Page = page.default;
@@ -31,5 +31,5 @@ const routes: RouteObject[] = Object.entries(pages).map(([file, load]) => ({
 export const router = createBrowserRouter([
   { path: "/", element: <Navigate to="/overview" replace /> },
   ...routes,
-  { path: "*", element: <PageFailed missing /> },
+  { path: "*", element: <PageFailed missing alone /> },
 ]);

@@ -1,5 +1,5 @@
 // How the portal looks: petrol for what can be done, copper for what waits for somebody, ink and paper for the rest.
-import { Badge, Button, createTheme, Modal, NumberInput, Select, Table, Textarea, TextInput, type CSSVariablesResolver, type MantineColorsTuple } from "@mantine/core";
+import { Anchor, Badge, Button, createTheme, Modal, NumberInput, Select, Table, Textarea, TextInput, type CSSVariablesResolver, type MantineColorsTuple } from "@mantine/core";
 
 const petrol: MantineColorsTuple = [
   "#e8f5f5",
@@ -55,7 +55,7 @@ const paper: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: "petrol",
-  primaryShade: { light: 7, dark: 5 },
+  primaryShade: { light: 7, dark: 6 },
   autoContrast: true,
   luminanceThreshold: 0.32,
   colors: { petrol, copper, gray: paper, dark: ink },
@@ -66,6 +66,8 @@ export const theme = createTheme({
   headings: { fontFamily: "'IBM Plex Sans Variable', system-ui, sans-serif", fontWeight: "600" },
   fontSizes: { xs: "0.78rem", sm: "0.875rem", md: "0.95rem", lg: "1.1rem", xl: "1.3rem" },
   components: {
+    // Within a text a colour alone does not tell a link.
+    Anchor: Anchor.extend({ defaultProps: { underline: "always" } }),
     Badge: Badge.extend({ defaultProps: { variant: "light", radius: "sm", tt: "none", fw: 550 } }),
     Button: Button.extend({ defaultProps: { size: "sm" } }),
     Modal: Modal.extend({ defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45, blur: 1 } } }),

@@ -3,12 +3,17 @@ import { expect, test } from "vitest";
 import type { Selection } from "../api/types";
 import { explain } from "./explain";
 
-const candidate = (member_name: string, endpoint_name: string | null = null) => ({
+const route = (member_name: string, endpoint_name: string | null = null) => ({
   member_id: member_name,
   member_name,
   endpoint_name,
   prefix: "+44207946",
 });
+
+function candidate(member_name: string, endpoint_name: string | null = null): Selection["candidates"][number] {
+  const hidden = endpoint_name === null;
+  return { ...route(member_name, endpoint_name), priority: hidden ? null : 1, weight: hidden ? null : 100 };
+}
 
 function selection(change: Partial<Selection>): Selection {
   return { called: "+442079460000", table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
@@ -48,7 +53,7 @@ test("a refusal names its status and its reason", () => {
 });
 
 test("what is left out says what, why and what to do", () => {
-  const left_out = [{ ...candidate("globex", "lon-2"), code: "endpoint_full" as const, sentence: "the endpoint is full", remedy: "Try again." }];
+  const left_out = [{ ...route("globex", "lon-2"), code: "endpoint_full" as const, sentence: "the endpoint is full", remedy: "Try again." }];
   expect(explain(selection({ left_out }), "now").leftOut).toEqual([
     { what: "globex, lon-2, +44 20 7946", why: "The endpoint is full.", remedy: "Try again.", code: "endpoint_full" },
   ]);

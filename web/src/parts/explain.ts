@@ -7,7 +7,14 @@ import { groupsOf } from "../format/number";
 export type LeftOut = { what: string; why: string; remedy: string; code: string };
 
 /** A candidate; of another member, whose endpoints are not shown, all of them that follow each other. */
-export type Tried = { member: string; endpoint: string | null; prefix: string; endpoints: number };
+export type Tried = {
+  member: string;
+  endpoint: string | null;
+  prefix: string;
+  endpoints: number;
+  /** Its place among the endpoints, where the endpoint is shown: `priority 1, weight 100`. */
+  place: string | null;
+};
 
 export type Explanation = {
   /** What the hub found, in one or two sentences. */
@@ -36,10 +43,11 @@ export function explain(selection: Selection, tense: "now" | "then"): Explanatio
 
 function orderOf(candidates: Selection["candidates"]): Tried[] {
   const order: Tried[] = [];
-  for (const { member_name: member, endpoint_name: endpoint, prefix } of candidates) {
+  for (const { member_name: member, endpoint_name: endpoint, prefix, priority, weight } of candidates) {
+    const place = priority === null || weight === null ? null : `priority ${priority}, weight ${weight}`;
     const last = order.at(-1);
     if (endpoint === null && last?.endpoint === null && last.member === member && last.prefix === prefix) last.endpoints += 1;
-    else order.push({ member, endpoint, prefix, endpoints: 1 });
+    else order.push({ member, endpoint, prefix, endpoints: 1, place });
   }
   return order;
 }

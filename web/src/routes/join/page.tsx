@@ -12,7 +12,7 @@ import { Doorstep } from "../../parts/Doorstep";
 import { showFieldErrors } from "../../parts/form";
 import { ProblemNote } from "../../parts/ProblemNote";
 
-export const audience: Audience = "anyone";
+export const audience: Audience = "doorstep";
 
 const FIELDS = { name: "", display_name: "", contact_email: "", password: "" };
 

@@ -12,7 +12,7 @@ import { useSessionQuery } from "../../app/session";
 import { Doorstep } from "../../parts/Doorstep";
 import { ProblemNote } from "../../parts/ProblemNote";
 
-export const audience: Audience = "anyone";
+export const audience: Audience = "doorstep";
 
 export default function SignIn() {
   const [search] = useSearchParams();
