@@ -32,7 +32,6 @@ create table endpoint_source (
     endpoint_id uuid not null references endpoint on delete cascade
   , net inet not null
   , port int
-  , primary key (endpoint_id, net)
   , constraint endpoint_source_net_has_no_host_bits check (net = network(net)::inet)
   , constraint endpoint_source_port_range check (port between 1 and 65535)
   , constraint endpoint_source_overlaps exclude using gist (
@@ -40,3 +39,4 @@ create table endpoint_source (
       , int4range(coalesce(port, 0), coalesce(port + 1, 65536)) with &&
     )
 );
+create index endpoint_source_by_endpoint on endpoint_source (endpoint_id);
