@@ -41,11 +41,12 @@ impl Endpoint {
 
 impl Exchange {
     /// An exchange in which `acme` calls, with one endpoint that sends from `caller`, and `globex` has
-    /// `endpoints` and announces [`PREFIX`] at all of them; with an agreement between the two.
+    /// `endpoints` and announces [`PREFIX`] at all of them, if there are any; with an agreement between the two.
     pub fn of_two(caller: IpAddr, endpoints: &[Endpoint]) -> Self {
+        let prefixes: &[&str] = if endpoints.is_empty() { &[] } else { &[PREFIX] };
         Self::default()
             .member("acme", &[Endpoint::sender("acme-1", caller)], &[])
-            .member("globex", endpoints, &[PREFIX])
+            .member("globex", endpoints, prefixes)
             .agreement("acme", "globex")
     }
 

@@ -103,6 +103,11 @@ impl Socket {
     /// Sends a request and waits for its final response; a failed INVITE is acknowledged.
     pub fn ask(&self, hub: SocketAddr, request: &str) -> Response {
         self.send(hub, request.as_bytes());
+        self.final_response(hub, request)
+    }
+
+    /// Waits for the final response to a request that was sent; a failed INVITE is acknowledged.
+    pub fn final_response(&self, hub: SocketAddr, request: &str) -> Response {
         loop {
             let text = self.receive(ANSWER_WITHIN).unwrap_or_else(|| panic!("no answer to\n{request}"));
             let response = Response::read(text);

@@ -54,10 +54,8 @@ fn a_stopping_hub_takes_no_calls_and_lets_those_that_are_up_finish() {
     assert!(status.success(), "{status}");
 
     hub.start_again();
-    let cdrs = hub.wait_for_cdrs(21, Duration::from_secs(15));
-    assert_eq!(
-        cdrs.iter().filter(|cdr| cdr["outcome"] == "answered").count(),
-        20,
-        "written before it stopped"
-    );
+    // The call that came while it stopped was sent elsewhere before it was a call of this node's.
+    let cdrs = hub.wait_for_cdrs(20, Duration::from_secs(15));
+    assert_eq!(cdrs.len(), 20);
+    assert!(cdrs.iter().all(|cdr| cdr["outcome"] == "answered"), "{cdrs:?}");
 }
