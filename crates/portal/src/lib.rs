@@ -38,9 +38,6 @@ mod user;
 mod vocabulary;
 mod web;
 
-#[cfg(test)]
-mod tests;
-
 pub use app::{App, AppState, Entropy, PortalSettings};
 pub use password::{hash_password, new_password};
 pub use secret::{Secret, TOKEN_PREFIX};

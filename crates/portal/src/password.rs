@@ -49,11 +49,13 @@ pub(crate) fn check(faults: &mut Faults, password: &str, email: &str) {
     let chars = password.chars().count();
     if !(MIN_CHARS..=MAX_CHARS).contains(&chars) {
         faults.note("password", format!("it has {chars} characters; choose {MIN_CHARS} to {MAX_CHARS}"));
-    } else if password.chars().all(|c| Some(c) == password.chars().next())
-        || password.eq_ignore_ascii_case(email)
-    {
+    } else if has_one_character(password) || password.eq_ignore_ascii_case(email) {
         faults.note("password", "it is too easy to guess; choose another");
     }
+}
+
+fn has_one_character(password: &str) -> bool {
+    password.chars().next().is_some_and(|first| password.chars().all(|c| c == first))
 }
 
 /// The threads that hash.

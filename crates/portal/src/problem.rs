@@ -88,12 +88,6 @@ impl ApiError {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
-    /// Why.
-    #[cfg(test)]
-    pub(crate) fn reason(&self) -> Reason {
-        self.reason
-    }
-
     /// The row of the first field at fault.
     #[cfg(test)]
     pub(crate) fn first_row(&self) -> Option<usize> {

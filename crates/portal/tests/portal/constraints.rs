@@ -1,0 +1,176 @@
+use serde_json::json;
+
+use crate::exchange::{Exchange, PASSWORD, endpoint};
+
+#[tokio::test]
+async fn each_rule_that_spans_rows_has_its_problem() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.provider("globex", 2, "+4930").await;
+
+    let again = json!({ "name": "acme", "display_name": "Acme", "contact_email": "noc@acme.example" });
+    let answer = exchange.operator.post("/members", again).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "conflict"), vec!["name"]));
+
+    let answer = acme.post("endpoints", endpoint("acme-1", 3)).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "conflict"), vec!["name"]));
+
+    let answer = globex.post("endpoints", endpoint("globex-2", 1)).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "source_overlaps"), vec!["sources"]));
+    // Whose source it is, is not said.
+    assert!(!answer.text.contains("acme"), "{}", answer.text);
+
+    let answer = acme.post("ranges", json!({ "prefix": "+4420", "evidence": "" })).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "conflict"), vec!["prefix"]));
+
+    // Equal to, inside of and around a verified range: a claim may be made, but not verified.
+    for prefix in ["+4420", "+44207", "+44"] {
+        let claim = globex.post("ranges", json!({ "prefix": prefix, "evidence": "" })).await.expect(201);
+        let path = format!("/ranges/{}/verify", claim.text("range_id"));
+        assert_eq!(
+            exchange.operator.post(&path, json!({})).await.problem(),
+            (409, "range_overlaps"),
+            "{prefix}"
+        );
+    }
+
+    acme.announce("+44207").await.expect(201);
+    let answer = acme.announce("+44207").await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "announcement_exists"), vec!["prefix"]));
+
+    let proposal = |with: &str| json!({ "with": with, "direction": "both" });
+    acme.post("agreements", proposal("globex")).await.expect(201);
+    for (member, other) in [(&acme, "globex"), (&globex, "acme")] {
+        assert_eq!(member.post("agreements", proposal(other)).await.problem(), (409, "agreement_exists"));
+    }
+    assert_eq!(acme.post("agreements", proposal("acme")).await.fields(), ["with"]);
+    assert_eq!(acme.post("agreements", proposal("nobody")).await.fields(), ["with"]);
+
+    let user = || json!({ "email": "noc@acme.example", "password": PASSWORD });
+    acme.post("users", user()).await.expect(201);
+    let answer = globex.post("users", user()).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "conflict"), vec!["email"]));
+
+    let endpoint_id = acme.get("endpoints").await.items()[0]["endpoint_id"].as_str().unwrap().to_owned();
+    let answer = acme.delete(&format!("endpoints/{endpoint_id}")).await;
+    assert_eq!((answer.problem(), answer.fields()), ((409, "conflict"), vec!["endpoints"]));
+}
+
+#[tokio::test]
+async fn one_of_ten_equal_claims_is_verified_when_all_are_at_once() {
+    let exchange = Exchange::new().await;
+    let mut paths = Vec::new();
+    for number in 0..10 {
+        let member = exchange.member(&format!("m{number}")).await;
+        let claim = member.post("ranges", json!({ "prefix": "+4420", "evidence": "" })).await.expect(201);
+        paths.push(format!("/ranges/{}/verify", claim.text("range_id")));
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for path in paths {
+        let operator = exchange.operator.clone();
+        tasks.spawn(async move { operator.post(&path, json!({})).await.status });
+    }
+    let mut statuses = tasks.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses[..2], [200, 409]);
+    assert_eq!(statuses[1..], [409; 9]);
+}
+
+#[tokio::test]
+async fn numbers_pass_from_one_member_to_another_when_the_first_lets_go() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.member("globex").await;
+    let claim = globex.post("ranges", json!({ "prefix": "+44207", "evidence": "ported" })).await.expect(201);
+    let verify = format!("/ranges/{}/verify", claim.text("range_id"));
+    exchange.operator.post(&verify, json!({})).await.expect(409);
+    exchange.clock.advance(std::time::Duration::from_secs(60));
+    let held = acme.get("ranges").await.items()[0]["range_id"].as_str().unwrap().to_owned();
+    acme.delete(&format!("ranges/{held}")).await.expect(204);
+    assert_eq!(acme.get("ranges").await.items()[0]["authority"], "expired");
+    assert_eq!(exchange.operator.post(&verify, json!({})).await.expect(200).json["authority"], "valid");
+    // What is over is not decided any more.
+    let answer = exchange.operator.post(&format!("/ranges/{held}/verify"), json!({})).await;
+    assert_eq!(answer.problem(), (409, "conflict"));
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_nothing_behind() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.provider("globex", 2, "+4930").await;
+    let (feed, audit) =
+        (exchange.feed_position().await, exchange.operator.get("/audit?limit=500").await.items().len());
+    // The endpoint's own row would be fine; its second source is not.
+    let mut body = endpoint("globex-2", 9);
+    body["sources"] = json!([{ "net": "192.0.2.9" }, { "net": "192.0.2.1" }]);
+    globex.post("endpoints", body).await.expect(409);
+    let id = globex.get("endpoints").await.items()[0]["endpoint_id"].as_str().unwrap().to_owned();
+    globex.put(&format!("endpoints/{id}"), endpoint("globex-1", 1)).await.expect(409);
+    acme.announce("+44x").await.expect(422);
+    assert_eq!(globex.get("endpoints").await.items().len(), 1);
+    assert_eq!(globex.get("endpoints").await.items()[0]["target"], "sip:192.0.2.2:5060;transport=udp");
+    assert_eq!(exchange.feed_position().await, feed);
+    assert_eq!(exchange.operator.get("/audit?limit=500").await.items().len(), audit);
+}
+
+#[tokio::test]
+async fn each_change_has_its_audit_entry_with_before_and_after() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let id = acme.get("endpoints").await.items()[0]["endpoint_id"].as_str().unwrap().to_owned();
+    let mut body = endpoint("acme-1", 1);
+    body["max_calls"] = json!(10);
+    acme.put(&format!("endpoints/{id}"), body).await.expect(200);
+    let audit = acme.caller.get("/audit").await.expect(200);
+    let entry = &audit.items()[0];
+    assert_eq!(entry["action"], "endpoint.update");
+    assert_eq!((&entry["actor"], &entry["source"]), (&json!("test"), &json!("198.51.100.7")));
+    assert_eq!((&entry["before"]["max_calls"], &entry["after"]["max_calls"]), (&json!(null), &json!(10)));
+    // A member sees that the operator acted, not who that is or from where.
+    let verified =
+        audit.items().iter().find(|it| it["action"] == "range.verify").expect("it was written down");
+    assert_eq!((&verified["actor"], &verified["source"]), (&json!("operator"), &json!(null)));
+    let all = exchange.operator.get("/audit").await.expect(200);
+    let verified = all.items().iter().find(|it| it["action"] == "range.verify").expect("it was written down");
+    assert_eq!(verified["source"], "198.51.100.7");
+}
+
+#[tokio::test]
+async fn an_agreement_is_answered_by_who_was_asked_and_ended_by_either() {
+    let exchange = Exchange::new().await;
+    let (acme, globex) = (exchange.member("acme").await, exchange.member("globex").await);
+    let propose =
+        || acme.post("agreements", json!({ "with": "globex", "direction": "outgoing", "note": "hi" }));
+    let made = propose().await.expect(201);
+    assert_eq!((&made.json["direction"], &made.json["may_answer"]), (&json!("to_accepting"), &json!(false)));
+    let id = made.text("agreement_id");
+    for (member, action, problem) in [
+        (&acme, "accept", (403, "forbidden")),
+        (&acme, "refuse", (403, "forbidden")),
+        (&globex, "end", (409, "conflict")),
+    ] {
+        let answer = member.post(&format!("agreements/{id}/{action}"), json!({})).await;
+        assert_eq!(answer.problem(), problem, "{} {action}", member.name);
+    }
+    assert_eq!(globex.get(&format!("agreements/{id}")).await.json["may_answer"], true);
+    exchange.clock.advance(std::time::Duration::from_secs(1));
+    let accepted = globex.post(&format!("agreements/{id}/accept"), json!({})).await.expect(200);
+    assert_eq!(
+        (&accepted.json["state"], &accepted.json["valid_from"]),
+        (&json!("accepted"), &json!("2030-01-01T00:00:01Z"))
+    );
+    exchange.clock.advance(std::time::Duration::from_secs(1));
+    let ended = globex.post(&format!("agreements/{id}/end"), json!({})).await.expect(200);
+    assert_eq!(
+        (&ended.json["state"], &ended.json["valid_until"]),
+        (&json!("ended"), &json!("2030-01-01T00:00:02Z"))
+    );
+    globex.post(&format!("agreements/{id}/end"), json!({})).await.expect(409);
+
+    // A proposal is taken back; what never held has no time at which it did.
+    let id = propose().await.expect(201).text("agreement_id");
+    let ended = acme.post(&format!("agreements/{id}/end"), json!({})).await.expect(200);
+    assert_eq!((&ended.json["state"], &ended.json["valid_from"]), (&json!("ended"), &json!(null)));
+    exchange.route().await;
+}

@@ -1,0 +1,12 @@
+//! The portal as its clients see it: a router, a database of its own for each test, a clock that tests move.
+
+mod announcements;
+mod bulk;
+mod calls;
+mod constraints;
+mod exchange;
+mod inputs;
+mod lookup;
+mod sessions;
+mod walk;
+mod web;

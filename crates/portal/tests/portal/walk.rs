@@ -1,0 +1,325 @@
+//! Every operation of the OpenAPI document, as nobody, as a member on another member's objects, as the
+//! member itself and as the operator.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tandem_model::Clock;
+
+use crate::calls::answered;
+use crate::exchange::{Answer, Caller, Exchange, Member, PASSWORD, endpoint};
+
+/// An operation, a body that it takes, and the status that it answers with to nobody, to another member, to
+/// the member itself and to the operator. In an order in which the member can do all of it.
+const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
+    ("list_reasons", "", [200, 200, 200, 200]),
+    ("join", "join", [201, 201, 201, 201]),
+    ("create_session", "session", [200, 200, 200, 200]),
+    ("get_session", "", [401, 200, 200, 200]),
+    ("list_members", "", [401, 200, 200, 200]),
+    ("create_member", "member", [401, 403, 403, 201]),
+    ("get_member", "", [401, 404, 200, 200]),
+    ("update_member", "patch", [401, 404, 200, 200]),
+    ("list_users", "", [401, 404, 200, 200]),
+    ("create_user", "user", [401, 404, 201, 201]),
+    ("list_tokens", "", [401, 200, 200, 200]),
+    ("create_token", "token", [401, 404, 201, 201]),
+    ("list_endpoints", "", [401, 404, 200, 200]),
+    ("create_endpoint", "new_endpoint", [401, 404, 201, 201]),
+    ("get_endpoint", "", [401, 404, 200, 200]),
+    ("update_endpoint", "endpoint", [401, 404, 200, 200]),
+    ("list_ranges", "", [401, 404, 200, 200]),
+    ("claim_range", "range", [401, 404, 201, 201]),
+    ("list_all_ranges", "", [401, 403, 403, 200]),
+    ("verify_range", "", [401, 403, 403, 200]),
+    ("refuse_range", "", [401, 403, 403, 200]),
+    ("list_announcements", "", [401, 404, 200, 200]),
+    ("create_announcement", "announcement", [401, 404, 201, 201]),
+    ("get_announcement", "", [401, 404, 200, 200]),
+    ("update_announcement", "same_announcement", [401, 404, 200, 200]),
+    ("bulk_announcements", "bulk", [401, 404, 200, 200]),
+    ("list_agreements", "", [401, 404, 200, 200]),
+    ("propose_agreement", "agreement", [401, 404, 201, 201]),
+    ("get_agreement", "", [401, 404, 200, 200]),
+    ("accept_agreement", "", [401, 404, 200, 200]),
+    ("refuse_agreement", "", [401, 404, 409, 409]),
+    ("end_agreement", "", [401, 404, 200, 200]),
+    ("list_calls", "", [401, 404, 200, 200]),
+    ("get_call", "", [401, 404, 200, 200]),
+    ("list_all_calls", "", [401, 403, 403, 200]),
+    ("get_any_call", "", [401, 403, 403, 200]),
+    ("lookup", "?called=442071234", [401, 404, 200, 200]),
+    ("lookup_from", "?called=442071234&from=globex", [401, 403, 403, 200]),
+    ("member_overview", "", [401, 404, 200, 200]),
+    ("overview", "", [401, 403, 403, 200]),
+    ("list_nodes", "", [401, 403, 403, 200]),
+    ("list_audit", "", [401, 200, 200, 200]),
+    ("connect", "", [401, 200, 200, 200]),
+    ("withdraw_announcement", "", [401, 404, 204, 204]),
+    ("withdraw_range", "", [401, 404, 204, 204]),
+    ("delete_endpoint", "", [401, 404, 204, 204]),
+    ("disable_user", "", [401, 404, 204, 204]),
+    ("revoke_token", "", [401, 404, 204, 204]),
+    ("delete_session", "", [401, 204, 204, 204]),
+];
+
+/// Two members with everything that a member can have, and one more to agree with.
+struct Scene {
+    exchange: Exchange,
+    acme: Member,
+    globex: Member,
+    ids: Vec<(&'static str, String)>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let exchange = Exchange::new().await;
+        let acme = exchange.provider("acme", 1, "+4420").await;
+        let globex = exchange.provider("globex", 2, "+4930").await;
+        let initech = exchange.provider("initech", 3, "+4940").await;
+        let umbrella = exchange.member("umbrella").await;
+        assert_eq!(umbrella.name, "umbrella");
+        let endpoint_id = globex.endpoint("globex-secret", 77).await;
+        let announcement = json!({ "prefix": "+49301", "endpoints": ["globex-1"] });
+        let announcement =
+            globex.post("announcements", announcement).await.expect(201).text("announcement_id");
+        let claim = json!({ "prefix": "+49777", "evidence": "globex-evidence" });
+        let range = globex.post("ranges", claim).await.expect(201).text("range_id");
+        let user = json!({ "email": "noc@globex.example", "password": PASSWORD });
+        globex.post("users", user).await.expect(201);
+        let user = json!({ "email": "leaver@globex.example", "password": PASSWORD });
+        let user = globex.post("users", user).await.expect(201).text("user_id");
+        let proposal = json!({ "with": "globex", "direction": "both", "note": "globex-note" });
+        let agreement = initech.post("agreements", proposal).await.expect(201).text("agreement_id");
+        let token = json!({ "name": "globex-token", "expires_at": "2030-02-01T00:00:00Z" });
+        let token = globex.caller.post("/tokens", token).await.expect(201).text("api_token_id");
+        let call = answered(&exchange, &globex, &initech, &initech, exchange.clock.now(), 1).await;
+        let ids = vec![
+            ("member_id", globex.id.clone()),
+            ("endpoint_id", endpoint_id),
+            ("announcement_id", announcement),
+            ("range_id", range),
+            ("user_id", user),
+            ("agreement_id", agreement),
+            ("api_token_id", token),
+            ("call_id", call.call_id.to_string()),
+        ];
+        Self { exchange, acme, globex, ids }
+    }
+
+    fn body(&self, kind: &str) -> Option<Value> {
+        let described = |name: &str| json!({ "name": name, "display_name": name, "contact_email": format!("noc@{name}.example") });
+        Some(match kind {
+            "join" => {
+                let mut body = described("hooli");
+                body["password"] = json!(PASSWORD);
+                body
+            }
+            "session" => json!({ "email": "noc@globex.example", "password": PASSWORD }),
+            "member" => described("piedpiper"),
+            "patch" => json!({ "display_name": "Globex changed" }),
+            "user" => json!({ "email": "second@globex.example", "password": PASSWORD }),
+            "token" => {
+                json!({ "name": "more", "expires_at": "2030-02-01T00:00:00Z", "member_id": self.globex.id })
+            }
+            "new_endpoint" => endpoint("globex-3", 78),
+            "endpoint" => endpoint("globex-changed", 77),
+            "range" => json!({ "prefix": "+49888", "evidence": "" }),
+            "announcement" => json!({ "prefix": "+49302", "endpoints": ["globex-1"] }),
+            "same_announcement" => {
+                json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
+            }
+            "bulk" => json!({ "announcements": [{ "prefix": "+49303", "endpoints": ["globex-1"] }] }),
+            "agreement" => json!({ "with": "umbrella", "direction": "both" }),
+            _ => return None,
+        })
+    }
+
+    /// Sends an operation about globex.
+    async fn send(&self, caller: &Caller, document: &Value, operation: &str, kind: &str) -> Answer {
+        let (method, path) = find(document, operation);
+        let mut path = path.strip_prefix("/api/v1").expect("operations lie under the base").to_owned();
+        for (name, id) in &self.ids {
+            path = path.replace(&format!("{{{name}}}"), id);
+        }
+        assert!(!path.contains('{'), "{operation} has a parameter that the walk does not know: {path}");
+        if let Some(query) = kind.strip_prefix('?') {
+            path = format!("{path}?{query}");
+        }
+        caller.send(&method.to_uppercase(), &path, self.body(kind)).await
+    }
+
+    /// Everything that globex has, as it sees it.
+    async fn possessions(&self) -> String {
+        let mut all = self.globex.caller.get(&format!("/members/{}", self.globex.id)).await.expect(200).text;
+        for list in ["users", "endpoints", "ranges", "announcements", "agreements"] {
+            all += &self.globex.get(list).await.expect(200).text;
+        }
+        all + &self.globex.caller.get("/audit?limit=500").await.expect(200).text
+    }
+}
+
+async fn document(exchange: &Exchange) -> Value {
+    exchange.nobody().get("//api/openapi.json").await.expect(200).json
+}
+
+fn find<'a>(document: &'a Value, operation: &str) -> (&'a str, &'a str) {
+    let paths = document["paths"].as_object().expect("a document has paths");
+    let all = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().expect("methods").iter().map(move |(method, described)| (method, path, described))
+    });
+    let mut found = all.filter(|(_, _, described)| described["operationId"] == operation);
+    let (method, path, _) = found.next().unwrap_or_else(|| panic!("there is no operation {operation}"));
+    (method, path)
+}
+
+/// Words that only globex, who it deals with and the operator may read.
+const SECRETS: &[&str] = &[
+    "globex-secret",
+    "globex-evidence",
+    "globex-note",
+    "globex-token",
+    "globex-1",
+    "192.0.2.2:",
+    "192.0.2.77",
+    "noc@globex",
+    "leaver@globex",
+    "+49301",
+    "+49777",
+    "ingress@",
+    "egress-",
+    "globex-changed",
+];
+
+#[tokio::test]
+async fn the_walk_knows_every_operation_of_the_document() {
+    let exchange = Exchange::new().await;
+    let document = document(&exchange).await;
+    let described: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().expect("an operation has an id").to_owned())
+        .collect();
+    let known: BTreeSet<String> = OPERATIONS.iter().map(|(operation, ..)| (*operation).to_owned()).collect();
+    assert_eq!(described, known);
+}
+
+#[tokio::test]
+async fn nobody_is_answered_nothing() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    let before = scene.possessions().await;
+    for (operation, kind, [status, ..]) in OPERATIONS {
+        if matches!(*operation, "create_session" | "join") {
+            continue;
+        }
+        let answer = scene.send(&scene.exchange.nobody(), &document, operation, kind).await;
+        assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
+        if *status == 401 {
+            assert_eq!(answer.problem(), (401, "unauthenticated"), "{operation}");
+        }
+        let forged = scene.exchange.nobody().with_token(&format!("tdm_{}", "0".repeat(64)));
+        let answer = scene.send(&forged, &document, operation, kind).await;
+        assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
+    }
+    assert_eq!(scene.possessions().await, before);
+}
+
+#[tokio::test]
+async fn another_members_objects_are_answered_like_missing_ones_and_stay_as_they_are() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    let before = scene.possessions().await;
+    // Ids that name nothing at all.
+    let missing = Scene {
+        ids: scene.ids.iter().map(|(name, id)| (*name, format!("{}ffff", &id[..32]))).collect(),
+        exchange: Exchange::new().await,
+        acme: scene.acme.clone(),
+        globex: scene.globex.clone(),
+    };
+    for (operation, kind, [_, status, ..]) in OPERATIONS {
+        if *operation == "create_session" {
+            continue;
+        }
+        let answer = scene.send(&scene.acme.caller, &document, operation, kind).await;
+        assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
+        for secret in SECRETS {
+            assert!(!answer.text.contains(secret), "{operation} tells {secret}: {}", answer.text);
+        }
+        if *status == 404 {
+            assert_eq!(answer.problem(), (404, "not_found"), "{operation}");
+            let other = missing.send(&scene.acme.caller, &document, operation, kind).await;
+            assert_eq!(answer.text, other.text, "{operation} tells a foreign object from a missing one");
+        }
+    }
+    assert_eq!(scene.possessions().await, before);
+}
+
+#[tokio::test]
+async fn another_members_objects_are_not_reached_by_ones_own_path() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    let before = scene.possessions().await;
+    let mixed = Scene {
+        ids: scene
+            .ids
+            .iter()
+            .map(|(name, id)| (*name, if *name == "member_id" { scene.acme.id.clone() } else { id.clone() }))
+            .collect(),
+        ..scene
+    };
+    let operations = [
+        ("get_endpoint", ""),
+        ("update_endpoint", "endpoint"),
+        ("delete_endpoint", ""),
+        ("withdraw_range", ""),
+        ("get_announcement", ""),
+        ("update_announcement", "same_announcement"),
+        ("withdraw_announcement", ""),
+        ("get_agreement", ""),
+        ("accept_agreement", ""),
+        ("refuse_agreement", ""),
+        ("end_agreement", ""),
+        ("get_call", ""),
+        ("disable_user", ""),
+    ];
+    for caller in [&mixed.acme.caller, &mixed.exchange.operator] {
+        for (operation, kind) in operations {
+            let answer = mixed.send(caller, &document, operation, kind).await;
+            assert_eq!(answer.problem(), (404, "not_found"), "{operation}");
+        }
+    }
+    // An endpoint of another member is no endpoint to announce on, by name or by id.
+    let id = &mixed.ids.iter().find(|(name, _)| *name == "endpoint_id").unwrap().1;
+    for name in ["globex-1", id] {
+        let body = json!({ "prefix": "+44201", "endpoints": [name] });
+        assert_eq!(mixed.acme.post("announcements", body).await.fields(), ["endpoints"]);
+    }
+    let mixed_again = Scene { ids: Vec::new(), ..mixed };
+    assert_eq!(mixed_again.possessions().await, before);
+}
+
+#[tokio::test]
+async fn a_member_does_all_of_its_own_and_nothing_of_the_operators() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    for (operation, kind, [_, _, status, _]) in OPERATIONS {
+        let answer = scene.send(&scene.globex.caller, &document, operation, kind).await;
+        assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
+        if *status == 403 {
+            assert_eq!(answer.problem(), (403, "forbidden"), "{operation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_operator_does_all_for_any_member() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    for (operation, kind, [_, _, _, status]) in OPERATIONS {
+        let answer = scene.send(&scene.exchange.operator, &document, operation, kind).await;
+        assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
+    }
+}
