@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use tandem_tests::{Exchange, Hub};
+use tandem_tests::{CALLED, Exchange, Hub, Socket};
 use toml::Table;
 
 fn deploy() -> PathBuf {
@@ -33,7 +33,10 @@ fn prometheus_takes_the_configuration_and_the_rules() {
 
 #[test]
 fn every_metric_of_dashboard_and_rules_is_served_by_a_running_hub() {
-    let hub = Hub::start(&Exchange::default());
+    let switch = Socket::new();
+    let hub = Hub::start(&Exchange::of_two(switch.address().ip(), &[]));
+    // A reason has a series from the first refusal on.
+    switch.ask(hub.sip, &switch.invite(hub.sip, CALLED));
     let metrics = hub.metrics();
     let served: BTreeSet<&str> = metrics.names().into_iter().collect();
     for file in ["grafana/tandem.json", "tandem.rules.yml"] {
