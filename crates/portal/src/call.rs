@@ -300,12 +300,13 @@ async fn show_list(
     let filter = CallFilter {
         number: number.as_deref(),
         outcome: query.outcome,
-        up: query.up,
+        over: query.up == Some(false),
         from: query.from,
         until: query.until,
         after: place.after.map(|CallCursor(at, id)| (at, id)),
     };
     let calls = match member {
+        _ if query.up == Some(true) => call::list_up(&app.db, member, &filter, place.reads()).await?,
         Some(member) => call::list_of_member(&app.db, member, &filter, place.reads()).await?,
         None => call::list(&app.db, &filter, place.reads()).await?,
     };

@@ -141,6 +141,11 @@ impl From<tandem_store::Error> for ApiError {
         }
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         match &error {
+            // SQLSTATE class 22, data exception: a value that no column takes, such as a time before all times.
+            tandem_store::Error::Database(_) if code.starts_with("22") => {
+                tracing::info!(%error, "the database cannot take a value of a request");
+                Self::new(Reason::Invalid).detail("A value is outside of what can be stored or compared.")
+            }
             // A bug of ours, not of the database.
             tandem_store::Error::Database(_) if !is_passing(&code) => {
                 tracing::error!(%error, "the database refused a statement of the portal");

@@ -14,8 +14,8 @@ pub struct CallFilter<'a> {
     pub number: Option<&'a str>,
     /// Only calls that ended so.
     pub outcome: Option<Outcome>,
-    /// Only calls that are up (`true`) or over (`false`).
-    pub up: Option<bool>,
+    /// Leave out calls that are up.
+    pub over: bool,
     /// Only calls that started at this time or later.
     pub from: Option<DateTime<Utc>>,
     /// Only calls that started before this time.
@@ -100,7 +100,7 @@ pub async fn list_of_member(
           where originating_member_id = $1
             and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
             and ($3::text is null or outcome = $3)
-            and ($4::boolean is null or (ended_at is null) = $4)
+            and (not $4::boolean or ended_at is not null)
             and ($5::timestamptz is null or started_at >= $5)
             and ($6::timestamptz is null or started_at < $6)
             and ($7::timestamptz is null or (started_at, call_id) < ($7, $8::uuid))
@@ -114,7 +114,7 @@ pub async fn list_of_member(
           where terminating_member_id = $1 and originating_member_id <> $1
             and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
             and ($3::text is null or outcome = $3)
-            and ($4::boolean is null or (ended_at is null) = $4)
+            and (not $4::boolean or ended_at is not null)
             and ($5::timestamptz is null or started_at >= $5)
             and ($6::timestamptz is null or started_at < $6)
             and ($7::timestamptz is null or (started_at, call_id) < ($7, $8::uuid))
@@ -126,7 +126,7 @@ pub async fn list_of_member(
         member.0,
         filter.number,
         filter.outcome.map(Outcome::as_str),
-        filter.up,
+        filter.over,
         filter.from,
         filter.until,
         after_at,
@@ -153,7 +153,7 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &CallFilter<'_>, limit: i64) 
           from call
          where ($1::text is null or starts_with(called, $1) or starts_with(ltrim(calling, '+'), $1))
            and ($2::text is null or outcome = $2)
-           and ($3::boolean is null or (ended_at is null) = $3)
+           and (not $3::boolean or ended_at is not null)
            and ($4::timestamptz is null or started_at >= $4)
            and ($5::timestamptz is null or started_at < $5)
            and ($6::timestamptz is null or (started_at, call_id) < ($6, $7::uuid))
@@ -162,7 +162,50 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &CallFilter<'_>, limit: i64) 
         "#,
         filter.number,
         filter.outcome.map(Outcome::as_str),
-        filter.up,
+        filter.over,
+        filter.from,
+        filter.until,
+        after_at,
+        after_id.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Row::read)
+    .collect()
+}
+
+/// Calls that are up, newest first, at most `limit`, without their attempts and selections: those that the
+/// member sent or takes or, where `member` is `None`, all. They are few among many, and have an index.
+pub async fn list_up(
+    db: impl PgExecutor<'_>,
+    member: Option<MemberId>,
+    filter: &CallFilter<'_>,
+    limit: i64,
+) -> Result<Vec<Cdr>> {
+    let (after_at, after_id) = filter.after.unzip();
+    sqlx::query_as!(
+        Row,
+        r#"
+        select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
+             , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version
+             , 'null'::jsonb as "selection!"
+          from call
+         where ended_at is null
+           and ($1::uuid is null or $1 in (originating_member_id, terminating_member_id))
+           and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
+           and ($3::text is null or outcome = $3)
+           and ($4::timestamptz is null or started_at >= $4)
+           and ($5::timestamptz is null or started_at < $5)
+           and ($6::timestamptz is null or (started_at, call_id) < ($6, $7::uuid))
+         order by started_at desc, call_id desc
+         limit $8
+        "#,
+        member.map(|id| id.0),
+        filter.number,
+        filter.outcome.map(Outcome::as_str),
         filter.from,
         filter.until,
         after_at,

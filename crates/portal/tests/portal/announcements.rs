@@ -19,7 +19,7 @@ async fn an_announcement_is_in_the_feed_when_the_answer_is_there() {
     };
     let changed: Vec<_> =
         loaded.facts.announcements.iter().map(|it| it.announcement_id.to_string()).collect();
-    assert_eq!(changed, [id.clone()]);
+    assert_eq!(changed, [id.as_str()]);
     assert_eq!(loaded.facts.announcements[0].endpoints.len(), 1);
 
     // One that has not begun is removed, one that has is ended.

@@ -188,6 +188,35 @@ async fn calls_are_found_by_number_outcome_time_and_state_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_up_is_among_those_that_are_up_until_it_ends() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.provider("globex", 2, "+4930").await;
+    let stranger = exchange.provider("stranger", 4, "+4950").await;
+    let over = answered(&exchange, &acme, &globex, &globex, exchange.clock.now(), 1).await;
+    let up = Cdr {
+        call_id: call_id(exchange.clock.now(), 2),
+        outcome: None,
+        ended_at: None,
+        ended_by: None,
+        duration_ms: None,
+        attempts: Vec::new(),
+        ..over.clone()
+    };
+    tandem_store::cdr::write(exchange.database.pool(), std::slice::from_ref(&up)).await.unwrap();
+    for (member, is_up, is_over) in [(&acme, 1, 1), (&globex, 1, 1), (&stranger, 0, 0)] {
+        assert_eq!(member.get("calls?up=true").await.expect(200).items().len(), is_up);
+        assert_eq!(member.get("calls?up=false").await.expect(200).items().len(), is_over);
+        assert_eq!(member.get("overview").await.expect(200).json["calls_up"], is_up);
+    }
+    let seen = exchange.operator.get("/calls?up=true").await.expect(200);
+    assert_eq!(seen.items()[0]["call_id"], up.call_id.to_string());
+    let ended = Cdr { call_id: up.call_id, ..over };
+    tandem_store::cdr::write(exchange.database.pool(), std::slice::from_ref(&ended)).await.unwrap();
+    assert_eq!(exchange.operator.get("/calls?up=true").await.expect(200).items().len(), 0);
+}
+
+#[tokio::test]
 async fn the_overview_counts_the_day_and_the_last_hour() {
     let exchange = Exchange::new().await;
     let acme = exchange.provider("acme", 1, "+4420").await;

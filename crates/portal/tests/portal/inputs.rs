@@ -61,9 +61,16 @@ async fn a_bad_query_is_a_problem_that_names_the_parameter() {
         ("cursor=abc", "cursor"),
         ("number=12;drop", "number"),
         ("number=1234567890123456", "number"),
+        ("cursor=1.00000000000000000000000000000000x", "cursor"),
     ] {
         let answer = acme.get(&format!("calls?{query}")).await;
         assert_eq!((answer.problem(), answer.fields()), ((422, "invalid"), vec![field]), "{query}");
+    }
+    // Times that are times, but none that the database knows.
+    for query in
+        ["from=-100000-01-01T00:00:00Z", "cursor=-8000000000000000000.018cc251f40070008000000000000001"]
+    {
+        assert_eq!(acme.get(&format!("calls?{query}")).await.problem().0 / 100, 4, "{query}");
     }
     for query in ["limit=x", "outcome=lost", "sort=called", "up=maybe", "from=yesterday"] {
         assert_eq!(acme.get(&format!("calls?{query}")).await.problem(), (400, "bad_request"), "{query}");

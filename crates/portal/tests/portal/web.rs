@@ -1,6 +1,37 @@
+use std::net::SocketAddr;
+
 use serde_json::json;
+use tandem_portal::PortalSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::exchange::Exchange;
+
+async fn fetch(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: portal\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn the_portal_serves_until_it_is_told_to_stop() {
+    let exchange = Exchange::new().await;
+    let listener = tandem_portal::bind(&PortalSettings::at("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(tandem_portal::serve(listener, exchange.app.clone(), async {
+        _ = stopped.await;
+    }));
+    assert!(fetch(address, "/healthz").await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(fetch(address, "/api/openapi.json").await.unwrap().contains("\"openapi\":\"3.1"));
+    assert!(fetch(address, "/api/v1/members").await.unwrap().starts_with("HTTP/1.1 401"));
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(fetch(address, "/healthz").await.is_err());
+}
 
 #[tokio::test]
 async fn every_answer_keeps_its_page_to_itself() {
