@@ -1,4 +1,4 @@
-import { Button, Group, Modal, MultiSelect, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Modal, ScrollArea, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
@@ -62,7 +62,6 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
     },
     onError: (thrown) => showFieldErrors(form, thrown),
   });
-  const names = endpoints.data?.items.map(({ name }) => name) ?? [];
   return (
     <form onSubmit={form.onSubmit((fields) => save.mutate(fields))}>
       <Stack>
@@ -75,17 +74,21 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
           data-autofocus
           {...form.getInputProps("prefix")}
         />
-        <MultiSelect
+        <Checkbox.Group
           label="Endpoints"
           description="They take the calls, in the order of their priority."
-          placeholder={form.values.endpoints.length === 0 ? "Choose endpoints" : ""}
-          data={names}
-          searchable
           required
-          nothingFoundMessage="No endpoint of that name"
           {...form.getInputProps("endpoints")}
-        />
-        {endpoints.data && names.length === 0 && (
+        >
+          <ScrollArea.Autosize mah={240} mt="xs">
+            <Stack gap={6}>
+              {endpoints.data?.items.map(({ name, target, enabled }) => (
+                <Checkbox key={name} value={name} label={name} description={enabled ? target : `${target}, disabled`} />
+              ))}
+            </Stack>
+          </ScrollArea.Autosize>
+        </Checkbox.Group>
+        {endpoints.data?.items.length === 0 && (
           <Text size="sm" c="copper">
             You have no endpoint yet. Add one first.
           </Text>
