@@ -146,7 +146,7 @@ function columnsOf(memberId: string | null): Column<Call>[] {
   const called: Column<Call> = {
     header: "Called",
     cell: (call) => (
-      <Anchor component={Link} to={hrefOf(call.call_id, memberId)} size="sm" c="inherit">
+      <Anchor component={Link} to={hrefOf(call.call_id, memberId)} size="sm" c="inherit" underline="hover">
         <E164>{call.called}</E164>
       </Anchor>
     ),

@@ -36,7 +36,7 @@ export default function Members() {
       header: "Member",
       cell: ({ member_id, display_name, name }) => (
         <>
-          <Anchor component={Link} to={`/members/${member_id}`} size="sm" fw={600} c="inherit">
+          <Anchor component={Link} to={`/members/${member_id}`} size="sm" fw={600} c="inherit" underline="hover">
             {display_name}
           </Anchor>{" "}
           <span className="quiet">{name}</span>
