@@ -26,8 +26,12 @@ pub(crate) fn run() -> Result<()> {
             "warnings",
         ]))
     });
+    // For those who change the code, so private items are documented and linked too.
     steps.step("documentation", || {
-        command(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
+        command(
+            cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "--deny warnings"),
+        )
     });
     steps.step("OpenAPI", || {
         command(&mut cargo(&["test", "--quiet", "--package", "tandem-portal", "openapi"]))

@@ -16,6 +16,7 @@ mod test;
 mod web;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -53,7 +54,18 @@ enum Command {
     Setup,
 }
 
-fn main() -> Result<()> {
+#[expect(clippy::print_stderr, reason = "a command that fails says why")]
+fn main() -> ExitCode {
+    match perform() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform() -> Result<()> {
     std::env::set_current_dir(root())?;
     process::catch_signals();
     match Cli::parse().command {
