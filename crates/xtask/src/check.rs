@@ -33,9 +33,8 @@ pub(crate) fn run() -> Result<()> {
                 .env("RUSTDOCFLAGS", "--deny warnings"),
         )
     });
-    steps.step("OpenAPI", || {
-        command(&mut cargo(&["test", "--quiet", "--package", "tandem-portal", "openapi"]))
-    });
+    // Of the whole workspace, so that it is built with the features that `cargo xtask test` builds it with.
+    steps.step("OpenAPI", || command(&mut cargo(&["test", "--quiet", "--workspace", "--lib", "openapi"])));
     if web {
         steps.step("generated types", web::generated_types_are_current);
         steps.step("web lint", || command(&mut web::npm(&["run", "lint"])));
