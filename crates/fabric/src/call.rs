@@ -50,8 +50,6 @@ pub(crate) struct InviteExchange {
     pub(crate) server_cseq: u32,
     /// The transaction in which it was sent on; none while no candidate is being tried.
     pub(crate) client: Option<TransactionKey>,
-    /// Whether any response above 100 came back.
-    pub(crate) progressed: bool,
     /// The 2xx that was sent back, until its ACK comes.
     pub(crate) success: Option<Success>,
 }

@@ -178,7 +178,6 @@ impl Worker {
                 server,
                 server_cseq: request.cseq().map_or(0, |cseq| cseq.number),
                 client: Some(client),
-                progressed: false,
                 success: None,
             });
         } else {

@@ -165,7 +165,6 @@ impl Worker {
             server,
             server_cseq: cseq.number,
             client: None,
-            progressed: false,
             success: None,
         };
         let call = Call {
@@ -280,7 +279,6 @@ impl Worker {
         call.cdr.terminating_endpoint = Some(candidate.endpoint);
         call.cdr.agreement = Some(candidate.agreement);
         call.cdr.prefix = Some(candidate.prefix);
-        invite.progressed = false;
         call.egress = Some(Leg {
             endpoint: candidate.endpoint,
             member: candidate.member,

@@ -108,9 +108,6 @@ impl Worker {
     /// A ringing or progress goes back.
     fn carry_progress(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
         self.note_progress(now, key);
-        if let Some(invite) = self.calls[key].invite.as_mut() {
-            invite.progressed = true;
-        }
         self.carry_back(now, key, response, status);
     }
 
