@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Agreement, AgreementId, Announcement, AnnouncementId, Endpoint, EndpointId, Member, MemberId, Range, RangeId};
+use crate::{
+    Agreement, AgreementId, Announcement, AnnouncementId, Endpoint, EndpointId, Member, MemberId, Range,
+    RangeId,
+};
 
 /// Names one object that routing depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

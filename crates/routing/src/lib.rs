@@ -1,7 +1,7 @@
 //! LUF and LRF of RFC 5486: which member holds the called number, and which of its endpoints take the call.
 //!
 //! A [`RouteTable`] is everything that a choice depends on, as one immutable value with a version and a hash;
-//! [`select`] asks it. Both are pure: facts, call, time and random bits come in as arguments. Where facts
+//! [`select()`] asks it. Both are pure: facts, call, time and random bits come in as arguments. Where facts
 //! come from (`store`) and what is done with the candidates (`fabric`) is not known here.
 #![forbid(unsafe_code)]
 
