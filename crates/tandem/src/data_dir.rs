@@ -42,6 +42,13 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDir
     move |error| DataDirError::File { doing, path, error }
 }
 
+/// How often the lock is tried: a program that its last holder has just started holds it, too, for the moment
+/// between fork and exec.
+const LOCK_TRIES: u32 = 20;
+
+/// Pause between two tries.
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 impl DataDir {
     /// Makes the directory if it is not there, and holds it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
@@ -50,11 +57,14 @@ impl DataDir {
         let lock_path = path.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(failed("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed("lock", &lock_path)(error)),
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path)(error)),
+            }
         }
+        Err(DataDirError::InUse(path.to_owned()))
     }
 
     /// Where it is.
