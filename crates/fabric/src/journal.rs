@@ -57,6 +57,7 @@ impl Journal {
     /// Adds a record to what the next [`commit`](Self::commit) writes.
     pub(crate) fn append(&mut self, record: &Record) {
         if self.pending.len() >= MAX_PENDING_BYTES {
+            tracing::error!("the journal cannot be written and its memory is full; a record is lost");
             return;
         }
         let start = self.pending.len();
