@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use tandem_model::Cdr;
 use tandem_routing::Candidate;
+use tandem_sip::Dialog;
 
+use crate::early::{Early, Reliable};
 use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
 use crate::record::{Record, UpRecord};
@@ -35,6 +37,14 @@ pub(crate) struct Call {
     pub(crate) invite: Option<InviteExchange>,
     /// Other requests in the dialog that are being carried across.
     pub(crate) exchanges: Vec<Exchange>,
+    /// Early dialogs of the attempt under way, in the order in which they began; none once the call is up.
+    pub(crate) early: Vec<Early>,
+    /// Reliable provisional responses to the last INVITE of a call that is up, when there are any.
+    pub(crate) reliable: Option<Box<Reliable>>,
+    /// Until when the candidate may ring (Timer C).
+    pub(crate) ring_until: Instant,
+    /// By which the calls between the same two numbers find each other; 0 before the call is routed.
+    pub(crate) numbers: u64,
 }
 
 /// An INVITE on its way across the hub.
@@ -52,6 +62,21 @@ pub(crate) struct InviteExchange {
     pub(crate) client: Option<TransactionKey>,
     /// The 2xx that was sent back, until its ACK comes.
     pub(crate) success: Option<Success>,
+    /// What became of a re-INVITE that is taken back.
+    pub(crate) cancel: Cancel,
+    /// Since when it is under way, or taken back.
+    pub(crate) since: Instant,
+}
+
+/// Whether a re-INVITE is cancelled on the leg that it was sent on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    /// It is not.
+    No,
+    /// As soon as something comes from there: a CANCEL may overtake its INVITE (RFC 3261 §9.1).
+    Wanted,
+    /// Its CANCEL was sent.
+    Sent,
 }
 
 /// A 2xx whose ACK is awaited.
@@ -59,8 +84,12 @@ pub(crate) struct InviteExchange {
 pub(crate) struct Success {
     /// As it was sent back.
     pub(crate) octets: Octets,
+    /// When it was sent first.
+    pub(crate) since: Instant,
     /// How often it was sent again.
     pub(crate) sent_again: u32,
+    /// When it is sent again next.
+    pub(crate) again_at: Instant,
     /// Number in the CSeq of the INVITE that was sent on: its ACK has the same.
     pub(crate) client_cseq: u32,
 }
@@ -76,6 +105,10 @@ pub(crate) struct Exchange {
     pub(crate) server: TransactionKey,
     /// The transaction in which it was sent on.
     pub(crate) client: TransactionKey,
+    /// In which pair of dialogs: the hub's tag on the ingress leg.
+    pub(crate) pair: u64,
+    /// Told by its timers.
+    pub(crate) number: u32,
 }
 
 impl Call {
@@ -92,6 +125,26 @@ impl Call {
         match side {
             Side::Ingress => Some(&mut self.ingress),
             Side::Egress => self.egress.as_mut(),
+        }
+    }
+
+    /// One dialog of a pair: the hub's tag on the ingress leg names the pair, early or confirmed.
+    pub(crate) fn dialog_mut(&mut self, side: Side, pair: u64) -> Option<&mut Dialog> {
+        match self.early.iter().position(|early| early.tag == pair) {
+            Some(at) => Some(match side {
+                Side::Ingress => &mut self.early[at].ingress,
+                Side::Egress => &mut self.early[at].egress,
+            }),
+            None if self.ingress.tag == pair => self.leg_mut(side)?.dialog.as_mut(),
+            None => None,
+        }
+    }
+
+    /// The reliable provisional responses in a pair of dialogs.
+    pub(crate) fn reliable_mut(&mut self, pair: u64) -> &mut Option<Box<Reliable>> {
+        match self.early.iter_mut().find(|early| early.tag == pair) {
+            Some(early) => &mut early.reliable,
+            None => &mut self.reliable,
         }
     }
 

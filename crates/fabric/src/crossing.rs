@@ -3,14 +3,34 @@
 
 use std::borrow::Cow;
 
+use crate::passes::is_token;
 use smallvec::SmallVec;
 use tandem_sip::{Edit, Header, Message, Name, NameAddr, Scheme, StartLine, Uri, rewrite};
 
 /// Methods that the hub takes, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
+pub(crate) const ALLOW: &str = ALLOWED[7];
 
-/// The one extension that two members may use through the hub: session timers (RFC 4028) pass from end to end.
-const CARRIED_EXTENSION: &[u8] = b"timer";
+/// Allow of a member as the other one sees it, by which of UPDATE (1), INFO (2) and PRACK (4) it has: only what
+/// the hub carries, and only what the member takes.
+const ALLOWED: [&str; 8] = [
+    "INVITE, ACK, CANCEL, BYE, OPTIONS",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK",
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK",
+];
+
+/// Session timers (RFC 4028) pass from end to end.
+const TIMER: &[u8] = b"timer";
+
+/// Reliable provisional responses (RFC 3262): numbered anew on each leg, acknowledged from end to end.
+pub(crate) const RELIABLE: &[u8] = b"100rel";
+
+/// The extensions that two members may use through the hub, for Supported.
+pub(crate) const SUPPORTED: &str = "timer, 100rel";
 
 /// Writes a message on its way across the hub: `top` first, then what may cross, then the body.
 pub(crate) fn cross(
@@ -20,10 +40,12 @@ pub(crate) fn cross(
     top: &[(&str, &[u8])],
     host: &str,
 ) {
+    // A response that asks for a PRACK does so by an RSeq of the hub's; without one it must not ask.
+    let asks_for_prack = message.status().is_none() || top.iter().any(|&(name, _)| name == "RSeq");
     let fates: SmallVec<[Fate; 32]> = message
         .headers()
         .filter(|header| header.name != Name::ContentLength) // `rewrite` sees to that one.
-        .map(|header| fate(header, host))
+        .map(|header| fate(header, host, asks_for_prack))
         .collect();
     let mut fates = fates.iter();
     rewrite(out, message, start, top, |_| match fates.next() {
@@ -41,7 +63,7 @@ enum Fate {
     Replace(Cow<'static, [u8]>),
 }
 
-fn fate(header: Header<'_>, host: &str) -> Fate {
+fn fate(header: Header<'_>, host: &str, asks_for_prack: bool) -> Fate {
     match header.name {
         // The leg's own: written anew.
         Name::Via
@@ -71,16 +93,30 @@ fn fate(header: Header<'_>, host: &str) -> Fate {
         Name::Replaces | Name::Join | Name::TargetDialog | Name::HistoryInfo | Name::RSeq | Name::RAck => {
             Fate::Drop
         }
-        Name::Allow => Fate::Replace(Cow::Borrowed(ALLOW.as_bytes())),
-        Name::Supported | Name::Require if lists(header.value, CARRIED_EXTENSION) => {
-            Fate::Replace(Cow::Borrowed(CARRIED_EXTENSION))
+        Name::Allow => Fate::Replace(Cow::Borrowed(allowed(header.value).as_bytes())),
+        Name::Supported | Name::Require => {
+            let reliable =
+                lists(header.value, RELIABLE) && (header.name == Name::Supported || asks_for_prack);
+            match (lists(header.value, TIMER), reliable) {
+                (true, true) => Fate::Replace(Cow::Borrowed(SUPPORTED.as_bytes())),
+                (true, false) => Fate::Replace(Cow::Borrowed(TIMER)),
+                (false, true) => Fate::Replace(Cow::Borrowed(RELIABLE)),
+                (false, false) => Fate::Drop,
+            }
         }
-        Name::Supported | Name::Require => Fate::Drop,
         Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId | Name::Diversion => {
             masked_identity(header.value, host).map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
         }
+        // The hub writes its own.
+        Name::Other if is_token(header.raw_name) => Fate::Drop,
         _ => Fate::Keep,
     }
+}
+
+/// What the hub carries of the methods that a member lists.
+fn allowed(value: &[u8]) -> &'static str {
+    let bit = |method: &[u8], bit: usize| if lists(value, method) { bit } else { 0 };
+    ALLOWED[bit(b"UPDATE", 1) | bit(b"INFO", 2) | bit(b"PRACK", 4)]
 }
 
 /// Option tags of Require that the hub does not have (RFC 3261 §8.2.2.3).
@@ -88,12 +124,12 @@ pub(crate) fn unsupported(request: &Message<'_>) -> Option<Vec<u8>> {
     let unknown: Vec<&[u8]> = request
         .values(Name::Require)
         .chain(request.values(Name::ProxyRequire))
-        .filter(|tag| !tag.eq_ignore_ascii_case(CARRIED_EXTENSION))
+        .filter(|tag| !tag.eq_ignore_ascii_case(TIMER) && !tag.eq_ignore_ascii_case(RELIABLE))
         .collect();
     (!unknown.is_empty()).then(|| unknown.join(&b", "[..]))
 }
 
-fn lists(value: &[u8], tag: &[u8]) -> bool {
+pub(crate) fn lists(value: &[u8], tag: &[u8]) -> bool {
     value.split(|&octet| octet == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(tag))
 }
 

@@ -1,41 +1,56 @@
-//! Serves calls that are up, and requests that belong to a call: ACK, BYE, CANCEL, re-INVITE, UPDATE, INFO.
+//! Serves calls that are up, and requests that belong to a call, early or up: ACK, BYE, CANCEL, re-INVITE,
+//! PRACK, UPDATE, INFO.
+
+use std::time::Duration;
 
 use tandem_model::{EndedBy, Outcome, Reason};
 use tandem_sip::transaction::key;
+use tandem_sip::transaction::timer::{T1, T2};
 use tandem_sip::{Message, Method, Name, RequestLine, StartLine};
 
 use rand::Rng;
 
-use crate::call::{CallKey, Exchange, InviteExchange};
+use crate::call::{Call, CallKey, Cancel, Exchange, InviteExchange};
 use crate::crossing::{cross, unsupported};
+use crate::early::{CarriedRack, Early};
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
+use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
 
 /// Most requests of one call that may be on their way across at once, beside an INVITE.
 const MAX_EXCHANGES: usize = 8;
 
+/// After which the sender of a request would repeat it only every T2: only now it may get a 100, and now it
+/// must (RFC 4320 §4.1).
+const SLOW: Duration = T1.saturating_mul(7);
+
+/// How long a request may wait for its answer: its sender gives it up at 64·T1 and is told before
+/// (RFC 4320 §4.2).
+const OVERDUE: Duration = T1.saturating_mul(64).saturating_sub(T2);
+
 impl Worker {
     /// The leg that a request names by our tag, when it also has the dialog's Call-ID and the peer's tag, and
-    /// comes from where that leg lives.
-    fn find_leg(&self, arrival: Arrival, request: &Message<'_>) -> Option<(CallKey, Side)> {
+    /// comes from where that leg lives; with it the pair of dialogs, early or confirmed.
+    fn find_leg(&self, arrival: Arrival, request: &Message<'_>) -> Option<(CallKey, Side, u64)> {
         let tag = parse_hex(request.to_tag()?)?;
         let &(key, side) = self.tags.get(&tag)?;
-        let leg = self.calls.get(key)?.leg(side)?;
-        let is_ours = match &leg.dialog {
-            Some(dialog) => dialog.matches(request),
-            // Before the answer only the caller knows our tag: the early dialog is that of its INVITE.
+        let call = self.calls.get(key)?;
+        let leg = call.leg(side)?;
+        let pair = match &leg.dialog {
+            Some(dialog) => dialog.matches(request).then_some(call.ingress.tag),
             None => {
-                let invite = self.calls[key].invite.as_ref()?;
-                let first = Message::parse(&invite.request).expect("it was read before");
-                side == Side::Ingress
-                    && first.call_id() == request.call_id()
-                    && first.from_tag() == request.from_tag()
+                let is_meant = |early: &&Early| match side {
+                    Side::Ingress => early.ingress.matches(request),
+                    Side::Egress => early.egress.matches(request),
+                };
+                call.early.iter().find(is_meant).map(|early| early.tag)
             }
         };
         let source = Flow { remote: arrival.source, ..arrival.reply };
-        (is_ours && leg.lives_at(source, self.table.endpoint_from(arrival.source))).then_some((key, side))
+        pair.filter(|_| leg.lives_at(source, self.table.endpoint_from(arrival.source)))
+            .map(|pair| (key, side, pair))
     }
 
     /// Takes a request that names a dialog.
@@ -48,7 +63,7 @@ impl Worker {
         fingerprint: u128,
     ) {
         let flow = arrival.reply;
-        let Some((key, side)) = self.find_leg(arrival, request) else {
+        let Some((key, side, pair)) = self.find_leg(arrival, request) else {
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
         let server =
@@ -57,13 +72,13 @@ impl Worker {
             let trying = self.build_response(request, flow, 100, None, |_| {});
             self.transactions.respond(&mut self.wire, now.instant, server, 100, trying);
         }
-        match self.judge_in_dialog(key, side, request, method) {
+        match self.judge_in_dialog(key, side, pair, request, method) {
             Err(reason) => {
                 self.transactions.set_user(server, User::Nobody);
                 self.refuse_in(now, server, flow, request, reason);
             }
-            Ok(()) => match method {
-                Method::Bye => self.receive_bye(now, key, side, flow, request, server),
+            Ok(rack) => match method {
+                Method::Bye => self.receive_bye(now, key, side, pair, flow, request, server),
                 Method::Options => {
                     self.transactions.set_user(server, User::Nobody);
                     let octets = self.build_response(request, flow, 200, None, |writer| {
@@ -71,35 +86,41 @@ impl Worker {
                     });
                     self.transactions.respond(&mut self.wire, now.instant, server, 200, octets);
                 }
-                _ => self.carry_request(now, key, side, request, method, server),
+                _ => {
+                    let is_prack = rack.is_some();
+                    self.carry_request(now, key, side, pair, request, method, server, rack);
+                    if is_prack {
+                        self.after_prack(now, key, pair);
+                    }
+                }
             },
         }
     }
 
-    /// What is asked of a request in a dialog before it is served.
+    /// What is asked of a request in a dialog before it is served. A PRACK that passes has acknowledged what it
+    /// names, and its RAck is given as the other leg knows it.
     fn judge_in_dialog(
         &mut self,
         key: CallKey,
         side: Side,
+        pair: u64,
         request: &Message<'_>,
         method: Method<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<Option<CarriedRack>, Reason> {
         let call = &mut self.calls[key];
-        let is_up = call.is_up();
         let number = request.cseq().map_err(|_| Reason::Malformed)?.number;
-        if let Some(dialog) = call.leg_mut(side).and_then(|leg| leg.dialog.as_mut()) {
+        if let Some(dialog) = call.dialog_mut(side, pair) {
             dialog.accept_cseq(number).map_err(|_| Reason::CseqTooLow)?;
         }
         match method {
-            Method::Bye | Method::Options => return Ok(()),
-            Method::Invite | Method::Update | Method::Info => {}
+            Method::Bye | Method::Options => return Ok(None),
+            Method::Invite | Method::Update | Method::Info | Method::Prack => {}
             Method::Refer
             | Method::Message
             | Method::Subscribe
             | Method::Notify
             | Method::Publish
-            | Method::Register
-            | Method::Prack => return Err(Reason::MethodNotAllowed),
+            | Method::Register => return Err(Reason::MethodNotAllowed),
             Method::Other(_) => return Err(Reason::MethodUnknown),
             Method::Ack | Method::Cancel => unreachable!("they were sorted out before"),
         }
@@ -109,34 +130,42 @@ impl Worker {
         if request.max_forwards() == Ok(Some(0)) {
             return Err(Reason::TooManyHops);
         }
-        // Before the answer nothing else can be carried; while an INVITE is under way no second one may
-        // cross it (RFC 3261 §14.2).
-        if !is_up
-            || (method == Method::Invite && call.invite.is_some())
-            || call.exchanges.len() >= MAX_EXCHANGES
-        {
+        if call.exchanges.len() >= MAX_EXCHANGES {
             return Err(Reason::RequestPending);
         }
-        Ok(())
+        match method {
+            Method::Invite => judge_reinvite(call, side)?,
+            Method::Update => judge_update(call, side, pair, request)?,
+            Method::Prack => {
+                return self.take_prack(key, side, pair, request).map(Some).ok_or(Reason::NoDialog);
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 
     /// Carries a request across to the other leg.
+    #[expect(clippy::too_many_arguments, reason = "they are what the request is")]
     fn carry_request(
         &mut self,
         now: Now,
         key: CallKey,
         side: Side,
+        pair: u64,
         request: &Message<'_>,
         method: Method<'_>,
         server: TransactionKey,
+        rack: Option<CarriedRack>,
     ) {
         let table = self.table.clone();
         let branch = self.rng.next_u64();
         let call = &mut self.calls[key];
-        let leg = call.leg_mut(side.other()).expect("a call that is up has both legs");
-        let flow = leg.next_hop(table.endpoint(leg.endpoint));
-        let dialog = leg.dialog.as_mut().expect("a call that is up has both dialogs");
+        let dialog = call.dialog_mut(side.other(), pair).expect("a pair has both dialogs");
         let number = dialog.next_cseq();
+        // Both are parts of the call.
+        let dialog = dialog.clone();
+        let leg = call.leg(side.other()).expect("a call with a pair of dialogs has both legs");
+        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
         let local = &self.locals[usize::from(flow.listener)];
         let hops = request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1).to_string();
         let via = format!(
@@ -159,6 +188,8 @@ impl Worker {
         if matches!(method, Method::Invite | Method::Update) {
             top.push(("Contact", local.contact.as_bytes()));
         }
+        let rack = rack.map(|rack| format!("{} {} INVITE", rack.rseq, rack.cseq));
+        top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
         cross(&mut self.scratch, request, start, &top, &local.host);
         let octets = Octets::from(self.scratch.as_slice());
@@ -172,22 +203,31 @@ impl Worker {
         let request_octets = Octets::from(request.octets());
         let call = &mut self.calls[key];
         if method == Method::Invite {
+            let server_cseq = request.cseq().map_or(0, |cseq| cseq.number);
             call.invite = Some(InviteExchange {
                 from: side,
                 request: request_octets,
                 server,
-                server_cseq: request.cseq().map_or(0, |cseq| cseq.number),
+                server_cseq,
                 client: Some(client),
                 success: None,
+                cancel: Cancel::No,
+                since: now.instant,
             });
+            let timer = Wake::Call(key, CallTimer::Reinvite(server_cseq));
+            self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
         } else {
-            call.exchanges.push(Exchange { from: side, request: request_octets, server, client });
+            let number = self.rng.next_u32();
+            let exchange = Exchange { from: side, request: request_octets, server, client, pair, number };
+            call.exchanges.push(exchange);
+            self.wire.timers.set(now.instant + SLOW, Wake::Call(key, CallTimer::Slow(number)));
+            self.wire.timers.set(now.instant + OVERDUE, Wake::Call(key, CallTimer::Overdue(number)));
         }
     }
 
     /// Takes the ACK to a 2xx, which names its dialog and its INVITE's number; it is never answered.
     pub(crate) fn receive_success_ack(&mut self, arrival: Arrival, request: &Message<'_>) {
-        let Some((key, side)) = self.find_leg(arrival, request) else {
+        let Some((key, side, _)) = self.find_leg(arrival, request) else {
             self.wire.metrics.count_drop(Reason::UnknownTransaction);
             return;
         };
@@ -221,7 +261,7 @@ impl Worker {
         let table = self.table.clone();
         let Some(leg) = self.calls[key].leg(side) else { return };
         let Some(dialog) = leg.dialog.clone() else { return };
-        let flow = leg.next_hop(table.endpoint(leg.endpoint));
+        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
         let ack = self.build_in_dialog(&dialog, flow, Method::Ack, cseq, body, |_| {}).octets;
         self.wire.outbox.push(flow, ack.clone());
         if let Some(client) = client {
@@ -230,11 +270,13 @@ impl Worker {
     }
 
     /// A member hangs up.
+    #[expect(clippy::too_many_arguments, reason = "they are what the request is")]
     fn receive_bye(
         &mut self,
         now: Now,
         key: CallKey,
         side: Side,
+        pair: u64,
         flow: Flow,
         request: &Message<'_>,
         server: TransactionKey,
@@ -243,7 +285,7 @@ impl Worker {
         let octets = self.build_response(request, flow, 200, None, |_| {});
         self.transactions.respond(&mut self.wire, now.instant, server, 200, octets);
         if !self.calls[key].is_up() {
-            return self.caller_gone(now, key);
+            return self.end_early(now, key, side, pair);
         }
         let reason = request.header(Name::Reason).map(<[u8]>::to_vec);
         self.end_pending(now, key);
@@ -257,6 +299,40 @@ impl Worker {
             Side::Egress => EndedBy::Terminating,
         });
         self.finish(now, key, Outcome::Answered);
+    }
+
+    /// BYE in an early dialog. The caller ends that dialog alone when others are left, and with the last one the
+    /// call (RFC 3261 §15). The called side may not, but one that does will not answer either: the next
+    /// candidate is tried.
+    fn end_early(&mut self, now: Now, key: CallKey, side: Side, pair: u64) {
+        let call = &mut self.calls[key];
+        if call.early.len() <= 1 {
+            if side == Side::Ingress {
+                return self.caller_gone(now, key);
+            }
+            self.abandon_attempt(now, key);
+            return self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));
+        }
+        let table = self.table.clone();
+        let at = call.early.iter().position(|early| early.tag == pair).expect("the request named it");
+        let Early { mut egress, .. } = call.early.swap_remove(at);
+        if side == Side::Ingress
+            && let Some(leg) = call.egress.as_ref()
+        {
+            let flow = leg.next_hop(&egress, table.endpoint(leg.endpoint));
+            let number = egress.next_cseq();
+            let bye = self.build_in_dialog(&egress, flow, Method::Bye, number, None, |_| {});
+            self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
+        }
+        if self.calls[key].ingress.tag != pair {
+            self.tags.remove(&pair);
+        }
+        let exchanges = &mut self.calls[key].exchanges;
+        let lost: Vec<Exchange> = exchanges.extract_if(.., |exchange| exchange.pair == pair).collect();
+        for exchange in lost {
+            self.transactions.set_user(exchange.client, User::Nobody);
+            self.answer_pending(now, exchange.server, &exchange.request, 481);
+        }
     }
 
     /// The hub ends a call that is up: BYE to both sides.
@@ -319,7 +395,7 @@ impl Worker {
         }
     }
 
-    fn answer_pending(&mut self, now: Now, server: TransactionKey, request: &Octets, status: u16) {
+    pub(crate) fn answer_pending(&mut self, now: Now, server: TransactionKey, request: &Octets, status: u16) {
         let request = Message::parse(request).expect("it was read before");
         if let Some(flow) = self.transactions.flow(server) {
             let octets = self.build_response(&request, flow, status, None, |_| {});
@@ -337,8 +413,8 @@ impl Worker {
     ) {
         let table = self.table.clone();
         let Some(leg) = self.calls[key].leg_mut(side) else { return };
-        let flow = leg.next_hop(table.endpoint(leg.endpoint));
         let Some(mut dialog) = leg.dialog.clone() else { return };
+        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
         let number = dialog.next_cseq();
         let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, extra);
         self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
@@ -374,13 +450,50 @@ impl Worker {
         }
         if self.calls[call].is_up() {
             // A re-INVITE is taken back: its responder says what became of it, 487 or too late.
-            if let Some(client) = self.calls[call].invite.as_ref().and_then(|pending| pending.client)
-                && !self.transactions.has_had_no_response(client)
-            {
+            let pending = self.calls[call].invite.as_mut().expect("it is pending");
+            let cseq = pending.server_cseq;
+            let Some(client) = pending.client else { return };
+            if pending.cancel != Cancel::No {
+                return;
+            }
+            let is_silent = self.transactions.has_had_no_response(client);
+            pending.cancel = if is_silent { Cancel::Wanted } else { Cancel::Sent };
+            pending.since = now.instant;
+            if !is_silent {
                 self.cancel_client(now, client);
             }
+            // Should it not be answered at all, the call is given up.
+            self.wire.timers.set(now.instant + 64 * T1, Wake::Call(call, CallTimer::Reinvite(cseq)));
         } else {
             self.caller_gone(now, call);
         }
     }
+}
+
+/// While an INVITE is under way no second one may cross it: neither in the same direction, which is answered
+/// with 500, nor in the other, with 491 (RFC 3261 §14.2).
+fn judge_reinvite(call: &Call, side: Side) -> Result<(), Reason> {
+    match &call.invite {
+        Some(pending) if pending.from == side && pending.success.is_none() => Err(Reason::RequestOverlaps),
+        Some(_) => Err(Reason::RequestPending),
+        None => Ok(()),
+    }
+}
+
+/// A second UPDATE before the first is answered gets 500, and offers that cross each other 491
+/// (RFC 3311 §5.2). Offers in an INVITE or a PRACK are left to the members, who see what the hub sees.
+fn judge_update(call: &Call, side: Side, pair: u64, request: &Message<'_>) -> Result<(), Reason> {
+    for exchange in call.exchanges.iter().filter(|exchange| exchange.pair == pair) {
+        let other = Message::parse(&exchange.request).expect("it was read before");
+        if other.request().is_none_or(|line| line.method != Method::Update) {
+            continue;
+        }
+        if exchange.from == side {
+            return Err(Reason::RequestOverlaps);
+        }
+        if !other.body().is_empty() && !request.body().is_empty() {
+            return Err(Reason::RequestPending);
+        }
+    }
+    Ok(())
 }

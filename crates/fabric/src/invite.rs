@@ -3,20 +3,26 @@
 use tandem_model::{Attempt, CallId, Cdr, E164, Endpoint, Outcome, Reason};
 use tandem_routing::{CallRequest, Candidate, LeftOut, Selection, select};
 use tandem_sip::transaction::timer::T1;
-use tandem_sip::{Message, Method, RequestLine, Scheme, StartLine, Uri};
+use tandem_sip::{Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
+
+use std::time::Instant;
 
 use rand::Rng;
 
-use crate::call::{Call, CallKey, InviteExchange};
+use crate::call::{Call, CallKey, Cancel, InviteExchange};
 use crate::crossing::{cross, masked_address, unsupported, user_text};
 use crate::leg::{Leg, Side, format_tag};
 use crate::outbox::{Flow, Octets};
+use crate::passes::TOKEN;
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch, parse_hex};
+use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch};
 use crate::worker::{Arrival, Now, Worker, write_reason};
 
 /// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
 const DEFAULT_MAX_FORWARDS: u8 = 70;
+
+/// CSeq number of the INVITE that begins a dialog on the egress leg.
+pub(crate) const FIRST_CSEQ: u32 = 1;
 
 /// Most candidates of one call: what is not reached by then is not reached.
 const MAX_ATTEMPTS: usize = 8;
@@ -69,6 +75,9 @@ impl Worker {
         let Selection { mut candidates, .. } = selection;
         candidates.truncate(MAX_ATTEMPTS);
         call.candidates = candidates.into_iter();
+        if !self.count_pass(now, key) {
+            return self.refuse_call(now, key, Reason::LoopDetected);
+        }
         self.try_next(now, key, None, Reason::EndpointUnreachable);
     }
 
@@ -92,21 +101,14 @@ impl Worker {
         if unsupported(request).is_some() {
             return Err(Reason::ExtensionUnsupported);
         }
-        if self.is_own_call_back(request) {
+        if request.header(Name::Contact).is_none() {
+            // Without it no dialog can begin (RFC 3261 §8.1.1.8, §12.1.1).
+            return Err(Reason::Malformed);
+        }
+        if called_number(request).is_ok_and(|called| self.is_own_call_back(request, &called.digits())) {
             return Err(Reason::LoopDetected);
         }
         Ok(())
-    }
-
-    /// Whether this INVITE is one that the hub sent, for the same number: its Call-ID is that of an egress
-    /// leg. The same call for another number has been forwarded, which is no loop (RFC 3261 §16.3 item 4).
-    fn is_own_call_back(&self, request: &Message<'_>) -> bool {
-        let Ok(call_id) = request.call_id() else { return false };
-        let Some(tag) = call_id.split(|&octet| octet == b'@').next().and_then(parse_hex) else {
-            return false;
-        };
-        let Some(&(key, Side::Egress)) = self.tags.get(&tag) else { return false };
-        called_number(request).is_ok_and(|called| self.calls[key].cdr.called == called.digits())
     }
 
     fn begin_call(
@@ -166,6 +168,8 @@ impl Worker {
             server_cseq: cseq.number,
             client: None,
             success: None,
+            cancel: Cancel::No,
+            since: now.instant,
         };
         let call = Call {
             cdr,
@@ -176,6 +180,10 @@ impl Worker {
             candidates: Vec::new().into_iter(),
             invite: Some(invite),
             exchanges: Vec::new(),
+            early: Vec::new(),
+            reliable: None,
+            ring_until: now.instant,
+            numbers: 0,
         };
         let key = self.add_call(call);
         self.transactions.set_user(server, User::Call(key));
@@ -187,6 +195,10 @@ impl Worker {
     pub(crate) fn try_next(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
         let mut reason = reason;
         loop {
+            if now.instant >= self.setup_end(key) {
+                let reason = Reason::RingTimeout;
+                return self.refuse_with(now, key, reason.status(), Some(reason), Outcome::NoAnswer);
+            }
             let Some(candidate) = self.calls[key].candidates.next() else {
                 return self.fail_call(now, key, last_status, reason);
             };
@@ -251,14 +263,17 @@ impl Worker {
         from_value.extend_from_slice(format_tag(tag).as_bytes());
         let to_value = format!("<sip:+{called}@{};user=phone>", target.address);
         let hops = hops.to_string();
-        let top: [(&str, &[u8]); 7] = [
+        let cseq = format!("{FIRST_CSEQ} INVITE");
+        let token = self.passes.token(called);
+        let top: [(&str, &[u8]); 8] = [
             ("Via", via.as_bytes()),
             ("Max-Forwards", hops.as_bytes()),
             ("From", &from_value),
             ("To", to_value.as_bytes()),
             ("Call-ID", egress_call_id.as_bytes()),
-            ("CSeq", b"1 INVITE"),
+            ("CSeq", cseq.as_bytes()),
             ("Contact", local.contact.as_bytes()),
+            (TOKEN, token.as_bytes()),
         ];
         let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
         cross(&mut self.scratch, &request, start, &top, &local.host);
@@ -300,9 +315,16 @@ impl Worker {
         self.wire.metrics.attempts.inc();
         let timer = Wake::Call(key, CallTimer::Attempt(position));
         self.wire.timers.set(now.instant + self.settings.attempt_timeout, timer);
+        let ring_until = now.instant + self.settings.ring_timeout;
+        self.calls[key].ring_until = ring_until;
         let timer = Wake::Call(key, CallTimer::Ring(position));
-        self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
+        self.wire.timers.set(ring_until.min(self.setup_end(key)), timer);
         Ok(())
+    }
+
+    /// When a call must be set up, whatever its candidates do.
+    fn setup_end(&self, key: CallKey) -> Instant {
+        self.calls[key].started + self.settings.setup_timeout
     }
 
     /// Nothing came from the candidate of attempt `position`: the next one is tried.
@@ -323,6 +345,11 @@ impl Worker {
     /// The candidate of attempt `position` rang for too long: the call ends, nobody took it.
     pub(crate) fn attempt_rang_too_long(&mut self, now: Now, key: CallKey, position: u16) {
         if self.is_pending_attempt(key, position) {
+            let until = self.calls[key].ring_until.min(self.setup_end(key));
+            if now.instant < until {
+                // Provisional responses keep Timer C running (RFC 3261 §16.7 item 2).
+                return self.wire.timers.set(until, Wake::Call(key, CallTimer::Ring(position)));
+            }
             self.abandon_attempt(now, key);
             self.end_attempt(now, key, None, Some(Reason::RingTimeout));
             self.refuse_with(
@@ -345,7 +372,11 @@ impl Worker {
         let Some(client) = self.calls[key].invite.as_mut().and_then(|invite| invite.client.take()) else {
             return;
         };
-        self.abandon(now, client);
+        let held = self.calls[key].early.iter_mut().find_map(|early| early.reliable.as_mut()?.take_held());
+        let Some(held) = held else { return self.abandon(now, client) };
+        // It is answered already, though the caller was not told: what crosses it is too late to cancel it.
+        self.transactions.set_user(client, User::Abandoned { cancelled: true });
+        self.hang_up_fork(now, client, &Message::parse(&held).expect("it was read before"));
     }
 
     /// Gives an INVITE transaction up.
@@ -397,7 +428,13 @@ impl Worker {
             attempt.status = status;
             attempt.reason = reason.map(|reason| reason.code().to_owned());
         }
-        if let Some(leg) = call.egress.take() {
+        let leg = call.egress.take();
+        for exchange in std::mem::take(&mut call.exchanges) {
+            self.transactions.set_user(exchange.client, User::Nobody);
+            self.answer_pending(now, exchange.server, &exchange.request, 481);
+        }
+        self.drop_early(key);
+        if let Some(leg) = leg {
             self.drop_leg(leg);
         }
     }

@@ -57,14 +57,12 @@ impl Leg {
 
     /// Where a request in the dialog goes: to its first route or its target when that is an address of the
     /// endpoint, and otherwise to where the leg lives. Never to an address that only a header names.
-    pub(crate) fn next_hop(&self, endpoint: Option<&Endpoint>) -> Flow {
-        let hop = self.dialog.as_ref().and_then(|dialog| {
-            let (request_uri, routes) = dialog.request_target();
-            match routes.first() {
-                Some(route) => NameAddr::parse(route).ok().and_then(|route| address(route.uri)),
-                None => address(request_uri),
-            }
-        });
+    pub(crate) fn next_hop(&self, dialog: &Dialog, endpoint: Option<&Endpoint>) -> Flow {
+        let (request_uri, routes) = dialog.request_target();
+        let hop = match routes.first() {
+            Some(route) => NameAddr::parse(route).ok().and_then(|route| address(route.uri)),
+            None => address(request_uri),
+        };
         let is_own = |ip: IpAddr| {
             ip == self.flow.remote.ip()
                 || ip == self.target.ip()
@@ -134,8 +132,8 @@ fn without_folds(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect()
 }
 
-/// How far CSeq jumps in a dialog that a restarted node takes up again.
-const CSEQ_GAP: u32 = 1_000;
+/// How far CSeq jumps in a dialog in which numbers may have been used that are not known any more.
+pub(crate) const CSEQ_GAP: u32 = 1_000;
 
 /// A tag of this hub as text.
 pub(crate) fn format_tag(tag: u64) -> String {

@@ -52,8 +52,10 @@ pub struct NodeSettings {
     pub max_calls: usize,
     /// How long a candidate may be silent before the next one is tried.
     pub attempt_timeout: Duration,
-    /// How long a candidate may ring (RFC 3261 §16.6: Timer C).
+    /// How long a candidate may ring after its last provisional response (RFC 3261 §16.6: Timer C).
     pub ring_timeout: Duration,
+    /// How long a call may be set up, over all its candidates.
+    pub setup_timeout: Duration,
     /// How long a call may be up.
     pub max_duration: Duration,
 }
@@ -68,6 +70,7 @@ impl NodeSettings {
             max_calls: 50_000,
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(180),
+            setup_timeout: Duration::from_secs(300),
             max_duration: Duration::from_secs(12 * 3600),
         }
     }
@@ -184,6 +187,7 @@ impl Node {
             max_calls: settings.max_calls,
             attempt_timeout: settings.attempt_timeout,
             ring_timeout: settings.ring_timeout,
+            setup_timeout: settings.setup_timeout,
             max_duration: settings.max_duration,
         };
         let thread = thread

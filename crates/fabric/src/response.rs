@@ -1,17 +1,20 @@
 //! Carries responses back across the hub, and decides what a final one means for the call.
 
 use rand::Rng;
+use smallvec::SmallVec;
 use tandem_model::{EndedBy, Outcome};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
 use tandem_sip::{Dialog, Message, Method, Name, StartLine, StatusLine, Writer, write_stamped_via};
 
-use crate::call::{CallKey, Success};
+use crate::call::{CallKey, Cancel, Exchange, Success};
 use crate::crossing::cross;
-use crate::leg::{Side, format_tag};
+use crate::early::Early;
+use crate::invite::FIRST_CSEQ;
+use crate::leg::{CSEQ_GAP, Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{Ending, Outgoing, TransactionKey, User, format_branch};
+use crate::transaction::{Outgoing, TransactionKey, User, format_branch};
 use crate::worker::{Now, Worker};
 
 use tandem_model::Reason;
@@ -94,9 +97,12 @@ impl Worker {
             .get(key)
             .and_then(|call| call.invite.as_ref())
             .is_some_and(|invite| invite.client == Some(client) && invite.success.is_none());
+        if status < 200 && is_pending {
+            self.cancel_taken_back(now, key);
+        }
         match status {
             100 => {}
-            101..=199 if is_pending => self.carry_progress(now, key, response, status),
+            101..=199 if is_pending => self.carry_progress(now, key, client, response, status),
             101..=199 => {}
             200..=299 if is_pending => self.carry_success(now, key, client, response, status),
             200..=299 => self.success_again(now, key, client, response),
@@ -105,14 +111,8 @@ impl Worker {
         }
     }
 
-    /// A ringing or progress goes back.
-    fn carry_progress(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
-        self.note_progress(now, key);
-        self.carry_back(now, key, response, status);
-    }
-
     /// The answer: the call is up, or a re-INVITE succeeded.
-    fn carry_success(
+    pub(crate) fn carry_success(
         &mut self,
         now: Now,
         key: CallKey,
@@ -120,15 +120,25 @@ impl Worker {
         response: &Message<'_>,
         status: u16,
     ) {
-        let Some(sent) = self.transactions.octets(client).cloned() else { return };
-        let sent = Message::parse(&sent).expect("the hub wrote it");
-        let client_cseq = sent.cseq().map_or(0, |cseq| cseq.number);
+        let pair = self.find_pair(key, response).or_else(|| self.open_pair(key, client, response));
+        let Some(pair) = pair else {
+            // Without its Contact an answer leads nowhere: it is a broken egress.
+            self.hang_up_fork(now, client, response);
+            return self.attempt_ended(now, key, Some(502), None);
+        };
+        if self.hold_success(key, pair, response) {
+            return;
+        }
         let call = &mut self.calls[key];
         let invite = call.invite.as_ref().expect("it is pending");
-        let (from, request, server_cseq) = (invite.from, invite.request.clone(), invite.server_cseq);
-        let request = Message::parse(&request).expect("it was read before");
-        let was_up = call.is_up();
-        if was_up {
+        let (from, server_cseq) = (invite.from, invite.server_cseq);
+        let mut client_cseq = FIRST_CSEQ;
+        if call.is_up() {
+            let Some(sent) = self.transactions.octets(client) else { return };
+            client_cseq =
+                Message::parse(sent).expect("the hub wrote it").cseq().map_or(0, |cseq| cseq.number);
+            let request = invite.request.clone();
+            let request = Message::parse(&request).expect("it was read before");
             // A re-INVITE refreshes the targets of both dialogs (RFC 3261 §12.2.1.2, §12.2.2).
             if let Some(dialog) = call.leg_mut(from.other()).and_then(|leg| leg.dialog.as_mut()) {
                 dialog.update_target(response);
@@ -137,16 +147,8 @@ impl Worker {
                 dialog.update_target(&request);
             }
         } else {
-            let tag = format_tag(call.ingress.tag);
-            let dialogs =
-                (Dialog::from_request(&request, tag.as_bytes()), Dialog::from_response(&sent, response));
-            let (Ok(ingress), Ok(egress)) = dialogs else {
-                // Without its Contact an answer leads nowhere: it is a broken egress.
-                self.hang_up_fork(now, client, response);
-                return self.attempt_ended(now, key, Some(502), None);
-            };
-            call.ingress.dialog = Some(ingress);
-            call.egress.as_mut().expect("it was tried").dialog = Some(egress);
+            self.confirm_pair(now, key, client, pair, response);
+            let call = &mut self.calls[key];
             call.cdr.answered_at = Some(now.utc);
             call.cdr.status = Some(status);
             call.answered = Some(now.instant);
@@ -161,13 +163,55 @@ impl Worker {
         self.record_up(key);
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
-        let Some(octets) = self.carry_back(now, key, response, status) else { return };
+        let Some(octets) = self.carry_back(now, key, pair, response, status) else { return };
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
-        invite.success = Some(Success { octets, sent_again: 0, client_cseq });
+        invite.success = Some(Success {
+            octets,
+            since: now.instant,
+            sent_again: 0,
+            again_at: now.instant + T1,
+            client_cseq,
+        });
         let timer = Wake::Call(key, CallTimer::Retransmit(server_cseq));
         self.wire.timers.set(now.instant + T1, timer);
         let timer = Wake::Call(key, CallTimer::NoAck(server_cseq));
         self.wire.timers.set(now.instant + 64 * T1, timer);
+    }
+
+    /// The pair of dialogs of the 2xx becomes that of the call; the other branches are over for the caller.
+    fn confirm_pair(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        client: TransactionKey,
+        pair: u64,
+        response: &Message<'_>,
+    ) {
+        let call = &mut self.calls[key];
+        let mut early = std::mem::take(&mut call.early);
+        let at = early.iter().position(|early| early.tag == pair).expect("it was just found");
+        let Early { ingress, mut egress, reliable, .. } = early.swap_remove(at);
+        egress.confirm(response);
+        let unused = std::mem::replace(&mut call.ingress.tag, pair);
+        call.ingress.dialog = Some(ingress);
+        call.egress.as_mut().expect("it was tried").dialog = Some(egress);
+        call.reliable = reliable.filter(|reliable| reliable.is_waiting());
+        if unused != pair {
+            self.tags.remove(&unused);
+        }
+        for mut other in early {
+            self.tags.remove(&other.tag);
+            if let Some(held) = other.reliable.as_mut().and_then(|reliable| reliable.take_held()) {
+                self.hang_up_fork(now, client, &Message::parse(&held).expect("it was read before"));
+            }
+        }
+        let exchanges = &mut self.calls[key].exchanges;
+        let lost: SmallVec<[Exchange; 2]> =
+            exchanges.extract_if(.., |exchange| exchange.pair != pair).collect();
+        for exchange in lost {
+            self.transactions.set_user(exchange.client, User::Nobody);
+            self.answer_pending(now, exchange.server, &exchange.request, 481);
+        }
     }
 
     /// Keeps the state of a call that is up.
@@ -184,8 +228,12 @@ impl Worker {
         };
         let server = invite.server;
         let Some(success) = invite.success.as_mut() else { return };
+        if now.instant < success.again_at {
+            return; // The timer of an earlier INVITE with the same number, from the other leg.
+        }
         success.sent_again += 1;
         let wait = (T1 * (1 << success.sent_again.min(8))).min(T2);
+        success.again_at = now.instant + wait;
         let octets = success.octets.clone();
         if let Some(flow) = self.transactions.flow(server) {
             self.wire.outbox.push(flow, octets);
@@ -199,7 +247,9 @@ impl Worker {
         let is_unacknowledged = self.calls[key]
             .invite
             .as_ref()
-            .is_some_and(|invite| invite.server_cseq == cseq && invite.success.is_some());
+            .filter(|invite| invite.server_cseq == cseq)
+            .and_then(|invite| invite.success.as_ref())
+            .is_some_and(|success| now.instant >= success.since + 64 * T1);
         if is_unacknowledged {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
         }
@@ -234,6 +284,8 @@ impl Worker {
         let number = dialog.local_cseq;
         let ack = self.build_in_dialog(&dialog, flow, Method::Ack, number, None, |_| {});
         self.wire.outbox.push(flow, ack.octets);
+        // PRACK and UPDATE may have taken numbers while it was early.
+        dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_GAP);
         let number = dialog.next_cseq();
         let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |_| {});
         self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
@@ -243,7 +295,8 @@ impl Worker {
     fn carry_failure(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
         if self.calls[key].is_up() {
             // A re-INVITE was refused: the call goes on as it was (RFC 3261 §14.1), unless it is gone there.
-            self.carry_back(now, key, response, status);
+            let pair = self.calls[key].ingress.tag;
+            self.carry_back(now, key, pair, response, status);
             self.calls[key].invite = None;
             if matches!(status, 408 | 481) {
                 self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
@@ -255,30 +308,39 @@ impl Worker {
             return;
         }
         self.note_progress(now, key);
-        self.carry_back(now, key, response, status);
+        let pair = self.find_pair(key, response).unwrap_or(self.calls[key].ingress.tag);
+        self.carry_back(now, key, pair, response, status);
         self.end_attempt(now, key, Some(status), None);
         self.calls[key].cdr.status = Some(status);
         self.finish(now, key, outcome_of(status));
     }
 
     /// Sends a response to the INVITE under way back to where that came from, with the hub's own names.
-    fn carry_back(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) -> Option<Octets> {
-        let call = &self.calls[key];
-        let invite = call.invite.as_ref()?;
-        let (server, request) = (invite.server, invite.request.clone());
-        let tag = call.leg(invite.from)?.tag;
-        self.carry_back_to(now, server, &request, tag, response, status)
-    }
-
-    /// Sends a response back in the transaction `server` of `request`.
-    pub(crate) fn carry_back_to(
+    pub(crate) fn carry_back(
         &mut self,
         now: Now,
+        key: CallKey,
+        pair: u64,
+        response: &Message<'_>,
+        status: u16,
+    ) -> Option<Octets> {
+        let invite = self.calls[key].invite.as_ref()?;
+        let (server, request) = (invite.server, invite.request.clone());
+        let octets = self.build_back(server, &request, pair, response, status, None)?;
+        self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
+        Some(octets)
+    }
+
+    /// A response as it goes back in the transaction `server` of `request`: with `tag` where To has none yet,
+    /// and with a number when a PRACK is to come.
+    pub(crate) fn build_back(
+        &mut self,
         server: TransactionKey,
         request: &Octets,
         tag: u64,
         response: &Message<'_>,
         status: u16,
+        rseq: Option<u32>,
     ) -> Option<Octets> {
         let flow = self.transactions.flow(server)?;
         let request = Message::parse(request).expect("it was read before");
@@ -308,15 +370,15 @@ impl Worker {
             ("CSeq", request.header(Name::CSeq).unwrap_or_default()),
             ("Contact", local.contact.as_bytes()),
         ]);
+        let rseq = rseq.map(|rseq| rseq.to_string());
+        top.extend(rseq.iter().map(|rseq| ("RSeq", rseq.as_bytes())));
         let phrase = match response.start() {
             StartLine::Status(line) => line.reason,
             StartLine::Request(_) => b"",
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
         cross(&mut self.scratch, response, start, &top, &local.host);
-        let octets = Octets::from(self.scratch.as_slice());
-        self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
-        Some(octets)
+        Some(Octets::from(self.scratch.as_slice()))
     }
 
     /// A request of the hub's own making in a dialog.
@@ -374,29 +436,85 @@ impl Worker {
         }
         let exchange = call.exchanges.swap_remove(at);
         let request = Message::parse(&exchange.request).expect("it was read before");
-        let is_update = request.request().is_some_and(|line| line.method == Method::Update);
-        if is_update && status < 300 {
+        let method = request.request().map(|line| line.method);
+        if method == Some(Method::Update) && status < 300 {
             let mut changed = false;
-            if let Some(dialog) = call.leg_mut(exchange.from.other()).and_then(|leg| leg.dialog.as_mut()) {
+            if let Some(dialog) = call.dialog_mut(exchange.from.other(), exchange.pair) {
                 changed |= dialog.update_target(response);
             }
-            if let Some(dialog) = call.leg_mut(exchange.from).and_then(|leg| leg.dialog.as_mut()) {
+            if let Some(dialog) = call.dialog_mut(exchange.from, exchange.pair) {
                 changed |= dialog.update_target(&request);
             }
             if changed {
                 self.record_up(key);
             }
         }
-        let tag = self.calls[key].leg(exchange.from).map_or(0, |leg| leg.tag);
-        self.carry_back_to(now, exchange.server, &exchange.request, tag, response, status);
-        if matches!(status, 408 | 481) {
+        // Nobody answers 408 to a request other than INVITE (RFC 4320 §4.2).
+        let sent = if status == 408 { 504 } else { status };
+        let octets = self.build_back(exchange.server, &exchange.request, exchange.pair, response, sent, None);
+        if let Some(octets) = octets {
+            self.transactions.respond(&mut self.wire, now.instant, exchange.server, sent, octets);
+        }
+        // A PRACK that matches nothing over there came too late, that is all.
+        if matches!(status, 408 | 481) && method != Some(Method::Prack) && self.calls[key].is_up() {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
         }
     }
 
-    /// A request that was carried across got no final response: its sender is told, and the call is over
-    /// (RFC 3261 §12.2.1.2).
-    pub(crate) fn exchange_ended(&mut self, now: Now, key: CallKey, client: TransactionKey, _ending: Ending) {
+    /// A request has waited for its answer until its sender would send it only every T2 (RFC 4320 §4.1).
+    pub(crate) fn exchange_slow(&mut self, now: Now, key: CallKey, number: u32) {
+        let Some(exchange) = self.calls[key].exchanges.iter().find(|it| it.number == number) else { return };
+        let (server, request) = (exchange.server, exchange.request.clone());
+        if let Some(flow) = self.transactions.flow(server) {
+            let request = Message::parse(&request).expect("it was read before");
+            let octets = self.build_response(&request, flow, 100, None, |_| {});
+            self.transactions.respond(&mut self.wire, now.instant, server, 100, octets);
+        }
+    }
+
+    /// The sender of a request is about to give it up.
+    pub(crate) fn exchange_overdue(&mut self, now: Now, key: CallKey, number: u32) {
+        let Some(exchange) = self.calls[key].exchanges.iter().find(|it| it.number == number) else { return };
+        let client = exchange.client;
+        self.transactions.set_user(client, User::Nobody);
+        self.exchange_ended(now, key, client);
+    }
+
+    /// A re-INVITE that its sender took back is cancelled, now that something has come from the other leg.
+    fn cancel_taken_back(&mut self, now: Now, key: CallKey) {
+        let invite = self.calls[key].invite.as_mut();
+        let Some(invite) = invite.filter(|invite| invite.cancel == Cancel::Wanted) else { return };
+        invite.cancel = Cancel::Sent;
+        if let Some(client) = invite.client {
+            self.cancel_client(now, client);
+        }
+    }
+
+    /// A re-INVITE has had no final response for as long as a candidate may ring, or it was cancelled 64·T1
+    /// ago: first it is cancelled, then the call is given up.
+    pub(crate) fn reinvite_overdue(&mut self, now: Now, key: CallKey, cseq: u32) {
+        let Some(invite) = self.calls[key].invite.as_mut() else { return };
+        let Some(client) = invite.client.filter(|_| invite.server_cseq == cseq && invite.success.is_none())
+        else {
+            return;
+        };
+        let limit = if invite.cancel == Cancel::No { self.settings.ring_timeout } else { 64 * T1 };
+        if now.instant < invite.since + limit {
+            return; // The timer of an earlier INVITE with the same number, or of one that was taken back since.
+        }
+        if invite.cancel != Cancel::No {
+            self.transactions.set_user(client, User::Abandoned { cancelled: true });
+            self.wire.timers.set(now.instant + 64 * T1, Wake::Abandoned(client));
+            return self.exchange_ended(now, key, client);
+        }
+        (invite.cancel, invite.since) = (Cancel::Sent, now.instant);
+        self.cancel_client(now, client);
+        self.wire.timers.set(now.instant + 64 * T1, Wake::Call(key, CallTimer::Reinvite(cseq)));
+    }
+
+    /// A request that was carried across got no final response: its sender is told, and a call that is up is
+    /// over (RFC 3261 §12.2.1.2).
+    pub(crate) fn exchange_ended(&mut self, now: Now, key: CallKey, client: TransactionKey) {
         let call = &mut self.calls[key];
         let (server, request) = if let Some(at) = call.exchanges.iter().position(|e| e.client == client) {
             let exchange = call.exchanges.swap_remove(at);
@@ -413,6 +531,8 @@ impl Worker {
             let octets = self.build_response(&message, flow, 504, None, |_| {});
             self.transactions.respond(&mut self.wire, now.instant, server, 504, octets);
         }
-        self.hang_up(now, key, EndedBy::Hub, Some(Reason::EndpointUnreachable));
+        if self.calls[key].is_up() {
+            self.hang_up(now, key, EndedBy::Hub, Some(Reason::EndpointUnreachable));
+        }
     }
 }

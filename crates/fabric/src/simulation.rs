@@ -124,6 +124,7 @@ impl Simulation {
             max_calls: 100,
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(60),
+            setup_timeout: Duration::from_secs(150),
             max_duration: Duration::from_secs(3600),
         };
         let locals = vec![Local::new(Transport::Udp, HUB.parse().unwrap())];
@@ -253,8 +254,9 @@ impl Simulation {
             worker.transactions.len(),
             worker.limits.leased(),
             worker.neighbours.contains(ACME.parse::<std::net::SocketAddr>().unwrap().ip()),
+            worker.passes.len(),
         );
-        assert_eq!(left, (0, 0, 0, 0, false), "calls, tags, transactions, leases, neighbours");
+        assert_eq!(left, (0, 0, 0, 0, false, 0), "calls, tags, transactions, leases, neighbours, passes");
     }
 }
 
@@ -595,7 +597,7 @@ fn what_is_no_call_is_refused_with_its_code() {
         (invite(2, "02079460000"), "484", "number_invalid"),
         (invite(3, "+12125550100"), "404", "no_route"),
         (
-            invite(4, "+442079460000").replace("X-Note: kept", "Require: 100rel"),
+            invite(4, "+442079460000").replace("X-Note: kept", "Require: replaces"),
             "420",
             "extension_unsupported",
         ),

@@ -34,6 +34,18 @@ pub(crate) enum CallTimer {
     Retransmit(u32),
     /// 64·T1 without an ACK to the 2xx (RFC 3261 §13.3.1.4). Carries the CSeq number of the INVITE.
     NoAck(u32),
+    /// Send a reliable provisional response again: no PRACK yet (RFC 3262 §3). Carries its RSeq.
+    Provisional(u32),
+    /// 64·T1 without a PRACK (RFC 3262 §3). Carries the RSeq.
+    NoPrack(u32),
+    /// A re-INVITE has been under way for too long, or was taken back and got no final response. Carries its
+    /// CSeq number.
+    Reinvite(u32),
+    /// A request other than INVITE has not been answered on the other leg for so long that its sender is
+    /// told to wait (RFC 4320 §4.1). Carries the number of the exchange.
+    Slow(u32),
+    /// Its sender is about to stop waiting. Carries the number of the exchange.
+    Overdue(u32),
     /// The longest time that a call may be up.
     MaxDuration,
 }

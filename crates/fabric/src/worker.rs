@@ -20,15 +20,16 @@ use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, respond};
 
 use crate::admission::Neighbours;
 use crate::call::{Call, CallKey};
-use crate::crossing::ALLOW;
+use crate::crossing::{ALLOW, SUPPORTED};
 use crate::journal::Journal;
 use crate::leg::{Leg, Side, format_tag};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
+use crate::passes::Passes;
 use crate::record::{Record, UpRecord};
 use crate::timer::{CallTimer, TimerQueue, Wake};
-use crate::transaction::{Ending, TransactionKey, Transactions, User, Wire};
+use crate::transaction::{TransactionKey, Transactions, User, Wire};
 
 /// One moment, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +56,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) max_calls: usize,
     /// How long a candidate may be silent before the next one is tried.
     pub(crate) attempt_timeout: Duration,
-    /// How long a candidate may ring.
+    /// How long a candidate may ring after its last provisional response (Timer C).
     pub(crate) ring_timeout: Duration,
+    /// How long a call may be set up, over all its candidates.
+    pub(crate) setup_timeout: Duration,
     /// How long a call may be up.
     pub(crate) max_duration: Duration,
 }
@@ -100,6 +103,7 @@ pub(crate) struct Worker {
     pub(crate) transactions: Transactions,
     pub(crate) neighbours: Neighbours,
     pub(crate) limits: Limits,
+    pub(crate) passes: Passes,
     pub(crate) wire: Wire,
     pub(crate) journal: Journal,
     pub(crate) rng: StdRng,
@@ -121,6 +125,7 @@ impl Worker {
         let transactions =
             Transactions::new([rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()]);
         Self {
+            passes: Passes::new(settings.node_id, rng.next_u64()),
             settings,
             locals,
             table: shared_table.load_full(),
@@ -161,6 +166,10 @@ impl Worker {
                 candidates: Vec::new().into_iter(),
                 invite: None,
                 exchanges: Vec::new(),
+                early: Vec::new(),
+                reliable: None,
+                ring_until: now.instant,
+                numbers: 0,
             };
             let left = self.settings.max_duration.saturating_sub(
                 call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
@@ -327,7 +336,7 @@ impl Worker {
         }
         let key = self.transactions.open_server(fingerprint, false, flow, User::Nobody);
         let octets = self.build_response(request, flow, 200, None, |writer| {
-            writer.header("Allow", ALLOW).header("Accept", "application/sdp").header("Supported", "timer");
+            writer.header("Allow", ALLOW).header("Accept", "application/sdp").header("Supported", SUPPORTED);
         });
         self.transactions.respond(&mut self.wire, now.instant, key, 200, octets);
     }
@@ -371,9 +380,14 @@ impl Worker {
         self.wire.metrics.count_refusal(reason);
         let status = reason.status();
         let tag = format_tag(self.rng.next_u64());
+        let retry_after = self.rng.next_u32() % 11;
         let octets = self.build_response(request, flow, status, Some(tag.as_bytes()), |writer| {
             write_reason(writer, reason);
             match reason {
+                // RFC 3261 §14.2, RFC 3311 §5.2.
+                Reason::RequestOverlaps => {
+                    writer.header("Retry-After", retry_after);
+                }
                 Reason::MethodNotAllowed | Reason::MethodUnknown => {
                     writer.header("Allow", ALLOW);
                 }
@@ -413,8 +427,8 @@ impl Worker {
             match wake {
                 Wake::Transaction(key, timer) => {
                     let told = self.transactions.fire(&mut self.wire, now.instant, key, timer.0);
-                    if let (User::Call(call), Some(ending)) = (told.user, told.ending) {
-                        self.client_ended(now, call, key, ending);
+                    if let (User::Call(call), Some(_)) = (told.user, told.ending) {
+                        self.client_ended(now, call, key);
                     }
                 }
                 Wake::Abandoned(key) => self.transactions.forget(key),
@@ -437,6 +451,11 @@ impl Worker {
             CallTimer::Ring(position) => self.attempt_rang_too_long(now, key, position),
             CallTimer::Retransmit(cseq) => self.send_success_again(now, key, cseq),
             CallTimer::NoAck(cseq) => self.no_ack(now, key, cseq),
+            CallTimer::Provisional(rseq) => self.send_provisional_again(now, key, rseq),
+            CallTimer::NoPrack(rseq) => self.no_prack(now, key, rseq),
+            CallTimer::Reinvite(cseq) => self.reinvite_overdue(now, key, cseq),
+            CallTimer::Slow(number) => self.exchange_slow(now, key, number),
+            CallTimer::Overdue(number) => self.exchange_overdue(now, key, number),
             CallTimer::MaxDuration => self.hang_up(now, key, EndedBy::Hub, None),
         }
     }
@@ -445,20 +464,20 @@ impl Worker {
     pub(crate) fn unreachable(&mut self, now: Now, flow: Flow) {
         for key in self.transactions.clients_toward(flow) {
             let told = self.transactions.fail(&mut self.wire, now.instant, key);
-            if let (User::Call(call), Some(ending)) = (told.user, told.ending) {
-                self.client_ended(now, call, key, ending);
+            if let (User::Call(call), Some(_)) = (told.user, told.ending) {
+                self.client_ended(now, call, key);
             }
         }
     }
 
     /// A client transaction of a call ended without a final response.
-    fn client_ended(&mut self, now: Now, call: CallKey, key: TransactionKey, ending: Ending) {
+    fn client_ended(&mut self, now: Now, call: CallKey, key: TransactionKey) {
         let Some(state) = self.calls.get(call) else { return };
         let is_invite = state.invite.as_ref().is_some_and(|invite| invite.client == Some(key));
         if is_invite && !state.is_up() {
             self.attempt_ended(now, call, None, Some(Reason::EndpointUnreachable));
         } else {
-            self.exchange_ended(now, call, key, ending);
+            self.exchange_ended(now, call, key);
         }
     }
 
@@ -504,7 +523,11 @@ impl Worker {
     /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.
     pub(crate) fn finish(&mut self, now: Now, key: CallKey, outcome: Outcome) {
         let Some(call) = self.calls.remove(key) else { return };
-        let Call { mut cdr, answered, ingress, egress, .. } = call;
+        let Call { mut cdr, answered, ingress, egress, early, numbers, .. } = call;
+        self.passes.remove(numbers, key);
+        for early in early {
+            self.tags.remove(&early.tag);
+        }
         self.drop_leg(ingress);
         if let Some(egress) = egress {
             self.drop_leg(egress);

@@ -97,6 +97,14 @@ impl Dialog {
         }
     }
 
+    /// The caller's early dialog is confirmed by this 2xx: the routes are those of the 2xx, and so is the
+    /// target where it has a Contact (§13.2.2.4).
+    pub fn confirm(&mut self, success: &Message<'_>) {
+        self.route_set = success.values(Name::RecordRoute).map(Box::from).collect();
+        self.route_set.reverse();
+        self.update_target(success);
+    }
+
     /// Takes the CSeq number of a request of the peer, not ACK or CANCEL (§12.2.2).
     pub fn accept_cseq(&mut self, number: u32) -> Result<(), CSeqError> {
         match self.remote_cseq {
@@ -301,6 +309,15 @@ mod tests {
             assert!(!dialog.update_target(&message(update(contact).as_bytes())), "{contact}");
         }
         assert_eq!(*dialog.remote_target, b"sip:a@192.0.2.9"[..]);
+    }
+
+    #[test]
+    fn the_answer_confirms_an_early_dialog_with_its_own_routes_and_target() {
+        let early = String::from_utf8_lossy(OK).replace("sip:p2", "sip:old").replace("192.0.2.2", "192.0.2.3");
+        let mut dialog = Dialog::from_response(&message(INVITE), &message(early.as_bytes())).unwrap();
+        dialog.next_cseq();
+        dialog.confirm(&message(OK));
+        assert_eq!(dialog, Dialog { local_cseq: 8, ..caller() });
     }
 
     #[test]

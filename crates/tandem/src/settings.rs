@@ -72,8 +72,10 @@ pub struct FabricSettings {
     pub max_calls: u32,
     /// From an INVITE to its first response, before the next candidate is tried.
     pub attempt_timeout: Duration,
-    /// From an INVITE to its answer.
+    /// From the last provisional response to the answer.
     pub ring_timeout: Duration,
+    /// From the first INVITE to the answer, over all candidates.
+    pub setup_timeout: Duration,
     /// From the first signal to the end of the calls that are up.
     pub drain: Duration,
 }
@@ -359,6 +361,7 @@ impl Values {
                 max_calls: self.integer("fabric.max_calls", 1..=1_000_000)?,
                 attempt_timeout: self.seconds("fabric.attempt_timeout_s", 1..=32)?,
                 ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
+                setup_timeout: self.seconds("fabric.setup_timeout_s", 5..=1200)?,
                 drain: self.seconds("fabric.drain_s", 0..=86_400)?,
             },
             portal: PortalSettings {
