@@ -11,6 +11,7 @@ use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
 use crate::record::{Record, UpRecord};
 use crate::transaction::TransactionKey;
+use crate::worker::Now;
 
 slotmap::new_key_type! {
     /// Names a call of this worker; a key is never used again.
@@ -86,6 +87,9 @@ pub(crate) struct Success {
     pub(crate) octets: Octets,
     /// When it was sent first.
     pub(crate) since: Instant,
+    /// When the other side hung up without waiting for the ACK: the call ends as of then, as soon as the ACK
+    /// has come.
+    pub(crate) hung_up: Option<Now>,
     /// How often it was sent again.
     pub(crate) sent_again: u32,
     /// When it is sent again next.

@@ -226,7 +226,7 @@ impl Worker {
     }
 
     /// Takes the ACK to a 2xx, which names its dialog and its INVITE's number; it is never answered.
-    pub(crate) fn receive_success_ack(&mut self, arrival: Arrival, request: &Message<'_>) {
+    pub(crate) fn receive_success_ack(&mut self, now: Now, arrival: Arrival, request: &Message<'_>) {
         let Some((key, side, _)) = self.find_leg(arrival, request) else {
             self.wire.metrics.count_drop(Reason::UnknownTransaction);
             return;
@@ -239,7 +239,10 @@ impl Worker {
         if !is_awaited {
             return; // It came again.
         }
-        let invite = call.invite.take().expect("it was just seen");
+        if self.end_hung_up(now, key) {
+            return;
+        }
+        let invite = self.calls[key].invite.take().expect("it was just seen");
         let success = invite.success.expect("it was just seen");
         let body = match request.body() {
             [] => None,
@@ -287,6 +290,17 @@ impl Worker {
         if !self.calls[key].is_up() {
             return self.end_early(now, key, side, pair);
         }
+        if self.end_hung_up(now, key) {
+            return;
+        }
+        if let Some(invite) = self.calls[key].invite.as_mut().filter(|invite| invite.from != side)
+            && let Some(success) = invite.success.as_mut()
+        {
+            // No BYE may overtake the answer: it goes out once that is acknowledged (RFC 3261 §15).
+            success.hung_up = Some(now);
+            let (client, cseq) = (invite.client, success.client_cseq);
+            return self.send_ack(key, side, client, cseq, None);
+        }
         let reason = request.header(Name::Reason).map(<[u8]>::to_vec);
         self.end_pending(now, key);
         self.send_bye(now, key, side.other(), |writer| {
@@ -299,6 +313,26 @@ impl Worker {
             Side::Egress => EndedBy::Terminating,
         });
         self.finish(now, key, Outcome::Answered);
+    }
+
+    /// Ends a call of which one side hung up while the answer to the other was not acknowledged; false when it
+    /// is not such a call.
+    pub(crate) fn end_hung_up(&mut self, now: Now, key: CallKey) -> bool {
+        let invite = self.calls[key].invite.as_ref();
+        let Some((from, Some(at))) =
+            invite.and_then(|invite| Some((invite.from, invite.success.as_ref()?.hung_up)))
+        else {
+            return false;
+        };
+        self.calls[key].invite = None;
+        self.end_pending(now, key);
+        self.send_bye(now, key, from, |_| {});
+        self.calls[key].cdr.ended_by = Some(match from {
+            Side::Ingress => EndedBy::Terminating,
+            Side::Egress => EndedBy::Originating,
+        });
+        self.finish(at, key, Outcome::Answered);
+        true
     }
 
     /// BYE in an early dialog. The caller ends that dialog alone when others are left, and with the last one the

@@ -168,6 +168,7 @@ impl Worker {
         invite.success = Some(Success {
             octets,
             since: now.instant,
+            hung_up: None,
             sent_again: 0,
             again_at: now.instant + T1,
             client_cseq,
@@ -250,7 +251,7 @@ impl Worker {
             .filter(|invite| invite.server_cseq == cseq)
             .and_then(|invite| invite.success.as_ref())
             .is_some_and(|success| now.instant >= success.since + 64 * T1);
-        if is_unacknowledged {
+        if is_unacknowledged && !self.end_hung_up(now, key) {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
         }
     }

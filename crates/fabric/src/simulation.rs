@@ -19,6 +19,9 @@ use crate::outbox::Flow;
 use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
+mod agent;
+mod random;
+
 const HUB: &str = "192.0.2.100:5060";
 const ACME: &str = "192.0.2.1:5060";
 /// Tried first.

@@ -298,7 +298,7 @@ impl Worker {
             match method {
                 Method::Ack => {
                     if self.transactions.receive_ack(&mut self.wire, now.instant, key).deliver {
-                        self.receive_success_ack(arrival, request);
+                        self.receive_success_ack(now, arrival, request);
                     }
                 }
                 _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
@@ -307,7 +307,7 @@ impl Worker {
         }
         match (method, request.to_tag()) {
             (Method::Cancel, _) => self.receive_cancel(now, flow, request, fingerprint),
-            (Method::Ack, _) => self.receive_success_ack(arrival, request),
+            (Method::Ack, _) => self.receive_success_ack(now, arrival, request),
             (_, Some(_)) => self.receive_in_dialog(now, arrival, request, method, fingerprint),
             (Method::Invite, None) => self.receive_invite(now, arrival, request, fingerprint),
             (Method::Options, None) => self.answer_options(now, flow, request, fingerprint),
