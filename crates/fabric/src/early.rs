@@ -165,7 +165,8 @@ impl Worker {
             self.tags.remove(&early.tag);
         }
         let tag = self.rng.next_u64();
-        self.calls[key].ingress.tag = tag;
+        let used = std::mem::replace(&mut self.calls[key].ingress.tag, tag);
+        self.tags.remove(&used);
         self.tags.insert(tag, (key, Side::Ingress));
     }
 

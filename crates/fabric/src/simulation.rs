@@ -20,7 +20,11 @@ use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 mod agent;
+mod early;
+mod passes;
 mod random;
+mod strangers;
+mod up;
 
 const HUB: &str = "192.0.2.100:5060";
 const ACME: &str = "192.0.2.1:5060";

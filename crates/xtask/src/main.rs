@@ -1,4 +1,5 @@
-//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `prepare`, `setup`.
+//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `sim`,
+//! `prepare`, `setup`.
 //!
 //! Each installs what it misses before it starts (see [`machine`]) and prints what it runs, so that any
 //! step can be repeated by hand.
@@ -12,6 +13,7 @@ mod machine;
 mod prepare;
 mod process;
 mod run;
+mod sim;
 mod test;
 mod web;
 
@@ -44,6 +46,8 @@ enum Command {
         /// One of those that `cargo xtask bench` lists
         name: Option<String>,
     },
+    /// Runs random calls through the fabric in simulated time
+    Sim(sim::Options),
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {
         /// Only compare, and fail where they differ
@@ -73,6 +77,7 @@ fn perform() -> Result<()> {
         Command::Test => test::run(),
         Command::Check => check::run(),
         Command::Bench { name } => bench::run(name.as_deref()),
+        Command::Sim(options) => sim::run(&options),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;
             prepare::run(check)

@@ -14,9 +14,12 @@ use super::agent::{Agent, Millis};
 use super::*;
 
 /// Seeds of an ordinary test run.
-const USUAL: std::ops::Range<u64> = 0..1_500;
+const USUAL: std::ops::Range<u64> = 0..300;
 
 const MEMBERS: [&str; 3] = [ACME, GLOBEX, GLOBEX_2];
+
+/// When it arrives, which in order it was sent, from, to, and the message.
+type UnderWay = (Millis, u64, &'static str, String, String);
 
 struct World {
     sim: Simulation,
@@ -25,8 +28,7 @@ struct World {
     agents: HashMap<(&'static str, String), Agent>,
     /// In the order in which they began: a map has none that replays alike.
     order: Vec<(&'static str, String)>,
-    /// What is under way: when it arrives, in which order it was sent, from, to.
-    network: BinaryHeap<Reverse<(Millis, u64, &'static str, String, String)>>,
+    network: BinaryHeap<Reverse<UnderWay>>,
     sent: u64,
     /// Whether to print what arrives.
     is_shown: bool,
