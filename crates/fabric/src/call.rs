@@ -1,13 +1,14 @@
 //! One call through the hub: two legs, what is pending between them, and the record of it.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
-use tandem_model::Cdr;
 use tandem_routing::Candidate;
 
 use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
-use crate::record::{Record, UpRecord};
+use crate::record::{CallRecord, Record, UpRecord};
+use crate::timer::TimerHandle;
 use crate::transaction::TransactionKey;
 
 slotmap::new_key_type! {
@@ -19,7 +20,7 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Call {
     /// The record so far; the `selection` and `attempts` in it grow as the call goes on.
-    pub(crate) cdr: Cdr,
+    pub(crate) cdr: CallRecord,
     /// When the INVITE came.
     pub(crate) started: Instant,
     /// When the answer was sent, by the clock that does not step; `None` for a call that was up before the
@@ -29,12 +30,24 @@ pub(crate) struct Call {
     pub(crate) ingress: Leg,
     /// The leg facing the member that is tried, or that answered.
     pub(crate) egress: Option<Leg>,
-    /// Candidates not tried yet, in order.
-    pub(crate) candidates: std::vec::IntoIter<Candidate>,
+    /// How many of the selection's candidates have had their turn.
+    pub(crate) candidates_done: u8,
     /// The INVITE that is being carried across: the first one, or a re-INVITE.
-    pub(crate) invite: Option<InviteExchange>,
+    pub(crate) invite: Option<Box<InviteExchange>>,
     /// Other requests in the dialog that are being carried across.
     pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) timers: CallTimers,
+}
+
+/// The deadlines of a call; setting one of a place cancels the one that was there.
+#[derive(Debug, Default)]
+pub(crate) struct CallTimers {
+    /// Silence of the candidate, then the next retransmission of the 2xx.
+    pub(crate) step: TimerHandle,
+    /// The end of ringing, then that of waiting for the ACK.
+    pub(crate) patience: TimerHandle,
+    /// The longest time that a call may be up.
+    pub(crate) duration: TimerHandle,
 }
 
 /// An INVITE on its way across the hub.
@@ -100,10 +113,21 @@ impl Call {
         self.cdr.answered_at.is_some()
     }
 
+    /// The next candidate, if one is left of the first `limit`.
+    pub(crate) fn next_candidate(&mut self, limit: u8) -> Option<(u8, Candidate)> {
+        let index = self.candidates_done;
+        if index >= limit {
+            return None;
+        }
+        let candidate = *self.cdr.candidate(index)?;
+        self.candidates_done += 1;
+        Some((index, candidate))
+    }
+
     /// The call as the journal keeps it while it is up.
-    pub(crate) fn record(&self) -> Option<Record> {
+    pub(crate) fn record(&self) -> Option<Record<'_>> {
         let egress = self.egress.as_ref()?.record()?;
         let ingress = self.ingress.record()?;
-        Some(Record::Up(Box::new(UpRecord { cdr: self.cdr.clone(), ingress, egress })))
+        Some(Record::Up(Box::new(UpRecord { cdr: Cow::Borrowed(&self.cdr), ingress, egress })))
     }
 }

@@ -172,14 +172,14 @@ impl Worker {
         let request_octets = Octets::from(request.octets());
         let call = &mut self.calls[key];
         if method == Method::Invite {
-            call.invite = Some(InviteExchange {
+            call.invite = Some(Box::new(InviteExchange {
                 from: side,
                 request: request_octets,
                 server,
                 server_cseq: request.cseq().map_or(0, |cseq| cseq.number),
                 client: Some(client),
                 success: None,
-            });
+            }));
         } else {
             call.exchanges.push(Exchange { from: side, request: request_octets, server, client });
         }
@@ -199,8 +199,11 @@ impl Worker {
         if !is_awaited {
             return; // It came again.
         }
-        let invite = call.invite.take().expect("it was just seen");
+        let invite = *call.invite.take().expect("it was just seen");
         let success = invite.success.expect("it was just seen");
+        for timer in [call.timers.step, call.timers.patience] {
+            self.wire.timers.cancel(timer);
+        }
         let body = match request.body() {
             [] => None,
             body => Some((request.header(Name::ContentType).unwrap_or(b"application/sdp"), body)),
@@ -279,7 +282,7 @@ impl Worker {
         }
         let cdr = &mut self.calls[key].cdr;
         cdr.ended_by = Some(by);
-        cdr.reason = reason.map(|reason| reason.code().to_owned());
+        cdr.reason = reason;
         self.finish(now, key, Outcome::Answered);
     }
 

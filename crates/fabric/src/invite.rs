@@ -1,16 +1,18 @@
 //! Sets calls up: from the INVITE of the originating member to an INVITE toward each candidate in turn.
 
-use tandem_model::{Attempt, CallId, Cdr, E164, Endpoint, Outcome, Reason};
-use tandem_routing::{CallRequest, Candidate, LeftOut, Selection, select};
+use smallvec::SmallVec;
+use tandem_model::{CallId, E164, Endpoint, Outcome, Reason};
+use tandem_routing::{CallRequest, Candidate, LeftOut, select};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Message, Method, RequestLine, Scheme, StartLine, Uri};
 
 use rand::Rng;
 
-use crate::call::{Call, CallKey, InviteExchange};
+use crate::call::{Call, CallKey, CallTimers, InviteExchange};
 use crate::crossing::{cross, masked_address, unsupported, user_text};
 use crate::leg::{Leg, Side, format_tag};
 use crate::outbox::{Flow, Octets};
+use crate::record::{AttemptRecord, CallRecord};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker, write_reason};
@@ -19,7 +21,7 @@ use crate::worker::{Arrival, Now, Worker, write_reason};
 const DEFAULT_MAX_FORWARDS: u8 = 70;
 
 /// Most candidates of one call: what is not reached by then is not reached.
-const MAX_ATTEMPTS: usize = 8;
+const MAX_ATTEMPTS: u8 = 8;
 
 impl Worker {
     /// Takes an INVITE that begins a call.
@@ -61,14 +63,12 @@ impl Worker {
             CallRequest { originating_member: endpoint.member_id, called, draw: self.rng.next_u64() };
         let selection = select(&table, &question, now.utc);
         let call = &mut self.calls[key];
-        call.cdr.called = called.digits();
-        call.cdr.selection = serde_json::to_value(&selection).expect("a selection is JSON");
-        if let Some(reason) = selection.refusal() {
+        call.cdr.called = called.digits().into();
+        let refusal = selection.refusal();
+        call.cdr.selection = Some(Box::new(selection));
+        if let Some(reason) = refusal {
             return self.refuse_call(now, key, reason);
         }
-        let Selection { mut candidates, .. } = selection;
-        candidates.truncate(MAX_ATTEMPTS);
-        call.candidates = candidates.into_iter();
         self.try_next(now, key, None, Reason::EndpointUnreachable);
     }
 
@@ -106,7 +106,7 @@ impl Worker {
             return false;
         };
         let Some(&(key, Side::Egress)) = self.tags.get(&tag) else { return false };
-        called_number(request).is_ok_and(|called| self.calls[key].cdr.called == called.digits())
+        called_number(request).is_ok_and(|called| *self.calls[key].cdr.called == *called.digits())
     }
 
     fn begin_call(
@@ -125,18 +125,17 @@ impl Worker {
         self.rng.fill_bytes(&mut random);
         let call_uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         let line = request.request().ok_or(Reason::Malformed)?;
-        let cdr = Cdr {
+        let cdr = CallRecord {
             call_id: CallId(call_uuid),
-            node_id: self.settings.node_id,
             started_at: now.utc,
             originating_member: endpoint.member_id,
             originating_endpoint: endpoint.endpoint_id,
-            calling: user_text(from.parse_uri().ok()),
-            called: user_text(Uri::parse(line.uri).ok()),
-            terminating_member: None,
-            terminating_endpoint: None,
-            agreement: None,
-            prefix: None,
+            calling: user_text(from.parse_uri().ok()).into(),
+            called: user_text(Uri::parse(line.uri).ok()).into(),
+            ingress_call_id: String::from_utf8_lossy(call_id).into(),
+            table_version: self.table.version(),
+            selection: None,
+            attempts: SmallVec::new(),
             outcome: None,
             status: None,
             reason: None,
@@ -145,10 +144,6 @@ impl Worker {
             ended_by: None,
             setup_ms: None,
             duration_ms: None,
-            ingress_call_id: String::from_utf8_lossy(call_id).into_owned(),
-            table_version: self.table.version(),
-            selection: serde_json::Value::Null,
-            attempts: Vec::new(),
         };
         let ingress = Leg {
             endpoint: endpoint.endpoint_id,
@@ -173,9 +168,10 @@ impl Worker {
             answered: None,
             ingress,
             egress: None,
-            candidates: Vec::new().into_iter(),
-            invite: Some(invite),
+            candidates_done: 0,
+            invite: Some(Box::new(invite)),
             exchanges: Vec::new(),
+            timers: CallTimers::default(),
         };
         let key = self.add_call(call);
         self.transactions.set_user(server, User::Call(key));
@@ -187,10 +183,10 @@ impl Worker {
     pub(crate) fn try_next(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
         let mut reason = reason;
         loop {
-            let Some(candidate) = self.calls[key].candidates.next() else {
+            let Some((index, candidate)) = self.calls[key].next_candidate(MAX_ATTEMPTS) else {
                 return self.fail_call(now, key, last_status, reason);
             };
-            match self.try_candidate(now, key, &candidate) {
+            match self.try_candidate(now, key, index, &candidate) {
                 Ok(()) => return,
                 Err(left_out) => {
                     reason = left_out;
@@ -209,14 +205,19 @@ impl Worker {
             prefix: candidate.prefix,
             reason,
         };
-        let selection = &mut self.calls[key].cdr.selection;
-        if let Some(list) = selection.get_mut("left_out").and_then(|list| list.as_array_mut()) {
-            list.push(serde_json::to_value(left_out).expect("it is JSON"));
+        if let Some(selection) = self.calls[key].cdr.selection.as_mut() {
+            selection.left_out.push(left_out);
         }
     }
 
     /// Sends the call's INVITE to a candidate.
-    fn try_candidate(&mut self, now: Now, key: CallKey, candidate: &Candidate) -> Result<(), Reason> {
+    fn try_candidate(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        index: u8,
+        candidate: &Candidate,
+    ) -> Result<(), Reason> {
         let table = self.table.clone();
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
         let target = endpoint.target;
@@ -265,20 +266,14 @@ impl Worker {
         let octets = Octets::from(self.scratch.as_slice());
 
         let position = call.cdr.attempts.len() as u16 + 1;
-        call.cdr.attempts.push(Attempt {
-            position,
-            terminating_member: candidate.member,
-            endpoint: candidate.endpoint,
+        call.cdr.attempts.push(AttemptRecord {
+            candidate: index,
             attempted_at: now.utc,
             ended_at: None,
             status: None,
             reason: None,
-            egress_call_id,
+            egress_call_id: egress_call_id.into(),
         });
-        call.cdr.terminating_member = Some(candidate.member);
-        call.cdr.terminating_endpoint = Some(candidate.endpoint);
-        call.cdr.agreement = Some(candidate.agreement);
-        call.cdr.prefix = Some(candidate.prefix);
         call.egress = Some(Leg {
             endpoint: candidate.endpoint,
             member: candidate.member,
@@ -298,10 +293,11 @@ impl Worker {
         );
         self.calls[key].invite.as_mut().expect("it is there").client = Some(client);
         self.wire.metrics.attempts.inc();
+        let (timers, settings) = (&mut self.calls[key].timers, &self.settings);
         let timer = Wake::Call(key, CallTimer::Attempt(position));
-        self.wire.timers.set(now.instant + self.settings.attempt_timeout, timer);
+        self.wire.timers.replace(&mut timers.step, now.instant + settings.attempt_timeout, timer);
         let timer = Wake::Call(key, CallTimer::Ring(position));
-        self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
+        self.wire.timers.replace(&mut timers.patience, now.instant + settings.ring_timeout, timer);
         Ok(())
     }
 
@@ -395,7 +391,7 @@ impl Worker {
         if let Some(attempt) = call.cdr.attempts.last_mut() {
             attempt.ended_at = Some(now.utc);
             attempt.status = status;
-            attempt.reason = reason.map(|reason| reason.code().to_owned());
+            attempt.reason = reason;
         }
         if let Some(leg) = call.egress.take() {
             self.drop_leg(leg);
@@ -448,7 +444,7 @@ impl Worker {
     ) {
         let call = &mut self.calls[key];
         call.cdr.status = Some(status);
-        call.cdr.reason = reason.map(|reason| reason.code().to_owned());
+        call.cdr.reason = reason;
         let tag = format_tag(call.ingress.tag);
         let invite = call.invite.as_ref().expect("a call that is not answered has its INVITE");
         let (octets, server) = (invite.request.clone(), invite.server);

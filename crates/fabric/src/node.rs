@@ -21,7 +21,7 @@ use crate::connection::{Connections, Event};
 use crate::datagram::{self, Received};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::outbox::{Flow, Octets};
+use crate::outbox::Flow;
 use crate::record::UpRecord;
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
@@ -125,6 +125,7 @@ struct Status {
 
 /// A running node.
 pub struct Node {
+    node_id: NodeId,
     listeners: Vec<(ListenerSettings, SocketAddr)>,
     journal_dir: PathBuf,
     metrics: Metrics,
@@ -180,7 +181,6 @@ impl Node {
         let status = Arc::new(Status::default());
         let thread = std::thread::Builder::new().name("tandem-fabric".into());
         let worker_settings = WorkerSettings {
-            node_id: settings.node_id,
             max_calls: settings.max_calls,
             attempt_timeout: settings.attempt_timeout,
             ring_timeout: settings.ring_timeout,
@@ -201,7 +201,15 @@ impl Node {
                 }
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { listeners, journal_dir, metrics, commands, status, thread: Some(thread) })
+        Ok(Self {
+            node_id: settings.node_id,
+            listeners,
+            journal_dir,
+            metrics,
+            commands,
+            status,
+            thread: Some(thread),
+        })
     }
 
     /// Calls being set up or up.
@@ -226,7 +234,7 @@ impl Node {
 
     /// The shipper of the node's journal; run one.
     pub fn shipper(&self) -> Shipper {
-        Shipper::new(self.journal_dir.clone(), self.metrics.clone())
+        Shipper::new(self.node_id, self.journal_dir.clone(), self.metrics.clone())
     }
 
     /// Takes no new calls: INVITE and OPTIONS are answered with 503.
@@ -277,7 +285,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// The node's loop: waits for messages, deadlines and commands, and lets the worker handle each batch.
 async fn serve(
     mut worker: Worker,
-    up: Vec<UpRecord>,
+    up: Vec<UpRecord<'static>>,
     sockets: Vec<(Transport, SocketAddr, Socket)>,
     clock: Arc<dyn Clock>,
     mut commands: mpsc::UnboundedReceiver<Command>,
@@ -309,7 +317,7 @@ async fn serve(
         tracing::info!(calls = resumed, "took up the calls that were up before the restart");
     }
     let mut received = Received::new();
-    let mut batches: Vec<Vec<(SocketAddr, Octets)>> = datagrams.iter().map(|_| Vec::new()).collect();
+    let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
     let mut stop_at = None;
     loop {
         let deadline = match (worker.next_deadline(), stop_at) {
@@ -375,7 +383,10 @@ async fn serve(
         worker.fire_due(moment);
         worker.commit();
         send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
-        worker.wire.metrics.connections.set(connections.len() as i64);
+        let metrics = &worker.wire.metrics;
+        metrics.connections.set(connections.len() as i64);
+        metrics.transactions.set(worker.transactions.len() as i64);
+        metrics.timers.set(worker.wire.timers.len() as i64);
         status.active_calls.store(worker.calls.len() as u32, Ordering::Relaxed);
         if stop_at.is_some_and(|at| moment.instant >= at) {
             return;
@@ -407,7 +418,7 @@ fn send(
     connections: &mut Connections,
     datagrams: &[(u8, UdpSocket)],
     addresses: &[SocketAddr],
-    batches: &mut [Vec<(SocketAddr, Octets)>],
+    batches: &mut [datagram::Outgoing],
 ) {
     let metrics = worker.wire.metrics.clone();
     let mut lost = 0;
@@ -417,7 +428,7 @@ fn send(
             Transport::Udp => {
                 let socket = datagrams.iter().position(|(listener, _)| *listener == flow.listener);
                 match socket {
-                    Some(socket) => batches[socket].push((flow.remote, octets)),
+                    Some(socket) => batches[socket].push(flow.remote, octets),
                     None => lost += 1,
                 }
             }
@@ -428,10 +439,7 @@ fn send(
         }
     }
     for ((_, socket), batch) in datagrams.iter().zip(batches) {
-        if !batch.is_empty() {
-            lost += datagram::send(socket, batch);
-            batch.clear();
-        }
+        lost += batch.send(socket);
     }
     metrics.send_errors.inc_by(lost as u64);
 }

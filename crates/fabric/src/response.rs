@@ -156,7 +156,8 @@ impl Worker {
             }
             self.note_progress(now, key);
             let timer = Wake::Call(key, CallTimer::MaxDuration);
-            self.wire.timers.set(now.instant + self.settings.max_duration, timer);
+            let place = &mut self.calls[key].timers.duration;
+            self.wire.timers.replace(place, now.instant + self.settings.max_duration, timer);
         }
         self.record_up(key);
         // From here the request octets are of no more use: the ACK takes their place.
@@ -164,16 +165,18 @@ impl Worker {
         let Some(octets) = self.carry_back(now, key, response, status) else { return };
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
         invite.success = Some(Success { octets, sent_again: 0, client_cseq });
+        let timers = &mut self.calls[key].timers;
         let timer = Wake::Call(key, CallTimer::Retransmit(server_cseq));
-        self.wire.timers.set(now.instant + T1, timer);
+        self.wire.timers.replace(&mut timers.step, now.instant + T1, timer);
         let timer = Wake::Call(key, CallTimer::NoAck(server_cseq));
-        self.wire.timers.set(now.instant + 64 * T1, timer);
+        self.wire.timers.replace(&mut timers.patience, now.instant + 64 * T1, timer);
     }
 
     /// Keeps the state of a call that is up.
     pub(crate) fn record_up(&mut self, key: CallKey) {
         if let Some(record) = self.calls[key].record() {
-            self.record(&record);
+            self.journal.append(&record);
+            self.wire.metrics.journal_backlog.inc();
         }
     }
 
@@ -191,7 +194,8 @@ impl Worker {
             self.wire.outbox.push(flow, octets);
             self.wire.metrics.retransmissions_out.inc();
         }
-        self.wire.timers.set(now.instant + wait, Wake::Call(key, CallTimer::Retransmit(cseq)));
+        let timer = Wake::Call(key, CallTimer::Retransmit(cseq));
+        self.wire.timers.replace(&mut self.calls[key].timers.step, now.instant + wait, timer);
     }
 
     /// The 2xx was never acknowledged: the call ends (RFC 3261 §13.3.1.4).

@@ -9,12 +9,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tandem_model::{CallId, Cdr};
+use tandem_model::{CallId, Cdr, NodeId};
 use tandem_store::PgPool;
 
 use crate::journal::{self, Position};
 use crate::metrics::Metrics;
-use crate::record::Record;
+use crate::record::{CallRecord, Record};
 
 /// Time between two looks at the journal when there is nothing more to ship.
 const IDLE: Duration = Duration::from_millis(250);
@@ -30,13 +30,14 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Ships the journal of one node.
 pub struct Shipper {
+    node_id: NodeId,
     dir: PathBuf,
     metrics: Metrics,
 }
 
 impl Shipper {
-    pub(crate) fn new(dir: PathBuf, metrics: Metrics) -> Self {
-        Self { dir, metrics }
+    pub(crate) fn new(node_id: NodeId, dir: PathBuf, metrics: Metrics) -> Self {
+        Self { node_id, dir, metrics }
     }
 
     /// Ships for ever; drop the future to stop. What was not shipped is shipped by the next run.
@@ -59,7 +60,7 @@ impl Shipper {
             }
             let count = records.len() as i64;
             let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
-            self.write(&db, coalesce(records)).await;
+            self.write(&db, coalesce(self.node_id, records)).await;
             self.metrics.journal_backlog.sub(count);
             at = next;
             if let Err(error) = self.save_position(at) {
@@ -131,22 +132,22 @@ impl Shipper {
 }
 
 /// The last state of each call: a call that began and ended in one batch is one row written once.
-fn coalesce(records: Vec<Record>) -> Vec<Cdr> {
-    let mut cdrs: Vec<Cdr> = Vec::with_capacity(records.len());
+fn coalesce(node_id: NodeId, records: Vec<Record<'static>>) -> Vec<Cdr> {
+    let mut calls: Vec<CallRecord> = Vec::with_capacity(records.len());
     let mut index: HashMap<CallId, usize> = HashMap::with_capacity(records.len());
     for record in records {
-        let cdr = match record {
-            Record::Up(call) => call.cdr,
-            Record::Over(cdr) => *cdr,
+        let call = match record {
+            Record::Up(up) => up.cdr.into_owned(),
+            Record::Over(call) => call.into_owned(),
             Record::Checkpoint => continue,
         };
-        match index.get(&cdr.call_id) {
-            Some(&at) => cdrs[at] = cdr,
+        match index.get(&call.call_id) {
+            Some(&at) => calls[at] = call,
             None => {
-                index.insert(cdr.call_id, cdrs.len());
-                cdrs.push(cdr);
+                index.insert(call.call_id, calls.len());
+                calls.push(call);
             }
         }
     }
-    cdrs
+    calls.iter().map(|call| call.to_cdr(node_id)).collect()
 }
