@@ -5,7 +5,7 @@
 //! then a checkpoint: a node that starts reads the newest segment that has one, and what follows it.
 //!
 //! Written with `write(2)` before the messages of the same batch leave, so it survives the end of the
-//! process; it does not wait for the disk, so it may lose the last moments before the machine itself dies.
+//! process; what tells of an answer waits for the disk, too (see [`crate::flusher`]), so that outlives a power cut.
 //!
 //! Records are in the postcard format; a segment begins with the version of what is in it.
 
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tandem_model::CallId;
 
@@ -36,11 +37,17 @@ const HEADER: &[u8; 8] = b"tandem\n\x02";
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {
     dir: PathBuf,
-    file: File,
+    file: Arc<File>,
+    /// Segments that are full and not yet asked to be flushed.
+    full: Vec<Arc<File>>,
     segment: u64,
+    /// Octets of this segment.
     written: u64,
+    /// Octets of all segments since the start: the mark of what was written last.
+    mark: u64,
     pending: Vec<u8>,
     failing: bool,
+    flush_failing: bool,
 }
 
 impl Journal {
@@ -54,8 +61,17 @@ impl Journal {
         let up = recover(dir, &segments)?;
         let segment = segments.last().map_or(1, |last| last + 1);
         let file = create_segment(dir, segment)?;
-        let journal =
-            Self { dir: dir.to_owned(), file, segment, written: 0, pending: HEADER.to_vec(), failing: false };
+        let journal = Self {
+            dir: dir.to_owned(),
+            file,
+            full: Vec::new(),
+            segment,
+            written: 0,
+            mark: 0,
+            pending: HEADER.to_vec(),
+            failing: false,
+            flush_failing: false,
+        };
         Ok((journal, up))
     }
 
@@ -81,11 +97,12 @@ impl Journal {
     /// What the disk said.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         while !self.pending.is_empty() {
-            match self.file.write(&self.pending) {
+            match (&*self.file).write(&self.pending) {
                 Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.pending.drain(..n);
                     self.written += n as u64;
+                    self.mark += n as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.fail(error),
@@ -100,9 +117,25 @@ impl Journal {
         Err(error)
     }
 
+    /// The files to flush so that everything written is on the disk, and the mark of that.
+    pub(crate) fn to_flush(&mut self) -> (impl Iterator<Item = Arc<File>>, u64) {
+        let files = std::mem::take(&mut self.full).into_iter().chain([Arc::clone(&self.file)]);
+        (files, self.mark)
+    }
+
+    /// Says whether the disk refused the last flush.
+    pub(crate) fn set_flush_failing(&mut self, failing: bool) {
+        self.flush_failing = failing;
+    }
+
     /// Whether the disk refused the last write.
-    pub(crate) fn is_failing(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         self.failing
+    }
+
+    /// Whether the disk refused the last write or flush.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing || self.flush_failing
     }
 
     /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
@@ -115,7 +148,8 @@ impl Journal {
     /// # Errors
     /// What the disk said; the old segment stays in use.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
-        self.file = create_segment(&self.dir, self.segment + 1)?;
+        let next = create_segment(&self.dir, self.segment + 1)?;
+        self.full.push(std::mem::replace(&mut self.file, next));
         self.segment += 1;
         self.written = 0;
         self.pending.splice(..0, *HEADER);
@@ -286,8 +320,8 @@ fn segment_path(dir: &Path, segment: u64) -> PathBuf {
     dir.join(format!("{segment:010}.journal"))
 }
 
-fn create_segment(dir: &Path, segment: u64) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment))
+fn create_segment(dir: &Path, segment: u64) -> io::Result<Arc<File>> {
+    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment)).map(Arc::new)
 }
 
 /// Numbers of the segments in `dir`, ascending.

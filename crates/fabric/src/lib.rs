@@ -10,6 +10,7 @@ mod connection;
 mod crossing;
 mod datagram;
 mod dialog_request;
+mod flusher;
 mod invite;
 mod journal;
 mod leg;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::connection::{Connections, Event};
 use crate::datagram::{self, Received};
+use crate::flusher::{Awaiting, Flusher};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outbox::Flow;
@@ -56,6 +57,9 @@ pub struct NodeSettings {
     pub ring_timeout: Duration,
     /// How long a call may be up.
     pub max_duration: Duration,
+    /// Time between two flushes of the journal to the disk, for which answers wait; `None` where they do not
+    /// wait, and the last of them are lost with the machine's power.
+    pub flush_interval: Option<Duration>,
 }
 
 impl NodeSettings {
@@ -69,6 +73,7 @@ impl NodeSettings {
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(180),
             max_duration: Duration::from_secs(12 * 3600),
+            flush_interval: Some(Duration::from_millis(10)),
         }
     }
 }
@@ -177,8 +182,12 @@ impl Node {
         let journal_dir = settings.data_dir.join("journal");
         let (journal, up) = Journal::open(&journal_dir)
             .map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
+        let backlog = Shipper::new(settings.node_id, journal_dir.clone(), metrics.clone()).backlog();
+        let backlog = backlog.map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
+        metrics.journal_backlog.set(backlog as i64);
         let (commands, received_commands) = mpsc::unbounded_channel();
         let status = Arc::new(Status::default());
+        let flusher = settings.flush_interval.map(Flusher::start).transpose().map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new().name("tandem-fabric".into());
         let worker_settings = WorkerSettings {
             max_calls: settings.max_calls,
@@ -196,7 +205,8 @@ impl Node {
                         .expect("a runtime needs only what the process has already");
                     let worker = Worker::new(worker_settings, locals, table, journal, metrics, seed);
                     let tasks = tokio::task::LocalSet::new();
-                    tasks.block_on(&runtime, serve(worker, up, sockets, clock, received_commands, &status));
+                    let served = serve(worker, up, sockets, flusher, clock, received_commands, &status);
+                    tasks.block_on(&runtime, served);
                     status.stopped.store(true, Ordering::Release);
                 }
             })
@@ -287,6 +297,7 @@ async fn serve(
     mut worker: Worker,
     up: Vec<UpRecord<'static>>,
     sockets: Vec<(Transport, SocketAddr, Socket)>,
+    flusher: Option<Flusher>,
     clock: Arc<dyn Clock>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     status: &Status,
@@ -318,6 +329,7 @@ async fn serve(
     }
     let mut received = Received::new();
     let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
+    let mut awaiting = Awaiting::default();
     let mut stop_at = None;
     loop {
         let deadline = match (worker.next_deadline(), stop_at) {
@@ -327,6 +339,13 @@ async fn serve(
         let mut sleep = std::pin::pin!(async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
+                None => std::future::pending().await,
+            }
+        });
+        let flushing = flusher.as_ref().filter(|_| !awaiting.is_empty());
+        let mut flush = std::pin::pin!(async {
+            match flushing {
+                Some(flusher) => flusher.done().await,
                 None => std::future::pending().await,
             }
         });
@@ -347,6 +366,7 @@ async fn serve(
                 woken = true;
             }
             woken |= sleep.as_mut().poll(context).is_ready();
+            woken |= flush.as_mut().poll(context).is_ready();
             if woken { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -382,6 +402,7 @@ async fn serve(
         }
         worker.fire_due(moment);
         worker.commit();
+        await_disk(&mut worker, flusher.as_ref(), &mut awaiting);
         send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
         let metrics = &worker.wire.metrics;
         metrics.connections.set(connections.len() as i64);
@@ -410,6 +431,21 @@ fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event:
             worker.unreachable(now, flow);
         }
     }
+}
+
+/// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
+fn await_disk(worker: &mut Worker, flusher: Option<&Flusher>, awaiting: &mut Awaiting) {
+    let Worker { wire, journal, .. } = worker;
+    let Some(flusher) = flusher else { return wire.outbox.release_durable() };
+    if wire.outbox.has_durable() {
+        let (files, mark) = journal.to_flush();
+        flusher.ask(files, mark);
+        awaiting.keep(wire.outbox.drain_durable(), mark);
+    }
+    for (flow, octets) in awaiting.release(flusher.flushed()) {
+        wire.outbox.push(flow, octets);
+    }
+    journal.set_flush_failing(flusher.is_failing());
 }
 
 /// Empties the outbox onto the sockets.

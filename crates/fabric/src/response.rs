@@ -162,7 +162,10 @@ impl Worker {
         self.record_up(key);
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
-        let Some(octets) = self.carry_back(now, key, response, status) else { return };
+        self.wire.outbox.hold(true);
+        let carried = self.carry_back(now, key, response, status);
+        self.wire.outbox.hold(false);
+        let Some(octets) = carried else { return };
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
         invite.success = Some(Success { octets, sent_again: 0, client_cseq });
         let timers = &mut self.calls[key].timers;

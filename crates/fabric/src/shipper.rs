@@ -16,8 +16,9 @@ use crate::journal::{self, Position};
 use crate::metrics::Metrics;
 use crate::record::{CallRecord, Record};
 
-/// Time between two looks at the journal when there is nothing more to ship.
-const IDLE: Duration = Duration::from_millis(250);
+/// Time between two looks at a journal that has been shipped to its end. A short call is one row written once
+/// when its answer and its end lie between the same two looks, and a batch costs one commit however many it holds.
+const PACE: Duration = Duration::from_millis(500);
 
 /// Time to wait after Postgres failed to take a batch.
 const RETRY: Duration = Duration::from_millis(500);
@@ -40,6 +41,19 @@ impl Shipper {
         Self { node_id, dir, metrics }
     }
 
+    /// How many records of an earlier run are still to be shipped.
+    pub(crate) fn backlog(&self) -> io::Result<u64> {
+        let (mut at, mut count) = (self.load_position(), 0);
+        loop {
+            let (records, next) = journal::read(&self.dir, at, BATCH_BYTES)?;
+            if records.is_empty() {
+                return Ok(count);
+            }
+            count += records.len() as u64;
+            at = next;
+        }
+    }
+
     /// Ships for ever; drop the future to stop. What was not shipped is shipped by the next run.
     pub async fn run(self, db: PgPool) {
         let mut at = self.load_position();
@@ -55,9 +69,10 @@ impl Shipper {
             };
             if records.is_empty() {
                 at = next;
-                tokio::time::sleep(IDLE).await;
+                tokio::time::sleep(PACE).await;
                 continue;
             }
+            let drained = next.segment == at.segment && next.offset - at.offset < BATCH_BYTES as u64 / 2;
             let count = records.len() as i64;
             let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
             self.write(&db, coalesce(self.node_id, records)).await;
@@ -74,6 +89,9 @@ impl Shipper {
                 }
             }
             self.metrics.journal_bytes.set(journal::size(&self.dir).unwrap_or(0) as i64);
+            if drained {
+                tokio::time::sleep(PACE).await;
+            }
         }
     }
 

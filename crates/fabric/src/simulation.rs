@@ -150,6 +150,7 @@ impl Simulation {
 
     fn flush(&mut self) {
         self.worker.commit();
+        self.worker.wire.outbox.release_durable();
         for (flow, octets) in self.worker.wire.outbox.drain() {
             let message = Message::parse(&octets).expect("the hub sends only SIP");
             judge(&message).expect("the hub sends only clean messages");

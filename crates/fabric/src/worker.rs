@@ -209,7 +209,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "cannot begin a journal segment"),
             }
         }
-        let was_failing = self.journal.is_failing();
+        let was_failing = self.journal.has_unwritten();
         match self.journal.commit() {
             Ok(()) if was_failing => tracing::info!("the journal can be written again"),
             Ok(()) => {}

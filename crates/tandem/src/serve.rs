@@ -86,6 +86,7 @@ pub async fn run(
                 max_calls: settings.fabric.max_calls as usize,
                 attempt_timeout: settings.fabric.attempt_timeout,
                 ring_timeout: settings.fabric.ring_timeout,
+                flush_interval: settings.fabric.flush_interval,
                 ..NodeSettings::new(node_id, settings.listeners.clone(), data_dir.path().to_owned())
             };
             Some(Arc::new(Node::start(settings, table.clone(), clock.clone(), rng.random(), &registry)?))
