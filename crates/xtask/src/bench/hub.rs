@@ -92,6 +92,11 @@ max_calls = 100000
         Ok(())
     }
 
+    /// Ends it, and the calls that are up.
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
     /// Its process, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Background::id)

@@ -4,9 +4,14 @@
 
 mod fabric;
 mod hub;
+mod kamailio;
+mod load;
 mod numbers;
 mod postgres;
+mod report;
 mod stage;
+mod system;
+mod usage;
 
 use anyhow::Result;
 

@@ -16,8 +16,8 @@ const NUMBER_DIGITS: usize = 12;
 pub(crate) fn prefixes(count: usize) -> Vec<String> {
     let countries: Vec<&str> = COUNTRIES.split(' ').collect();
     let further = match count {
-        ..=2_000 => 1..=4,
-        ..=200_000 => 3..=6,
+        0..=2_000 => 1..=4,
+        2_001..=200_000 => 3..=6,
         _ => 4..=7,
     };
     let mut random = Random(count as u64);

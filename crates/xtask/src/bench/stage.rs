@@ -26,9 +26,8 @@ pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs xtask again with `args` in a network namespace of its own, instead of this process; for at most `bound`,
-/// where there is one. Returns only when that cannot be.
-pub(crate) fn enter(args: &[OsString], bound: Option<Duration>) -> Result<()> {
+/// An error where [`enter`] would not work.
+pub(crate) fn check() -> Result<()> {
     if !is_root() {
         bail!("the bench pins processes and makes a network namespace: run it as root");
     }
@@ -36,6 +35,12 @@ pub(crate) fn enter(args: &[OsString], bound: Option<Duration>) -> Result<()> {
     if cores < 2 {
         bail!("the bench needs two cores, one for the system and one for the load; here is {cores}");
     }
+    Ok(())
+}
+
+/// Runs xtask again with `args` in a network namespace of its own, instead of this process; for at most `bound`,
+/// where there is one. Returns only when that cannot be.
+pub(crate) fn enter(args: &[OsString], bound: Option<Duration>) -> Result<()> {
     let mut command = Command::new("timeout");
     // Zero seconds are no bound.
     command.args(["--foreground", "--signal=TERM", "--kill-after=60"]);
