@@ -124,10 +124,8 @@ struct Setting {
 
 impl Setting {
     fn make(options: &Options) -> Result<Self> {
-        let folder = folder("bench")?;
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        // Two runs at once do not disturb each other's data.
+        let folder = folder("bench")?.join(std::process::id().to_string());
         fs::create_dir_all(&folder)?;
         let prefixes = numbers::prefixes(options.prefixes);
         let numbers = folder.join("numbers.txt");
@@ -178,7 +176,9 @@ fn serve(options: &Options) -> Result<()> {
         hub.still_runs()?;
         sleep(Duration::from_millis(200));
     }
-    Ok(())
+    let folder = setting.folder.clone();
+    drop((hub, setting));
+    Ok(fs::remove_dir_all(folder)?)
 }
 
 /// All systems, and what was measured so far.
