@@ -201,6 +201,8 @@ struct Run<'a> {
 enum Figure {
     Program(u32),
     WithDatabase(u32),
+    /// In percent, as [`Figure::BadInCrowd`].
+    Bad(u32),
     SetupP50,
     SetupP99,
     HighestRate,
@@ -209,7 +211,6 @@ enum Figure {
     HeldOctets,
     Alone,
     Crowded,
-    /// In percent.
     BadInCrowd,
 }
 
@@ -318,6 +319,7 @@ impl Run<'_> {
                         taken.outcome.refusals,
                     ));
                     self.note(Figure::Program(rate), system.name, taken.program_us);
+                    self.note(Figure::Bad(rate), system.name, taken.outcome.bad_share() * 100.0);
                     if !system.is_relay() {
                         let both = taken.program_us + taken.database_us;
                         self.note(Figure::WithDatabase(rate), system.name, both);
