@@ -193,6 +193,7 @@ struct Run<'a> {
     setting: Setting,
     figures: HashMap<(Figure, &'static str), Values>,
     others_share: Values,
+    sync_ms: Values,
     /// Answered calls of the steady loads, of all systems that write CDRs.
     completed: u64,
 }
@@ -230,19 +231,32 @@ fn measure(options: &Options) -> Result<()> {
     let relay = sipload.relay(RELAY, &setting.folder.join("relay.log"))?;
     let kamailios = Variant::ALL.map(|variant| (variant, None)).into();
     let (figures, others_share) = (HashMap::new(), Values::default());
-    let completed = 0;
-    let mut run =
-        Run { options, sipload, hub, kamailios, relay, kamailio, setting, figures, others_share, completed };
+    let (sync_ms, completed) = (Values::default(), 0);
+    let mut run = Run {
+        options,
+        sipload,
+        hub,
+        kamailios,
+        relay,
+        kamailio,
+        setting,
+        figures,
+        others_share,
+        sync_ms,
+        completed,
+    };
     run.start_kamailios()?;
     let outcome = run.measure();
     // What was measured until then is worth a look in any case.
     println!("\n{}", run.report());
     println!(
-        "{} prefixes, {} repeats, {:.0} s; work that is not the bench's had {:.0} % of the cores.",
+        "{} prefixes, {} repeats, {:.0} s. Work that is not the bench's had {:.0} % of the cores; a write took {} ms \
+         to be on the disk.",
         options.prefixes,
         options.repeats(),
         started.elapsed().as_secs_f64(),
         run.others_share.median().unwrap_or(0.0) * 100.0,
+        run.sync_ms.text(),
     );
     println!(
         "Kamailio's octets are those that its allocator gave out, the hub's those that it is larger by."
@@ -257,6 +271,7 @@ fn measure(options: &Options) -> Result<()> {
 
 impl Run<'_> {
     fn measure(&mut self) -> Result<()> {
+        self.note_disk()?;
         if self.options.wants(Part::Steady) {
             self.measure_steady()?;
         }
@@ -269,6 +284,11 @@ impl Run<'_> {
         if self.options.wants(Part::Memory) {
             self.measure_memory()?;
         }
+        self.note_disk()
+    }
+
+    fn note_disk(&mut self) -> Result<()> {
+        self.sync_ms.0.push(stage::sync_ms(&self.setting.folder)?);
         Ok(())
     }
 
@@ -356,6 +376,7 @@ impl Run<'_> {
         // The relay shows only how good the minute is, which its CPU per call does as well.
         let mut near: HashMap<&str, Option<usize>> = HashMap::new();
         for _ in 0..self.options.repeats().min(2) {
+            self.note_disk()?;
             for system in self.systems()?.iter().filter(|system| !system.is_relay()) {
                 if self.options.quick && system.name == Variant::CdrAsync.name() {
                     continue;

@@ -15,7 +15,7 @@ impl Values {
     }
 
     /// `357 [312-371]`, or `-` where nothing was measured.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Some(median) = self.median() else { return "-".to_owned() };
         if self.0.len() == 1 {
             return number(median);

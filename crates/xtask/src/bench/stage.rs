@@ -2,10 +2,12 @@
 //! under test and its database on one core, the load on another, both before other work of the machine.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -68,4 +70,21 @@ pub(crate) fn pinned(core: u32, program: impl AsRef<OsStr>) -> Command {
 pub(crate) fn prioritise(pid: u32) {
     // Where the kernel has no such groups, nice alone decides.
     let _ = fs::write(format!("/proc/{pid}/autogroup"), "-20");
+}
+
+/// How long a small write takes to be on the disk below `folder`, in milliseconds: a commit takes no less.
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
+pub(crate) fn sync_ms(folder: &Path) -> Result<f64> {
+    let path = folder.join("sync");
+    let mut file = File::create(&path)?;
+    let mut times = Vec::new();
+    for _ in 0..15 {
+        let started = Instant::now();
+        file.write_all(&[1; 8192])?;
+        file.sync_data()?;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    fs::remove_file(path)?;
+    Ok(times[times.len() / 2].as_secs_f64() * 1e3)
 }

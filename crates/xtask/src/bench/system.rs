@@ -50,6 +50,9 @@ const SETUP_US: f64 = 100_000.0;
 /// Rates to look for the highest one among: 400 to 37,000 a second, 7 % apart.
 const LADDER: usize = 68;
 
+/// Steps to each side of where it was found before.
+const AROUND: usize = 5;
+
 fn ladder(step: usize) -> u32 {
     (400.0 * 1.07_f64.powi(i32::try_from(step).unwrap_or(i32::MAX))).round() as u32
 }
@@ -104,7 +107,7 @@ pub(crate) fn watched(
 #[expect(clippy::print_stderr, reason = "progress is for the one who waits")]
 fn highest_step(sipload: &Sipload, system: &System, seconds: f64, near: Option<usize>) -> Result<usize> {
     let (mut low, mut high) =
-        near.map_or((4, LADDER - 1), |near| (near.saturating_sub(5), (near + 5).min(LADDER - 1)));
+        near.map_or((4, LADDER - 1), |near| (near.saturating_sub(AROUND), (near + AROUND).min(LADDER - 1)));
     while low < high {
         if asked_to_stop() {
             bail!("asked to stop");
@@ -139,7 +142,11 @@ pub(crate) fn highest_rate(
     seconds: f64,
     near: &mut Option<usize>,
 ) -> Result<f64> {
-    let step = highest_step(sipload, system, seconds, *near)?;
+    let mut step = highest_step(sipload, system, seconds, *near)?;
+    // At the edge of what was looked at, it may as well lie beyond.
+    if near.is_some_and(|near| step.abs_diff(near) >= AROUND) {
+        step = highest_step(sipload, system, seconds, None)?;
+    }
     *near = Some(step);
     Ok(f64::from(ladder(step)))
 }
