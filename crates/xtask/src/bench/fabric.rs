@@ -39,7 +39,7 @@ const NUMBERS: usize = 30_000;
 /// The rate at which the goals are set.
 const GOAL_RATE: u32 = 1_000;
 
-/// Calls that are up at once, and the rates at which they come: all at once, or as fast as as many go.
+/// Calls that are up at once, and the rates at which they come: in a rush, as fast as others end, slowly.
 const MANY: u32 = 10_000;
 const MANY_RATE: u32 = 2_500;
 const FURTHER_RATE: u32 = 1_250;
