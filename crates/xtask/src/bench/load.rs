@@ -36,6 +36,8 @@ impl Plan {
 impl Sipload {
     /// Begins to place calls.
     pub(crate) fn start(&self, system: &System, plan: Plan) -> Result<Load> {
+        // Postgres puts each of its processes in a session, and so in a scheduling group, of its own.
+        system.database.map(usage::group).into_iter().flatten().for_each(prioritise);
         // A relay knows one gateway.
         let gateways = if system.is_relay() { &fabric::GATEWAYS[..1] } else { &fabric::GATEWAYS };
         let mut sipload = pinned(LOAD_CORE, &self.program);
