@@ -259,9 +259,7 @@ fn measure(options: &Options) -> Result<()> {
         run.others_share.median().unwrap_or(0.0) * 100.0,
         run.sync_ms.text(),
     );
-    println!(
-        "Kamailio's octets are those that its allocator gave out, the hub's those that it is larger by."
-    );
+    println!("Kamailio's octets are those that its allocator gave out, the hub's those that it grew by.");
     let folder = run.setting.folder.clone();
     drop(run);
     match outcome {
