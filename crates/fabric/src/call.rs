@@ -1,15 +1,16 @@
 //! One call through the hub: two legs, what is pending between them, and the record of it.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
-use tandem_model::Cdr;
 use tandem_routing::Candidate;
 use tandem_sip::Dialog;
 
 use crate::early::{Early, Reliable};
 use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
-use crate::record::{Record, UpRecord};
+use crate::record::{CallRecord, Record, UpRecord};
+use crate::timer::TimerHandle;
 use crate::transaction::TransactionKey;
 use crate::worker::Now;
 
@@ -22,7 +23,7 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Call {
     /// The record so far; the `selection` and `attempts` in it grow as the call goes on.
-    pub(crate) cdr: Cdr,
+    pub(crate) cdr: CallRecord,
     /// When the INVITE came.
     pub(crate) started: Instant,
     /// When the answer was sent, by the clock that does not step; `None` for a call that was up before the
@@ -32,10 +33,10 @@ pub(crate) struct Call {
     pub(crate) ingress: Leg,
     /// The leg facing the member that is tried, or that answered.
     pub(crate) egress: Option<Leg>,
-    /// Candidates not tried yet, in order.
-    pub(crate) candidates: std::vec::IntoIter<Candidate>,
+    /// How many of the selection's candidates have had their turn.
+    pub(crate) candidates_done: u8,
     /// The INVITE that is being carried across: the first one, or a re-INVITE.
-    pub(crate) invite: Option<InviteExchange>,
+    pub(crate) invite: Option<Box<InviteExchange>>,
     /// Other requests in the dialog that are being carried across.
     pub(crate) exchanges: Vec<Exchange>,
     /// Early dialogs of the attempt under way, in the order in which they began; none once the call is up.
@@ -46,6 +47,18 @@ pub(crate) struct Call {
     pub(crate) ring_until: Instant,
     /// By which the calls between the same two numbers find each other; 0 before the call is routed.
     pub(crate) numbers: u64,
+    pub(crate) timers: CallTimers,
+}
+
+/// The deadlines of a call; setting one of a place cancels the one that was there.
+#[derive(Debug, Default)]
+pub(crate) struct CallTimers {
+    /// Silence of the candidate, then the next retransmission of the 2xx.
+    pub(crate) step: TimerHandle,
+    /// The end of ringing, then that of waiting for the ACK.
+    pub(crate) patience: TimerHandle,
+    /// The longest time that a call may be up.
+    pub(crate) duration: TimerHandle,
 }
 
 /// An INVITE on its way across the hub.
@@ -157,10 +170,21 @@ impl Call {
         self.cdr.answered_at.is_some()
     }
 
+    /// The next candidate, if one is left of the first `limit`.
+    pub(crate) fn next_candidate(&mut self, limit: u8) -> Option<(u8, Candidate)> {
+        let index = self.candidates_done;
+        if index >= limit {
+            return None;
+        }
+        let candidate = *self.cdr.candidate(index)?;
+        self.candidates_done += 1;
+        Some((index, candidate))
+    }
+
     /// The call as the journal keeps it while it is up.
-    pub(crate) fn record(&self) -> Option<Record> {
+    pub(crate) fn record(&self) -> Option<Record<'_>> {
         let egress = self.egress.as_ref()?.record()?;
         let ingress = self.ingress.record()?;
-        Some(Record::Up(Box::new(UpRecord { cdr: self.cdr.clone(), ingress, egress })))
+        Some(Record::Up(Box::new(UpRecord { cdr: Cow::Borrowed(&self.cdr), ingress, egress })))
     }
 }

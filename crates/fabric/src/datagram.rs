@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
-use socket2::{SockAddr, SockAddrStorage};
+use smallvec::SmallVec;
+use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -20,48 +21,67 @@ pub(crate) const BATCH: usize = 64;
 /// Room for one datagram; a longer one is cut, and then refused for its length.
 const ROOM: usize = 65_536;
 
-/// Buffers for one batch of received datagrams.
+/// What `recvmmsg` fills: buffers for one batch, made once.
 pub(crate) struct Received {
     buffers: Box<[u8]>,
-    entries: Vec<(SocketAddr, usize)>,
+    names: Box<[libc::sockaddr_storage]>,
+    vectors: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+    count: usize,
 }
 
 impl Received {
     /// Empty buffers.
     pub(crate) fn new() -> Self {
-        Self { buffers: vec![0; BATCH * ROOM].into(), entries: Vec::with_capacity(BATCH) }
-    }
-
-    /// Fills the buffers with what has come to `socket`, at most [`BATCH`] datagrams.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing has come, or what the kernel said.
-    pub(crate) fn fill(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.entries.clear();
-        socket.try_io(Interest::READABLE, || self.receive(socket))
-    }
-
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let mut names: [SockAddrStorage; BATCH] = std::array::from_fn(|_| SockAddrStorage::zeroed());
-        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|index| libc::iovec {
-            iov_base: self.buffers[index * ROOM..].as_mut_ptr().cast(),
-            iov_len: ROOM,
-        });
-        let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|index| {
-            // SAFETY: all zero is a valid mmsghdr.
-            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            header.msg_hdr.msg_name = (&raw mut names[index]).cast();
-            header.msg_hdr.msg_namelen = size_of::<SockAddrStorage>() as libc::socklen_t;
-            header.msg_hdr.msg_iov = &raw mut vectors[index];
+        let mut buffers = vec![0; BATCH * ROOM].into_boxed_slice();
+        // SAFETY: all zero is a valid sockaddr_storage.
+        let mut names: Box<[libc::sockaddr_storage]> = vec![unsafe { std::mem::zeroed() }; BATCH].into();
+        let mut vectors: Box<[libc::iovec]> = buffers
+            .chunks_mut(ROOM)
+            .map(|room| libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: ROOM })
+            .collect();
+        // The pointers lead into boxes that live and stay where they are as long as `self`.
+        let headers = names.iter_mut().zip(&mut vectors).map(|(name, vector)| {
+            let mut header = empty_header();
+            header.msg_hdr.msg_name = (&raw mut *name).cast();
+            header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header
         });
+        let headers = headers.collect();
+        Self { buffers, names, vectors, headers, count: 0 }
+    }
+
+    /// Fills the buffers with what has come to `socket`, and tells whether that is all: a batch is at most
+    /// [`BATCH`] datagrams.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub(crate) fn fill(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+        self.count = 0;
+        let received = socket.try_io(Interest::READABLE, || {
+            let count = self.receive(socket)?;
+            // Fewer than there is room for: the socket is empty, and its readiness is void.
+            if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match received {
+            Ok(()) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        debug_assert!(self.vectors.len() == BATCH && self.names.len() == BATCH);
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        }
         // SAFETY: `headers` names BATCH buffers of ROOM octets and as many names, all alive and ours until
         // the call returns.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
@@ -70,57 +90,89 @@ impl Received {
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        for (header, name) in headers.iter().zip(names).take(count as usize) {
-            // SAFETY: the kernel wrote a socket address of this length into the name.
-            let name = unsafe { SockAddr::new(name, header.msg_hdr.msg_namelen) };
-            // A datagram on an IP socket has an IP source.
-            let source = name.as_socket().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-            self.entries.push((source, header.msg_len as usize));
-        }
-        Ok(count as usize)
+        self.count = count as usize;
+        Ok(self.count)
     }
 
     /// The datagrams of the last fill: source and octets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.entries
+        let rooms = self.buffers.chunks(ROOM);
+        self.headers
             .iter()
-            .zip(self.buffers.chunks(ROOM))
-            .map(|(&(source, len), room)| (source, &room[..len]))
+            .zip(&self.names)
+            .zip(rooms)
+            .take(self.count)
+            .map(|((header, name), room)| (source(name), &room[..header.msg_len as usize]))
     }
 }
 
-/// Sends datagrams in order, and tells how many the kernel did not take.
-///
-/// A datagram that cannot be sent is like one that was lost: the transactions send it again.
-pub(crate) fn send(socket: &UdpSocket, mut datagrams: &[(SocketAddr, Octets)]) -> usize {
-    let mut lost = 0;
-    while !datagrams.is_empty() {
-        let batch = &datagrams[..datagrams.len().min(BATCH)];
-        match send_batch(socket, batch) {
-            Ok(sent) => datagrams = &datagrams[sent.max(1)..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The first of the batch is refused, for its destination perhaps; the others have theirs.
-            Err(_) => {
-                lost += 1;
-                datagrams = &datagrams[1..];
-            }
+/// The address in a name that the kernel wrote: a datagram on an IP socket has an IP source.
+fn source(name: &libc::sockaddr_storage) -> SocketAddr {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is this kind of name, and a storage has room for any.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let (port, scope) = (u16::from_be(name.sin6_port), name.sin6_scope_id);
+            SocketAddrV6::new(name.sin6_addr.s6_addr.into(), port, 0, scope).into()
+        }
+        _ => {
+            // SAFETY: as above; a name that was never written is all zero.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = u32::from_be(name.sin_addr.s_addr);
+            SocketAddr::from((ip.to_be_bytes(), u16::from_be(name.sin_port)))
         }
     }
-    lost
 }
 
-fn send_batch(socket: &UdpSocket, batch: &[(SocketAddr, Octets)]) -> io::Result<usize> {
-    let names: Vec<SockAddr> = batch.iter().map(|(destination, _)| SockAddr::from(*destination)).collect();
-    let mut vectors: Vec<libc::iovec> = batch
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: all zero is a valid mmsghdr.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Datagrams to send by one socket, in order.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    datagrams: Vec<(SockAddr, Octets)>,
+}
+
+impl Outgoing {
+    /// Adds a datagram.
+    pub(crate) fn push(&mut self, destination: SocketAddr, octets: Octets) {
+        self.datagrams.push((destination.into(), octets));
+    }
+
+    /// Sends all of them, and tells how many the kernel did not take.
+    ///
+    /// A datagram that cannot be sent is like one that was lost: the transactions send it again.
+    pub(crate) fn send(&mut self, socket: &UdpSocket) -> usize {
+        let mut lost = 0;
+        let mut left = self.datagrams.as_slice();
+        while !left.is_empty() {
+            match send_batch(socket, &left[..left.len().min(BATCH)]) {
+                Ok(sent) => left = &left[sent.max(1)..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The first of the batch is refused, for its destination perhaps; the others have theirs.
+                Err(_) => {
+                    lost += 1;
+                    left = &left[1..];
+                }
+            }
+        }
+        self.datagrams.clear();
+        lost
+    }
+}
+
+fn send_batch(socket: &UdpSocket, batch: &[(SockAddr, Octets)]) -> io::Result<usize> {
+    let mut vectors: SmallVec<[libc::iovec; BATCH]> = batch
         .iter()
         .map(|(_, octets)| libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() })
         .collect();
-    let mut headers: Vec<libc::mmsghdr> = names
+    let mut headers: SmallVec<[libc::mmsghdr; BATCH]> = batch
         .iter()
         .zip(&mut vectors)
-        .map(|(name, vector)| {
-            // SAFETY: all zero is a valid mmsghdr.
-            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        .map(|((name, _), vector)| {
+            let mut header = empty_header();
             header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
             header.msg_hdr.msg_namelen = name.len();
             header.msg_hdr.msg_iov = vector;
@@ -150,9 +202,10 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let to = receiver.local_addr().unwrap();
-        let batch: Vec<_> =
-            (0..100u8).map(|n| (to, Octets::from(vec![n; usize::from(n) * 7].as_slice()))).collect();
-        assert_eq!(send(&sender, &batch), 0);
+        let batch: Vec<_> = (0..100u8).map(|n| vec![n; usize::from(n) * 7]).collect();
+        let mut outgoing = Outgoing::default();
+        batch.iter().for_each(|octets| outgoing.push(to, octets.as_slice().into()));
+        assert_eq!(outgoing.send(&sender), 0);
         let mut received = Received::new();
         let mut all = Vec::new();
         while all.len() < batch.len() {
@@ -162,8 +215,8 @@ mod tests {
             }
         }
         let from = sender.local_addr().unwrap();
-        for ((source, octets), (_, sent)) in all.iter().zip(&batch) {
-            assert_eq!((*source, &octets[..]), (from, &sent[..]));
+        for ((source, octets), sent) in all.iter().zip(&batch) {
+            assert_eq!((*source, octets), (from, sent));
         }
     }
 
@@ -174,7 +227,10 @@ mod tests {
         let to = receiver.local_addr().unwrap();
         let nowhere = "[::1]:5060".parse().unwrap(); // Not from an IPv4 socket.
         let octets = Octets::from(&b"x"[..]);
-        assert_eq!(send(&sender, &[(nowhere, octets.clone()), (to, octets)]), 1);
+        let mut outgoing = Outgoing::default();
+        outgoing.push(nowhere, octets.clone());
+        outgoing.push(to, octets);
+        assert_eq!(outgoing.send(&sender), 1);
         let mut buffer = [0; 8];
         assert_eq!(receiver.recv(&mut buffer).await.unwrap(), 1);
     }

@@ -204,7 +204,7 @@ impl Worker {
         let call = &mut self.calls[key];
         if method == Method::Invite {
             let server_cseq = request.cseq().map_or(0, |cseq| cseq.number);
-            call.invite = Some(InviteExchange {
+            call.invite = Some(Box::new(InviteExchange {
                 from: side,
                 request: request_octets,
                 server,
@@ -213,7 +213,7 @@ impl Worker {
                 success: None,
                 cancel: Cancel::No,
                 since: now.instant,
-            });
+            }));
             let timer = Wake::Call(key, CallTimer::Reinvite(server_cseq));
             self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
         } else {
@@ -242,8 +242,12 @@ impl Worker {
         if self.end_hung_up(now, key) {
             return;
         }
-        let invite = self.calls[key].invite.take().expect("it was just seen");
+        let call = &mut self.calls[key];
+        let invite = *call.invite.take().expect("it was just seen");
         let success = invite.success.expect("it was just seen");
+        for timer in [call.timers.step, call.timers.patience] {
+            self.wire.timers.cancel(timer);
+        }
         let body = match request.body() {
             [] => None,
             body => Some((request.header(Name::ContentType).unwrap_or(b"application/sdp"), body)),
@@ -389,7 +393,7 @@ impl Worker {
         }
         let cdr = &mut self.calls[key].cdr;
         cdr.ended_by = Some(by);
-        cdr.reason = reason.map(|reason| reason.code().to_owned());
+        cdr.reason = reason;
         self.finish(now, key, Outcome::Answered);
     }
 

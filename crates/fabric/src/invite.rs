@@ -1,7 +1,8 @@
 //! Sets calls up: from the INVITE of the originating member to an INVITE toward each candidate in turn.
 
-use tandem_model::{Attempt, CallId, Cdr, E164, Endpoint, Outcome, Reason};
-use tandem_routing::{CallRequest, Candidate, LeftOut, Selection, select};
+use smallvec::SmallVec;
+use tandem_model::{CallId, E164, Endpoint, Outcome, Reason};
+use tandem_routing::{CallRequest, Candidate, LeftOut, select};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
 
@@ -9,11 +10,12 @@ use std::time::Instant;
 
 use rand::Rng;
 
-use crate::call::{Call, CallKey, Cancel, InviteExchange};
+use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
 use crate::crossing::{cross, masked_address, unsupported, user_text};
 use crate::leg::{Leg, Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
+use crate::record::{AttemptRecord, CallRecord};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch};
 use crate::worker::{Arrival, Now, Worker, write_reason};
@@ -25,7 +27,7 @@ const DEFAULT_MAX_FORWARDS: u8 = 70;
 pub(crate) const FIRST_CSEQ: u32 = 1;
 
 /// Most candidates of one call: what is not reached by then is not reached.
-const MAX_ATTEMPTS: usize = 8;
+const MAX_ATTEMPTS: u8 = 8;
 
 impl Worker {
     /// Takes an INVITE that begins a call.
@@ -67,14 +69,12 @@ impl Worker {
             CallRequest { originating_member: endpoint.member_id, called, draw: self.rng.next_u64() };
         let selection = select(&table, &question, now.utc);
         let call = &mut self.calls[key];
-        call.cdr.called = called.digits();
-        call.cdr.selection = serde_json::to_value(&selection).expect("a selection is JSON");
-        if let Some(reason) = selection.refusal() {
+        call.cdr.called = called.digits().into();
+        let refusal = selection.refusal();
+        call.cdr.selection = Some(Box::new(selection));
+        if let Some(reason) = refusal {
             return self.refuse_call(now, key, reason);
         }
-        let Selection { mut candidates, .. } = selection;
-        candidates.truncate(MAX_ATTEMPTS);
-        call.candidates = candidates.into_iter();
         if !self.count_pass(now, key) {
             return self.refuse_call(now, key, Reason::LoopDetected);
         }
@@ -127,18 +127,17 @@ impl Worker {
         self.rng.fill_bytes(&mut random);
         let call_uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         let line = request.request().ok_or(Reason::Malformed)?;
-        let cdr = Cdr {
+        let cdr = CallRecord {
             call_id: CallId(call_uuid),
-            node_id: self.settings.node_id,
             started_at: now.utc,
             originating_member: endpoint.member_id,
             originating_endpoint: endpoint.endpoint_id,
-            calling: user_text(from.parse_uri().ok()),
-            called: user_text(Uri::parse(line.uri).ok()),
-            terminating_member: None,
-            terminating_endpoint: None,
-            agreement: None,
-            prefix: None,
+            calling: user_text(from.parse_uri().ok()).into(),
+            called: user_text(Uri::parse(line.uri).ok()).into(),
+            ingress_call_id: String::from_utf8_lossy(call_id).into(),
+            table_version: self.table.version(),
+            selection: None,
+            attempts: SmallVec::new(),
             outcome: None,
             status: None,
             reason: None,
@@ -147,10 +146,6 @@ impl Worker {
             ended_by: None,
             setup_ms: None,
             duration_ms: None,
-            ingress_call_id: String::from_utf8_lossy(call_id).into_owned(),
-            table_version: self.table.version(),
-            selection: serde_json::Value::Null,
-            attempts: Vec::new(),
         };
         let ingress = Leg {
             endpoint: endpoint.endpoint_id,
@@ -177,13 +172,14 @@ impl Worker {
             answered: None,
             ingress,
             egress: None,
-            candidates: Vec::new().into_iter(),
-            invite: Some(invite),
+            candidates_done: 0,
+            invite: Some(Box::new(invite)),
             exchanges: Vec::new(),
             early: Vec::new(),
             reliable: None,
             ring_until: now.instant,
             numbers: 0,
+            timers: CallTimers::default(),
         };
         let key = self.add_call(call);
         self.transactions.set_user(server, User::Call(key));
@@ -199,10 +195,10 @@ impl Worker {
                 let reason = Reason::RingTimeout;
                 return self.refuse_with(now, key, reason.status(), Some(reason), Outcome::NoAnswer);
             }
-            let Some(candidate) = self.calls[key].candidates.next() else {
+            let Some((index, candidate)) = self.calls[key].next_candidate(MAX_ATTEMPTS) else {
                 return self.fail_call(now, key, last_status, reason);
             };
-            match self.try_candidate(now, key, &candidate) {
+            match self.try_candidate(now, key, index, &candidate) {
                 Ok(()) => return,
                 Err(left_out) => {
                     reason = left_out;
@@ -221,14 +217,19 @@ impl Worker {
             prefix: candidate.prefix,
             reason,
         };
-        let selection = &mut self.calls[key].cdr.selection;
-        if let Some(list) = selection.get_mut("left_out").and_then(|list| list.as_array_mut()) {
-            list.push(serde_json::to_value(left_out).expect("it is JSON"));
+        if let Some(selection) = self.calls[key].cdr.selection.as_mut() {
+            selection.left_out.push(left_out);
         }
     }
 
     /// Sends the call's INVITE to a candidate.
-    fn try_candidate(&mut self, now: Now, key: CallKey, candidate: &Candidate) -> Result<(), Reason> {
+    fn try_candidate(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        index: u8,
+        candidate: &Candidate,
+    ) -> Result<(), Reason> {
         let table = self.table.clone();
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
         let target = endpoint.target;
@@ -280,20 +281,14 @@ impl Worker {
         let octets = Octets::from(self.scratch.as_slice());
 
         let position = call.cdr.attempts.len() as u16 + 1;
-        call.cdr.attempts.push(Attempt {
-            position,
-            terminating_member: candidate.member,
-            endpoint: candidate.endpoint,
+        call.cdr.attempts.push(AttemptRecord {
+            candidate: index,
             attempted_at: now.utc,
             ended_at: None,
             status: None,
             reason: None,
-            egress_call_id,
+            egress_call_id: egress_call_id.into(),
         });
-        call.cdr.terminating_member = Some(candidate.member);
-        call.cdr.terminating_endpoint = Some(candidate.endpoint);
-        call.cdr.agreement = Some(candidate.agreement);
-        call.cdr.prefix = Some(candidate.prefix);
         call.egress = Some(Leg {
             endpoint: candidate.endpoint,
             member: candidate.member,
@@ -314,11 +309,14 @@ impl Worker {
         self.calls[key].invite.as_mut().expect("it is there").client = Some(client);
         self.wire.metrics.attempts.inc();
         let timer = Wake::Call(key, CallTimer::Attempt(position));
-        self.wire.timers.set(now.instant + self.settings.attempt_timeout, timer);
+        let attempt_until = now.instant + self.settings.attempt_timeout;
         let ring_until = now.instant + self.settings.ring_timeout;
-        self.calls[key].ring_until = ring_until;
+        let call_until = ring_until.min(self.setup_end(key));
+        let call = &mut self.calls[key];
+        call.ring_until = ring_until;
+        self.wire.timers.replace(&mut call.timers.step, attempt_until, timer);
         let timer = Wake::Call(key, CallTimer::Ring(position));
-        self.wire.timers.set(ring_until.min(self.setup_end(key)), timer);
+        self.wire.timers.replace(&mut call.timers.patience, call_until, timer);
         Ok(())
     }
 
@@ -348,7 +346,9 @@ impl Worker {
             let until = self.calls[key].ring_until.min(self.setup_end(key));
             if now.instant < until {
                 // Provisional responses keep Timer C running (RFC 3261 §16.7 item 2).
-                return self.wire.timers.set(until, Wake::Call(key, CallTimer::Ring(position)));
+                let timer = Wake::Call(key, CallTimer::Ring(position));
+                self.wire.timers.replace(&mut self.calls[key].timers.patience, until, timer);
+                return;
             }
             self.abandon_attempt(now, key);
             self.end_attempt(now, key, None, Some(Reason::RingTimeout));
@@ -426,7 +426,7 @@ impl Worker {
         if let Some(attempt) = call.cdr.attempts.last_mut() {
             attempt.ended_at = Some(now.utc);
             attempt.status = status;
-            attempt.reason = reason.map(|reason| reason.code().to_owned());
+            attempt.reason = reason;
         }
         let leg = call.egress.take();
         for exchange in std::mem::take(&mut call.exchanges) {
@@ -485,7 +485,7 @@ impl Worker {
     ) {
         let call = &mut self.calls[key];
         call.cdr.status = Some(status);
-        call.cdr.reason = reason.map(|reason| reason.code().to_owned());
+        call.cdr.reason = reason;
         let tag = format_tag(call.ingress.tag);
         let invite = call.invite.as_ref().expect("a call that is not answered has its INVITE");
         let (octets, server) = (invite.request.clone(), invite.server);

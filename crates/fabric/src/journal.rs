@@ -5,12 +5,15 @@
 //! then a checkpoint: a node that starts reads the newest segment that has one, and what follows it.
 //!
 //! Written with `write(2)` before the messages of the same batch leave, so it survives the end of the
-//! process; it does not wait for the disk, so it may lose the last moments before the machine itself dies.
+//! process; what tells of an answer waits for the disk, too (see [`crate::flusher`]), so that outlives a power cut.
+//!
+//! Records are in the postcard format; a segment begins with the version of what is in it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tandem_model::CallId;
 
@@ -28,14 +31,23 @@ const FRAME_BYTES: usize = 8;
 /// Most octets of one record; a longer length is damage.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
+/// How a segment begins. Its last octet is the version of [`Record`]: raise it with every change of that.
+const HEADER: &[u8; 8] = b"tandem\n\x02";
+
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {
     dir: PathBuf,
-    file: File,
+    file: Arc<File>,
+    /// Segments that are full and not yet asked to be flushed.
+    full: Vec<Arc<File>>,
     segment: u64,
+    /// Octets of this segment.
     written: u64,
+    /// Octets of all segments since the start: the mark of what was written last.
+    mark: u64,
     pending: Vec<u8>,
     failing: bool,
+    flush_failing: bool,
 }
 
 impl Journal {
@@ -43,26 +55,36 @@ impl Journal {
     ///
     /// # Errors
     /// When the folder or its files cannot be read or written.
-    pub(crate) fn open(dir: &Path) -> io::Result<(Self, Vec<UpRecord>)> {
+    pub(crate) fn open(dir: &Path) -> io::Result<(Self, Vec<UpRecord<'static>>)> {
         fs::create_dir_all(dir)?;
         let segments = segments(dir)?;
         let up = recover(dir, &segments)?;
         let segment = segments.last().map_or(1, |last| last + 1);
         let file = create_segment(dir, segment)?;
-        let journal =
-            Self { dir: dir.to_owned(), file, segment, written: 0, pending: Vec::new(), failing: false };
+        let journal = Self {
+            dir: dir.to_owned(),
+            file,
+            full: Vec::new(),
+            segment,
+            written: 0,
+            mark: 0,
+            pending: HEADER.to_vec(),
+            failing: false,
+            flush_failing: false,
+        };
         Ok((journal, up))
     }
 
     /// Adds a record to what the next [`commit`](Self::commit) writes.
-    pub(crate) fn append(&mut self, record: &Record) {
+    pub(crate) fn append(&mut self, record: &Record<'_>) {
         if self.pending.len() >= MAX_PENDING_BYTES {
             tracing::error!("the journal cannot be written and its memory is full; a record is lost");
             return;
         }
         let start = self.pending.len();
         self.pending.extend_from_slice(&[0; FRAME_BYTES]);
-        serde_json::to_writer(&mut self.pending, record).expect("a record has nothing that JSON cannot hold");
+        self.pending = postcard::to_extend(record, std::mem::take(&mut self.pending))
+            .expect("a vector takes every record");
         let payload = &self.pending[start + FRAME_BYTES..];
         let (len, sum) = (payload.len() as u32, crc32fast::hash(payload));
         self.pending[start..start + 4].copy_from_slice(&len.to_le_bytes());
@@ -75,11 +97,12 @@ impl Journal {
     /// What the disk said.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         while !self.pending.is_empty() {
-            match self.file.write(&self.pending) {
+            match (&*self.file).write(&self.pending) {
                 Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.pending.drain(..n);
                     self.written += n as u64;
+                    self.mark += n as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.fail(error),
@@ -94,9 +117,25 @@ impl Journal {
         Err(error)
     }
 
+    /// The files to flush so that everything written is on the disk, and the mark of that.
+    pub(crate) fn to_flush(&mut self) -> (impl Iterator<Item = Arc<File>>, u64) {
+        let files = std::mem::take(&mut self.full).into_iter().chain([Arc::clone(&self.file)]);
+        (files, self.mark)
+    }
+
+    /// Says whether the disk refused the last flush.
+    pub(crate) fn set_flush_failing(&mut self, failing: bool) {
+        self.flush_failing = failing;
+    }
+
     /// Whether the disk refused the last write.
-    pub(crate) fn is_failing(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         self.failing
+    }
+
+    /// Whether the disk refused the last write or flush.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing || self.flush_failing
     }
 
     /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
@@ -109,9 +148,11 @@ impl Journal {
     /// # Errors
     /// What the disk said; the old segment stays in use.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
-        self.file = create_segment(&self.dir, self.segment + 1)?;
+        let next = create_segment(&self.dir, self.segment + 1)?;
+        self.full.push(std::mem::replace(&mut self.file, next));
         self.segment += 1;
         self.written = 0;
+        self.pending.splice(..0, *HEADER);
         Ok(())
     }
 }
@@ -129,15 +170,26 @@ pub(crate) struct Position {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(crate) fn read(dir: &Path, position: Position, limit: usize) -> io::Result<(Vec<Record>, Position)> {
+pub(crate) fn read(
+    dir: &Path,
+    position: Position,
+    limit: usize,
+) -> io::Result<(Vec<Record<'static>>, Position)> {
     let mut at = position;
     for segment in segments(dir)?.into_iter().filter(|&segment| segment >= position.segment) {
         if segment != at.segment {
             at = Position { segment, offset: 0 };
         }
-        let octets = read_from(&segment_path(dir, segment), at.offset, limit)?;
+        let path = segment_path(dir, segment);
+        if at.offset == 0 {
+            if !has_header(&path, &read_from(&path, 0, HEADER.len())?)? {
+                continue;
+            }
+            at.offset = HEADER.len() as u64;
+        }
+        let octets = read_from(&path, at.offset, limit)?;
         let mut frames = Frames { octets: &octets, offset: 0 };
-        let records: Vec<Record> = frames.by_ref().collect();
+        let records: Vec<Record<'static>> = frames.by_ref().collect();
         at.offset += frames.offset as u64;
         if !records.is_empty() {
             return Ok((records, at));
@@ -174,13 +226,15 @@ pub(crate) fn size(dir: &Path) -> io::Result<u64> {
 }
 
 /// The calls that are up by the newest checkpoint and what follows it, the oldest call first.
-fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord>> {
-    let mut up: HashMap<CallId, UpRecord> = HashMap::new();
-    let mut tail: Vec<Vec<Record>> = Vec::new();
+fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
+    let mut up: HashMap<CallId, UpRecord<'static>> = HashMap::new();
+    let mut tail: Vec<Vec<Record<'static>>> = Vec::new();
     for &segment in segments.iter().rev() {
-        let octets = fs::read(segment_path(dir, segment))?;
-        let mut frames = Frames { octets: &octets, offset: 0 };
-        let records: Vec<Record> = frames.by_ref().collect();
+        let path = segment_path(dir, segment);
+        let octets = fs::read(&path)?;
+        let offset = if has_header(&path, &octets)? { HEADER.len() } else { octets.len() };
+        let mut frames = Frames { octets: &octets, offset };
+        let records: Vec<Record<'static>> = frames.by_ref().collect();
         if frames.offset < octets.len() {
             tracing::warn!(
                 segment,
@@ -206,6 +260,22 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord>> {
     Ok(up)
 }
 
+/// Whether a segment that begins with `octets` says what is in it: an empty or torn one has nothing.
+///
+/// # Errors
+/// When it was written by another version of the program.
+fn has_header(path: &Path, octets: &[u8]) -> io::Result<bool> {
+    match octets.get(..HEADER.len()) {
+        Some(header) if header == HEADER => Ok(true),
+        None if HEADER.starts_with(octets) => Ok(false),
+        _ => Err(io::Error::other(format!(
+            "{} was written by another version of the program: let that version stop in good order, so that it \
+             ships every CDR, then delete the journal",
+            path.display()
+        ))),
+    }
+}
+
 /// The records in some octets; stops before the first that is incomplete or damaged.
 struct Frames<'a> {
     octets: &'a [u8],
@@ -213,9 +283,9 @@ struct Frames<'a> {
 }
 
 impl Iterator for Frames<'_> {
-    type Item = Record;
+    type Item = Record<'static>;
 
-    fn next(&mut self) -> Option<Record> {
+    fn next(&mut self) -> Option<Record<'static>> {
         let rest = &self.octets[self.offset..];
         let len = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?) as usize;
         let sum = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?);
@@ -226,10 +296,15 @@ impl Iterator for Frames<'_> {
         if crc32fast::hash(payload) != sum {
             return None;
         }
-        let record = serde_json::from_slice(payload).ok()?;
+        let record = read_record(payload)?;
         self.offset += FRAME_BYTES + len;
         Some(record)
     }
+}
+
+/// A record that owns what it says.
+fn read_record(payload: &[u8]) -> Option<Record<'static>> {
+    postcard::from_bytes(payload).ok()
 }
 
 fn read_from(path: &Path, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
@@ -245,8 +320,8 @@ fn segment_path(dir: &Path, segment: u64) -> PathBuf {
     dir.join(format!("{segment:010}.journal"))
 }
 
-fn create_segment(dir: &Path, segment: u64) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment))
+fn create_segment(dir: &Path, segment: u64) -> io::Result<Arc<File>> {
+    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment)).map(Arc::new)
 }
 
 /// Numbers of the segments in `dir`, ascending.
@@ -266,21 +341,32 @@ fn segments(dir: &Path) -> io::Result<Vec<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use tandem_model::Cdr;
+    use crate::record::CallRecord;
 
     use super::*;
 
-    fn over(n: u128) -> Record {
-        let text = format!(
-            r#"{{"call_id":"{}","node_id":"{}","started_at":"2026-01-01T00:00:00Z","originating_member":"{}",
-            "originating_endpoint":"{}","calling":"a","called":"b","ingress_call_id":"c","table_version":1,
-            "selection":null,"attempts":[]}}"#,
-            uuid::Uuid::from_u128(n),
-            uuid::Uuid::nil(),
-            uuid::Uuid::nil(),
-            uuid::Uuid::nil()
-        );
-        Record::Over(Box::new(serde_json::from_str::<Cdr>(&text).unwrap()))
+    fn over(n: u128) -> Record<'static> {
+        let id = uuid::Uuid::from_u128(n);
+        Record::Over(std::borrow::Cow::Owned(CallRecord {
+            call_id: id.into(),
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            originating_member: id.into(),
+            originating_endpoint: id.into(),
+            calling: "a".into(),
+            called: "b".into(),
+            ingress_call_id: "c".into(),
+            table_version: 1,
+            selection: None,
+            attempts: Default::default(),
+            outcome: None,
+            status: None,
+            reason: None,
+            answered_at: None,
+            ended_at: None,
+            ended_by: None,
+            setup_ms: None,
+            duration_ms: None,
+        }))
     }
 
     fn written(records: u128) -> (tempfile::TempDir, Vec<u8>) {
@@ -295,26 +381,27 @@ mod tests {
     }
 
     fn records_in(octets: &[u8]) -> usize {
-        Frames { octets, offset: 0 }.count()
+        Frames { octets, offset: HEADER.len().min(octets.len()) }.count()
     }
 
     #[test]
     fn a_journal_cut_at_any_octet_gives_every_record_before_the_cut() {
         let (_dir, octets) = written(5);
-        let size = octets.len() / 5;
+        let size = (octets.len() - HEADER.len()) / 5;
         for cut in 0..=octets.len() {
-            assert_eq!(records_in(&octets[..cut]), cut / size, "cut at {cut}");
+            let expected = cut.saturating_sub(HEADER.len()) / size;
+            assert_eq!(records_in(&octets[..cut]), expected, "cut at {cut}");
         }
     }
 
     #[test]
     fn a_flipped_bit_loses_no_record_before_it() {
         let (_dir, octets) = written(3);
-        let size = octets.len() / 3;
-        for bit in 0..octets.len() * 8 {
+        let size = (octets.len() - HEADER.len()) / 3;
+        for bit in HEADER.len() * 8..octets.len() * 8 {
             let mut damaged = octets.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(records_in(&damaged), bit / 8 / size, "bit {bit}");
+            assert_eq!(records_in(&damaged), (bit / 8 - HEADER.len()) / size, "bit {bit}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One side of a call: the dialog between the hub and one member, and the way to it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use tandem_model::{Endpoint, EndpointId, MemberId};
@@ -76,8 +77,13 @@ impl Leg {
     }
 
     /// The leg as the journal keeps it. Only a leg with a dialog is kept.
-    pub(crate) fn record(&self) -> Option<LegRecord> {
+    pub(crate) fn record(&self) -> Option<LegRecord<'_>> {
         let dialog = self.dialog.as_ref()?;
+        let mut route_set = Vec::new();
+        for route in &dialog.route_set {
+            route_set.extend(route.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
+            route_set.push(b'\n');
+        }
         Some(LegRecord {
             endpoint: self.endpoint,
             member: self.member,
@@ -85,24 +91,19 @@ impl Leg {
             remote: self.flow.remote,
             target: self.target,
             tag: self.tag,
-            call_id: dialog.call_id.to_vec(),
-            remote_tag: dialog.remote_tag.to_vec(),
-            local_uri: dialog.local_uri.to_vec(),
-            remote_uri: dialog.remote_uri.to_vec(),
-            remote_target: dialog.remote_target.to_vec(),
-            route_set: dialog
-                .route_set
-                .iter()
-                .map(|route| without_folds(route))
-                .collect::<Vec<_>>()
-                .join(&b'\n'),
+            call_id: Cow::Borrowed(&dialog.call_id),
+            remote_tag: Cow::Borrowed(&dialog.remote_tag),
+            local_uri: Cow::Borrowed(&dialog.local_uri),
+            remote_uri: Cow::Borrowed(&dialog.remote_uri),
+            remote_target: Cow::Borrowed(&dialog.remote_target),
+            route_set: Cow::Owned(route_set),
             local_cseq: dialog.local_cseq,
             remote_cseq: dialog.remote_cseq,
         })
     }
 
     /// The leg of a call that was up before the node restarted.
-    pub(crate) fn from_record(record: LegRecord, listener: u8, lease: Lease) -> Self {
+    pub(crate) fn from_record(record: LegRecord<'_>, listener: u8, lease: Lease) -> Self {
         let route_set = record.route_set.split(|&octet| octet == b'\n').filter(|route| !route.is_empty());
         Self {
             endpoint: record.endpoint,
@@ -111,12 +112,12 @@ impl Leg {
             target: record.target,
             tag: record.tag,
             dialog: Some(Dialog {
-                call_id: record.call_id.into(),
+                call_id: (*record.call_id).into(),
                 local_tag: format_tag(record.tag).into_bytes().into(),
-                remote_tag: record.remote_tag.into(),
-                local_uri: record.local_uri.into(),
-                remote_uri: record.remote_uri.into(),
-                remote_target: record.remote_target.into(),
+                remote_tag: (*record.remote_tag).into(),
+                local_uri: (*record.local_uri).into(),
+                remote_uri: (*record.remote_uri).into(),
+                remote_target: (*record.remote_target).into(),
                 route_set: route_set.map(Box::from).collect(),
                 // Requests sent after the last record took numbers too; the next one must be above them all.
                 local_cseq: record.local_cseq.saturating_add(CSEQ_GAP),
@@ -125,11 +126,6 @@ impl Leg {
             _lease: Some(lease),
         }
     }
-}
-
-/// A value on one line.
-fn without_folds(value: &[u8]) -> Vec<u8> {
-    value.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect()
 }
 
 /// How far CSeq jumps in a dialog in which numbers may have been used that are not known any more.

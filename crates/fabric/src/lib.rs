@@ -11,6 +11,7 @@ mod crossing;
 mod datagram;
 mod dialog_request;
 mod early;
+mod flusher;
 mod invite;
 mod journal;
 mod leg;

@@ -29,6 +29,10 @@ pub(crate) struct Metrics {
     pub(crate) send_errors: IntCounter,
     /// Open stream connections.
     pub(crate) connections: IntGauge,
+    /// Transactions that live, those that only wait for retransmissions too.
+    pub(crate) transactions: IntGauge,
+    /// Deadlines that are set.
+    pub(crate) timers: IntGauge,
     /// INVITEs sent toward candidates.
     pub(crate) attempts: IntCounter,
     /// Journal records not yet in Postgres.
@@ -105,6 +109,8 @@ impl Metrics {
             parse_errors: counter("tandem_sip_parse_errors_total", "Octets that are no SIP message.")?,
             send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,
             connections: gauge("tandem_sip_connections", "Open stream connections.")?,
+            transactions: gauge("tandem_sip_transactions", "Transactions that live.")?,
+            timers: gauge("tandem_timers", "Deadlines that are set.")?,
             attempts: counter("tandem_attempts_total", "INVITEs sent toward candidates.")?,
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
             journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,

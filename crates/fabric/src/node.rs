@@ -19,9 +19,10 @@ use tokio::sync::mpsc;
 
 use crate::connection::{Connections, Event};
 use crate::datagram::{self, Received};
+use crate::flusher::{Awaiting, Flusher};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::outbox::{Flow, Octets};
+use crate::outbox::Flow;
 use crate::record::UpRecord;
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
@@ -58,6 +59,9 @@ pub struct NodeSettings {
     pub setup_timeout: Duration,
     /// How long a call may be up.
     pub max_duration: Duration,
+    /// Time between two flushes of the journal to the disk, for which answers wait; `None` where they do not
+    /// wait, and the last of them are lost with the machine's power.
+    pub flush_interval: Option<Duration>,
 }
 
 impl NodeSettings {
@@ -72,6 +76,7 @@ impl NodeSettings {
             ring_timeout: Duration::from_secs(180),
             setup_timeout: Duration::from_secs(300),
             max_duration: Duration::from_secs(12 * 3600),
+            flush_interval: Some(Duration::from_millis(10)),
         }
     }
 }
@@ -128,6 +133,7 @@ struct Status {
 
 /// A running node.
 pub struct Node {
+    node_id: NodeId,
     listeners: Vec<(ListenerSettings, SocketAddr)>,
     journal_dir: PathBuf,
     metrics: Metrics,
@@ -179,8 +185,12 @@ impl Node {
         let journal_dir = settings.data_dir.join("journal");
         let (journal, up) = Journal::open(&journal_dir)
             .map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
+        let backlog = Shipper::new(settings.node_id, journal_dir.clone(), metrics.clone()).backlog();
+        let backlog = backlog.map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
+        metrics.journal_backlog.set(backlog as i64);
         let (commands, received_commands) = mpsc::unbounded_channel();
         let status = Arc::new(Status::default());
+        let flusher = settings.flush_interval.map(Flusher::start).transpose().map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new().name("tandem-fabric".into());
         let worker_settings = WorkerSettings {
             node_id: settings.node_id,
@@ -200,12 +210,21 @@ impl Node {
                         .expect("a runtime needs only what the process has already");
                     let worker = Worker::new(worker_settings, locals, table, journal, metrics, seed);
                     let tasks = tokio::task::LocalSet::new();
-                    tasks.block_on(&runtime, serve(worker, up, sockets, clock, received_commands, &status));
+                    let served = serve(worker, up, sockets, flusher, clock, received_commands, &status);
+                    tasks.block_on(&runtime, served);
                     status.stopped.store(true, Ordering::Release);
                 }
             })
             .map_err(StartError::Thread)?;
-        Ok(Self { listeners, journal_dir, metrics, commands, status, thread: Some(thread) })
+        Ok(Self {
+            node_id: settings.node_id,
+            listeners,
+            journal_dir,
+            metrics,
+            commands,
+            status,
+            thread: Some(thread),
+        })
     }
 
     /// Calls being set up or up.
@@ -230,7 +249,7 @@ impl Node {
 
     /// The shipper of the node's journal; run one.
     pub fn shipper(&self) -> Shipper {
-        Shipper::new(self.journal_dir.clone(), self.metrics.clone())
+        Shipper::new(self.node_id, self.journal_dir.clone(), self.metrics.clone())
     }
 
     /// Takes no new calls: INVITE and OPTIONS are answered with 503.
@@ -281,8 +300,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// The node's loop: waits for messages, deadlines and commands, and lets the worker handle each batch.
 async fn serve(
     mut worker: Worker,
-    up: Vec<UpRecord>,
+    up: Vec<UpRecord<'static>>,
     sockets: Vec<(Transport, SocketAddr, Socket)>,
+    flusher: Option<Flusher>,
     clock: Arc<dyn Clock>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     status: &Status,
@@ -313,7 +333,8 @@ async fn serve(
         tracing::info!(calls = resumed, "took up the calls that were up before the restart");
     }
     let mut received = Received::new();
-    let mut batches: Vec<Vec<(SocketAddr, Octets)>> = datagrams.iter().map(|_| Vec::new()).collect();
+    let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
+    let mut awaiting = Awaiting::default();
     let mut stop_at = None;
     loop {
         let deadline = match (worker.next_deadline(), stop_at) {
@@ -323,6 +344,13 @@ async fn serve(
         let mut sleep = std::pin::pin!(async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
+                None => std::future::pending().await,
+            }
+        });
+        let flushing = flusher.as_ref().filter(|_| !awaiting.is_empty());
+        let mut flush = std::pin::pin!(async {
+            match flushing {
+                Some(flusher) => flusher.done().await,
                 None => std::future::pending().await,
             }
         });
@@ -343,6 +371,7 @@ async fn serve(
                 woken = true;
             }
             woken |= sleep.as_mut().poll(context).is_ready();
+            woken |= flush.as_mut().poll(context).is_ready();
             if woken { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -378,8 +407,12 @@ async fn serve(
         }
         worker.fire_due(moment);
         worker.commit();
+        await_disk(&mut worker, flusher.as_ref(), &mut awaiting);
         send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
-        worker.wire.metrics.connections.set(connections.len() as i64);
+        let metrics = &worker.wire.metrics;
+        metrics.connections.set(connections.len() as i64);
+        metrics.transactions.set(worker.transactions.len() as i64);
+        metrics.timers.set(worker.wire.timers.len() as i64);
         status.active_calls.store(worker.calls.len() as u32, Ordering::Relaxed);
         if stop_at.is_some_and(|at| moment.instant >= at) {
             return;
@@ -405,13 +438,28 @@ fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event:
     }
 }
 
+/// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
+fn await_disk(worker: &mut Worker, flusher: Option<&Flusher>, awaiting: &mut Awaiting) {
+    let Worker { wire, journal, .. } = worker;
+    let Some(flusher) = flusher else { return wire.outbox.release_durable() };
+    if wire.outbox.has_durable() {
+        let (files, mark) = journal.to_flush();
+        flusher.ask(files, mark);
+        awaiting.keep(wire.outbox.drain_durable(), mark);
+    }
+    for (flow, octets) in awaiting.release(flusher.flushed()) {
+        wire.outbox.push(flow, octets);
+    }
+    journal.set_flush_failing(flusher.is_failing());
+}
+
 /// Empties the outbox onto the sockets.
 fn send(
     worker: &mut Worker,
     connections: &mut Connections,
     datagrams: &[(u8, UdpSocket)],
     addresses: &[SocketAddr],
-    batches: &mut [Vec<(SocketAddr, Octets)>],
+    batches: &mut [datagram::Outgoing],
 ) {
     let metrics = worker.wire.metrics.clone();
     let mut lost = 0;
@@ -421,7 +469,7 @@ fn send(
             Transport::Udp => {
                 let socket = datagrams.iter().position(|(listener, _)| *listener == flow.listener);
                 match socket {
-                    Some(socket) => batches[socket].push((flow.remote, octets)),
+                    Some(socket) => batches[socket].push(flow.remote, octets),
                     None => lost += 1,
                 }
             }
@@ -432,10 +480,7 @@ fn send(
         }
     }
     for ((_, socket), batch) in datagrams.iter().zip(batches) {
-        if !batch.is_empty() {
-            lost += datagram::send(socket, batch);
-            batch.clear();
-        }
+        lost += batch.send(socket);
     }
     metrics.send_errors.inc_by(lost as u64);
 }

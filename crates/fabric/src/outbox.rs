@@ -31,16 +31,43 @@ pub(crate) struct Flow {
 #[derive(Default)]
 pub(crate) struct Outbox {
     messages: Vec<(Flow, Octets)>,
+    /// Those that must not leave before the journal is on the disk.
+    durable: Vec<(Flow, Octets)>,
+    holding: bool,
 }
 
 impl Outbox {
     /// Adds a message.
     pub(crate) fn push(&mut self, flow: Flow, octets: Octets) {
-        self.messages.push((flow, octets));
+        match self.holding {
+            true => self.durable.push((flow, octets)),
+            false => self.messages.push((flow, octets)),
+        }
+    }
+
+    /// Whether what is pushed from now on waits until the records of this batch are on the disk: it tells a
+    /// member of an answer, which must not be forgotten.
+    pub(crate) fn hold(&mut self, holding: bool) {
+        self.holding = holding;
     }
 
     /// Takes out what is in it.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
         self.messages.drain(..)
+    }
+
+    /// Whether something waits for the disk.
+    pub(crate) fn has_durable(&self) -> bool {
+        !self.durable.is_empty()
+    }
+
+    /// Lets everything leave that waits for the disk.
+    pub(crate) fn release_durable(&mut self) {
+        self.messages.append(&mut self.durable);
+    }
+
+    /// Takes out what waits for the disk.
+    pub(crate) fn drain_durable(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
+        self.durable.drain(..)
     }
 }

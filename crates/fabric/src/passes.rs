@@ -91,7 +91,7 @@ impl Worker {
         let is_own_leg = [call_id, request.from_tag()].into_iter().flatten().any(|text| {
             parse_hex(text)
                 .and_then(|tag| self.tags.get(&tag))
-                .is_some_and(|&(key, side)| side == Side::Egress && self.calls[key].cdr.called == called)
+                .is_some_and(|&(key, side)| side == Side::Egress && *self.calls[key].cdr.called == *called)
         });
         is_own_leg
             || request
@@ -112,7 +112,7 @@ impl Worker {
             let (mut count, mut comes_back) = (0, false);
             for call in counted {
                 count += 1;
-                comes_back |= call.cdr.terminating_member == Some(member);
+                comes_back |= call.cdr.tried().is_some_and(|candidate| candidate.member == member);
             }
             if comes_back && count >= MAX_PASSES {
                 return false;

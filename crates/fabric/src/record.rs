@@ -1,17 +1,30 @@
 //! What the journal says of a call, so that a restarted node can carry it on and its CDR is never lost.
+//!
+//! A [`CallRecord`] is a CDR as the worker keeps it: typed and small. What follows from the selection is not said
+//! twice, and only the shipper, off the way of calls, makes a [`Cdr`] of it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{Cdr, EndpointId, MemberId, Transport};
+use smallvec::SmallVec;
+use tandem_model::{
+    Attempt, CallId, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason, Transport,
+};
+use tandem_routing::{Candidate, Selection};
 
 /// One record of the journal.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a record lives for a moment, and the common one is not boxed for it"
+)]
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Record {
+pub(crate) enum Record<'a> {
     /// The call is up, in this state. The last one of a call counts.
-    Up(Box<UpRecord>),
+    Up(Box<UpRecord<'a>>),
     /// The call is over.
-    Over(Box<Cdr>),
+    Over(Cow<'a, CallRecord>),
     /// Every call that was up when the segment began stands before this record, so that older segments are
     /// no longer needed for recovery.
     Checkpoint,
@@ -19,72 +32,210 @@ pub(crate) enum Record {
 
 /// An answered call.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct UpRecord {
+pub(crate) struct UpRecord<'a> {
     /// Its CDR so far.
-    pub(crate) cdr: Cdr,
+    pub(crate) cdr: Cow<'a, CallRecord>,
     /// The leg facing the originating member.
-    pub(crate) ingress: LegRecord,
+    pub(crate) ingress: LegRecord<'a>,
     /// The leg facing the terminating member.
-    pub(crate) egress: LegRecord,
+    pub(crate) egress: LegRecord<'a>,
+}
+
+/// The record of one call, as it grows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CallRecord {
+    pub(crate) call_id: CallId,
+    #[serde(with = "micros")]
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) originating_member: MemberId,
+    pub(crate) originating_endpoint: EndpointId,
+    /// The calling party's user part, as sent: not always a number.
+    pub(crate) calling: Box<str>,
+    /// The called number as digits, or the called user part where it is no number.
+    pub(crate) called: Box<str>,
+    pub(crate) ingress_call_id: Box<str>,
+    /// Version of the route table that was asked.
+    pub(crate) table_version: u64,
+    /// The selection that was made; `None` for a call that was refused before.
+    pub(crate) selection: Option<Box<Selection>>,
+    pub(crate) attempts: SmallVec<[AttemptRecord; 1]>,
+    /// How it ended; `None` while it is up.
+    pub(crate) outcome: Option<Outcome>,
+    /// The final status sent to the originating member.
+    pub(crate) status: Option<u16>,
+    pub(crate) reason: Option<Reason>,
+    /// When the hub sent its answer to the originating member.
+    #[serde(with = "optional_micros")]
+    pub(crate) answered_at: Option<DateTime<Utc>>,
+    #[serde(with = "optional_micros")]
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    pub(crate) ended_by: Option<EndedBy>,
+    pub(crate) setup_ms: Option<u32>,
+    pub(crate) duration_ms: Option<u64>,
+}
+
+/// One INVITE sent toward one candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AttemptRecord {
+    /// Index of the candidate in the selection.
+    pub(crate) candidate: u8,
+    #[serde(with = "micros")]
+    pub(crate) attempted_at: DateTime<Utc>,
+    #[serde(with = "optional_micros")]
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    pub(crate) status: Option<u16>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) egress_call_id: Box<str>,
+}
+
+impl CallRecord {
+    /// The candidate at `index` of the selection.
+    pub(crate) fn candidate(&self, index: u8) -> Option<&Candidate> {
+        self.selection.as_ref()?.candidates.get(usize::from(index))
+    }
+
+    /// The candidate that took the call, or was tried last.
+    pub(crate) fn tried(&self) -> Option<&Candidate> {
+        self.candidate(self.attempts.last()?.candidate)
+    }
+
+    /// The CDR of the call.
+    pub(crate) fn to_cdr(&self, node_id: NodeId) -> Cdr {
+        let tried = self.tried();
+        let attempts = self.attempts.iter().zip(1..).filter_map(|(attempt, position)| {
+            let candidate = self.candidate(attempt.candidate)?;
+            Some(Attempt {
+                position,
+                terminating_member: candidate.member,
+                endpoint: candidate.endpoint,
+                attempted_at: attempt.attempted_at,
+                ended_at: attempt.ended_at,
+                status: attempt.status,
+                reason: attempt.reason.map(|reason| reason.code().to_owned()),
+                egress_call_id: attempt.egress_call_id.to_string(),
+            })
+        });
+        Cdr {
+            call_id: self.call_id,
+            node_id,
+            started_at: self.started_at,
+            originating_member: self.originating_member,
+            originating_endpoint: self.originating_endpoint,
+            calling: self.calling.to_string(),
+            called: self.called.to_string(),
+            terminating_member: tried.map(|candidate| candidate.member),
+            terminating_endpoint: tried.map(|candidate| candidate.endpoint),
+            agreement: tried.map(|candidate| candidate.agreement),
+            prefix: tried.map(|candidate| -> Prefix { candidate.prefix }),
+            outcome: self.outcome,
+            status: self.status,
+            reason: self.reason.map(|reason| reason.code().to_owned()),
+            answered_at: self.answered_at,
+            ended_at: self.ended_at,
+            ended_by: self.ended_by,
+            setup_ms: self.setup_ms,
+            duration_ms: self.duration_ms,
+            ingress_call_id: self.ingress_call_id.to_string(),
+            table_version: self.table_version,
+            selection: serde_json::to_string(&self.selection).expect("a selection is JSON"),
+            attempts: attempts.collect(),
+        }
+    }
 }
 
 /// One leg of an answered call.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LegRecord {
+pub(crate) struct LegRecord<'a> {
     pub(crate) endpoint: EndpointId,
     pub(crate) member: MemberId,
     pub(crate) transport: Transport,
     pub(crate) remote: SocketAddr,
     pub(crate) target: SocketAddr,
     pub(crate) tag: u64,
-    #[serde(with = "octets_as_text")]
-    pub(crate) call_id: Vec<u8>,
-    #[serde(with = "octets_as_text")]
-    pub(crate) remote_tag: Vec<u8>,
-    #[serde(with = "octets_as_text")]
-    pub(crate) local_uri: Vec<u8>,
-    #[serde(with = "octets_as_text")]
-    pub(crate) remote_uri: Vec<u8>,
-    #[serde(with = "octets_as_text")]
-    pub(crate) remote_target: Vec<u8>,
-    #[serde(with = "octets_as_text")]
-    pub(crate) route_set: Vec<u8>,
+    #[serde(with = "octets")]
+    pub(crate) call_id: Cow<'a, [u8]>,
+    #[serde(with = "octets")]
+    pub(crate) remote_tag: Cow<'a, [u8]>,
+    #[serde(with = "octets")]
+    pub(crate) local_uri: Cow<'a, [u8]>,
+    #[serde(with = "octets")]
+    pub(crate) remote_uri: Cow<'a, [u8]>,
+    #[serde(with = "octets")]
+    pub(crate) remote_target: Cow<'a, [u8]>,
+    /// Route values, each ended by a line feed.
+    #[serde(with = "octets")]
+    pub(crate) route_set: Cow<'a, [u8]>,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
 }
 
-/// SIP octets need not be UTF-8; as text, each octet is the character of the same number (ISO 8859-1).
-mod octets_as_text {
-    use std::borrow::Cow;
+/// A moment as microseconds since 1970, the resolution of PostgreSQL.
+mod micros {
+    use chrono::{DateTime, Utc};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        if octets.is_ascii() {
-            serializer.serialize_str(std::str::from_utf8(octets).expect("ASCII is UTF-8"))
-        } else {
-            serializer.collect_str(&octets.iter().map(|&octet| char::from(octet)).collect::<String>())
-        }
+    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.timestamp_micros().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.chars()
-            .map(|c| u8::try_from(u32::from(c)).map_err(|_| serde::de::Error::custom("not an octet")))
-            .collect()
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        let micros = i64::deserialize(deserializer)?;
+        DateTime::from_timestamp_micros(micros).ok_or_else(|| D::Error::custom("not a moment"))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Perhaps a moment.
+mod optional_micros {
+    use chrono::{DateTime, Utc};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[test]
-    fn octets_beyond_ascii_survive_the_journal() {
-        #[derive(Serialize, Deserialize)]
-        struct Line(#[serde(with = "octets_as_text")] Vec<u8>);
-        let octets: Vec<u8> = (0..=255).collect();
-        let json = serde_json::to_vec(&Line(octets.clone())).unwrap();
-        assert_eq!(serde_json::from_slice::<Line>(&json).unwrap().0, octets);
+    pub(super) fn serialize<S: Serializer>(
+        at: &Option<DateTime<Utc>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        at.map(|at| at.timestamp_micros()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<DateTime<Utc>>, D::Error> {
+        let at =
+            |micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| D::Error::custom("not a moment"));
+        Option::<i64>::deserialize(deserializer)?.map(at).transpose()
+    }
+}
+
+/// SIP octets, which need not be UTF-8, in one piece.
+mod octets {
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(octets)
+    }
+
+    pub(super) fn deserialize<'de, 'a, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cow<'a, [u8]>, D::Error> {
+        struct Octets;
+
+        impl Visitor<'_> for Octets {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("octets")
+            }
+
+            fn visit_bytes<E: Error>(self, octets: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(octets.to_vec())
+            }
+        }
+
+        deserializer.deserialize_bytes(Octets).map(Cow::Owned)
     }
 }

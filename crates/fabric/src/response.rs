@@ -158,12 +158,16 @@ impl Worker {
             }
             self.note_progress(now, key);
             let timer = Wake::Call(key, CallTimer::MaxDuration);
-            self.wire.timers.set(now.instant + self.settings.max_duration, timer);
+            let place = &mut self.calls[key].timers.duration;
+            self.wire.timers.replace(place, now.instant + self.settings.max_duration, timer);
         }
         self.record_up(key);
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
-        let Some(octets) = self.carry_back(now, key, pair, response, status) else { return };
+        self.wire.outbox.hold(true);
+        let carried = self.carry_back(now, key, pair, response, status);
+        self.wire.outbox.hold(false);
+        let Some(octets) = carried else { return };
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
         invite.success = Some(Success {
             octets,
@@ -173,10 +177,11 @@ impl Worker {
             again_at: now.instant + T1,
             client_cseq,
         });
+        let timers = &mut self.calls[key].timers;
         let timer = Wake::Call(key, CallTimer::Retransmit(server_cseq));
-        self.wire.timers.set(now.instant + T1, timer);
+        self.wire.timers.replace(&mut timers.step, now.instant + T1, timer);
         let timer = Wake::Call(key, CallTimer::NoAck(server_cseq));
-        self.wire.timers.set(now.instant + 64 * T1, timer);
+        self.wire.timers.replace(&mut timers.patience, now.instant + 64 * T1, timer);
     }
 
     /// The pair of dialogs of the 2xx becomes that of the call; the other branches are over for the caller.
@@ -218,7 +223,8 @@ impl Worker {
     /// Keeps the state of a call that is up.
     pub(crate) fn record_up(&mut self, key: CallKey) {
         if let Some(record) = self.calls[key].record() {
-            self.record(&record);
+            self.journal.append(&record);
+            self.wire.metrics.journal_backlog.inc();
         }
     }
 
@@ -240,7 +246,8 @@ impl Worker {
             self.wire.outbox.push(flow, octets);
             self.wire.metrics.retransmissions_out.inc();
         }
-        self.wire.timers.set(now.instant + wait, Wake::Call(key, CallTimer::Retransmit(cseq)));
+        let timer = Wake::Call(key, CallTimer::Retransmit(cseq));
+        self.wire.timers.replace(&mut self.calls[key].timers.step, now.instant + wait, timer);
     }
 
     /// The 2xx was never acknowledged: the call ends (RFC 3261 §13.3.1.4).

@@ -9,15 +9,16 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tandem_model::{CallId, Cdr};
+use tandem_model::{CallId, Cdr, NodeId};
 use tandem_store::PgPool;
 
 use crate::journal::{self, Position};
 use crate::metrics::Metrics;
-use crate::record::Record;
+use crate::record::{CallRecord, Record};
 
-/// Time between two looks at the journal when there is nothing more to ship.
-const IDLE: Duration = Duration::from_millis(250);
+/// Time between two looks at a journal that has been shipped to its end. A short call is one row written once
+/// when its answer and its end lie between the same two looks, and a batch costs one commit however many it holds.
+const PACE: Duration = Duration::from_millis(500);
 
 /// Time to wait after Postgres failed to take a batch.
 const RETRY: Duration = Duration::from_millis(500);
@@ -30,13 +31,27 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Ships the journal of one node.
 pub struct Shipper {
+    node_id: NodeId,
     dir: PathBuf,
     metrics: Metrics,
 }
 
 impl Shipper {
-    pub(crate) fn new(dir: PathBuf, metrics: Metrics) -> Self {
-        Self { dir, metrics }
+    pub(crate) fn new(node_id: NodeId, dir: PathBuf, metrics: Metrics) -> Self {
+        Self { node_id, dir, metrics }
+    }
+
+    /// How many records of an earlier run are still to be shipped.
+    pub(crate) fn backlog(&self) -> io::Result<u64> {
+        let (mut at, mut count) = (self.load_position(), 0);
+        loop {
+            let (records, next) = journal::read(&self.dir, at, BATCH_BYTES)?;
+            if records.is_empty() {
+                return Ok(count);
+            }
+            count += records.len() as u64;
+            at = next;
+        }
     }
 
     /// Ships for ever; drop the future to stop. What was not shipped is shipped by the next run.
@@ -54,12 +69,13 @@ impl Shipper {
             };
             if records.is_empty() {
                 at = next;
-                tokio::time::sleep(IDLE).await;
+                tokio::time::sleep(PACE).await;
                 continue;
             }
+            let drained = next.segment == at.segment && next.offset - at.offset < BATCH_BYTES as u64 / 2;
             let count = records.len() as i64;
             let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
-            self.write(&db, coalesce(records)).await;
+            self.write(&db, coalesce(self.node_id, records)).await;
             self.metrics.journal_backlog.sub(count);
             at = next;
             if let Err(error) = self.save_position(at) {
@@ -73,6 +89,9 @@ impl Shipper {
                 }
             }
             self.metrics.journal_bytes.set(journal::size(&self.dir).unwrap_or(0) as i64);
+            if drained {
+                tokio::time::sleep(PACE).await;
+            }
         }
     }
 
@@ -131,22 +150,22 @@ impl Shipper {
 }
 
 /// The last state of each call: a call that began and ended in one batch is one row written once.
-fn coalesce(records: Vec<Record>) -> Vec<Cdr> {
-    let mut cdrs: Vec<Cdr> = Vec::with_capacity(records.len());
+fn coalesce(node_id: NodeId, records: Vec<Record<'static>>) -> Vec<Cdr> {
+    let mut calls: Vec<CallRecord> = Vec::with_capacity(records.len());
     let mut index: HashMap<CallId, usize> = HashMap::with_capacity(records.len());
     for record in records {
-        let cdr = match record {
-            Record::Up(call) => call.cdr,
-            Record::Over(cdr) => *cdr,
+        let call = match record {
+            Record::Up(up) => up.cdr.into_owned(),
+            Record::Over(call) => call.into_owned(),
             Record::Checkpoint => continue,
         };
-        match index.get(&cdr.call_id) {
-            Some(&at) => cdrs[at] = cdr,
+        match index.get(&call.call_id) {
+            Some(&at) => calls[at] = call,
             None => {
-                index.insert(cdr.call_id, cdrs.len());
-                cdrs.push(cdr);
+                index.insert(call.call_id, calls.len());
+                calls.push(call);
             }
         }
     }
-    cdrs
+    calls.iter().map(|call| call.to_cdr(node_id)).collect()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tandem_model::{
     Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, Cdr,
-    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Range, RangeId, Source,
-    Transport, Validity,
+    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Range, RangeId, Reason,
+    Source, Transport, Validity,
 };
 use tandem_routing::{RouteTable, SharedTable, shared};
 use tandem_sip::Message;
@@ -159,6 +159,7 @@ impl Simulation {
 
     fn flush(&mut self) {
         self.worker.commit();
+        self.worker.wire.outbox.release_durable();
         for (flow, octets) in self.worker.wire.outbox.drain() {
             let message = Message::parse(&octets).expect("the hub sends only SIP");
             judge(&message).expect("the hub sends only clean messages");
@@ -237,7 +238,7 @@ impl Simulation {
             at = next;
         }
         let over = records.into_iter().filter_map(|record| match record {
-            Record::Over(cdr) => Some(*cdr),
+            Record::Over(call) => Some(call.to_cdr(id::<NodeId>(1))),
             Record::Up(_) | Record::Checkpoint => None,
         });
         over.collect()
@@ -260,10 +261,15 @@ impl Simulation {
             worker.tags.len(),
             worker.transactions.len(),
             worker.limits.leased(),
+            worker.wire.timers.len(),
             worker.neighbours.contains(ACME.parse::<std::net::SocketAddr>().unwrap().ip()),
             worker.passes.len(),
         );
-        assert_eq!(left, (0, 0, 0, 0, false, 0), "calls, tags, transactions, leases, neighbours, passes");
+        assert_eq!(
+            left,
+            (0, 0, 0, 0, 0, false, 0),
+            "calls, tags, transactions, leases, timers, neighbours, passes"
+        );
     }
 }
 
@@ -395,8 +401,8 @@ fn a_dead_candidate_is_left_for_the_next_after_three_seconds() {
     sim.receive(GLOBEX_2, &response(&second, "200 OK", "g", SDP));
     assert_eq!(sim.kinds_to(ACME), ["100", "200"]);
     let (_, up) = sim.worker.calls.iter().next().unwrap();
-    let reasons: Vec<_> = up.cdr.attempts.iter().map(|a| (a.status, a.reason.as_deref())).collect();
-    assert_eq!(reasons, [(None, Some("endpoint_unreachable")), (Some(200), None)]);
+    let reasons: Vec<_> = up.cdr.attempts.iter().map(|a| (a.status, a.reason)).collect();
+    assert_eq!(reasons, [(None, Some(Reason::EndpointUnreachable)), (Some(200), None)]);
 }
 
 #[test]

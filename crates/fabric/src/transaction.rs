@@ -13,7 +13,7 @@ use tandem_sip::{Message, Method, Name, Writer};
 use crate::call::CallKey;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
-use crate::timer::{TimerQueue, TransactionTimer, Wake};
+use crate::timer::{TimerHandle, TimerQueue, Wake};
 
 slotmap::new_key_type! {
     /// Names a transaction of this worker; a key is never used again.
@@ -95,9 +95,18 @@ struct Transaction {
     octets: Option<Octets>,
     /// How often the retransmission timer fired.
     fired: u8,
+    /// The next retransmission: timer A, E or G.
+    resend: TimerHandle,
+    /// Whichever other timer was started last.
+    wait: TimerHandle,
 }
 
 impl Transaction {
+    fn new(machine: Machine, key: Key, flow: Flow, user: User, octets: Option<Octets>) -> Self {
+        let none = TimerHandle::NONE;
+        Self { machine, key, flow, user, octets, fired: 0, resend: none, wait: none }
+    }
+
     fn step(&mut self, happening: Happening) -> &'static [Action] {
         match &mut self.machine {
             Machine::InviteClient(state) => {
@@ -206,7 +215,6 @@ impl Transactions {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -279,7 +287,7 @@ impl Transactions {
             Machine::NonInviteServer(server_non_invite::START.0)
         };
         let key = Key::Server(fingerprint);
-        let key = self.slots.insert(Transaction { machine, key, flow, user, octets: None, fired: 0 });
+        let key = self.slots.insert(Transaction::new(machine, key, flow, user, None));
         self.servers.insert(fingerprint, key);
         key
     }
@@ -301,8 +309,7 @@ impl Transactions {
         };
         let cancel = method == Method::Cancel;
         let key = Key::Client { branch, cancel };
-        let octets = Some(octets);
-        let key = self.slots.insert(Transaction { machine, key, flow, user, octets, fired: 0 });
+        let key = self.slots.insert(Transaction::new(machine, key, flow, user, Some(octets)));
         self.clients.insert((branch, cancel), key);
         self.perform(wire, now, key, actions, None, false);
         key
@@ -397,8 +404,10 @@ impl Transactions {
     }
 
     /// Drops a transaction whatever its state.
-    pub(crate) fn forget(&mut self, key: TransactionKey) {
+    pub(crate) fn forget(&mut self, wire: &mut Wire, key: TransactionKey) {
         if let Some(transaction) = self.slots.remove(key) {
+            wire.timers.cancel(transaction.resend);
+            wire.timers.cancel(transaction.wait);
             match transaction.key {
                 Key::Client { branch, cancel } => drop(self.clients.remove(&(branch, cancel))),
                 Key::Server(fingerprint) => drop(self.servers.remove(&fingerprint)),
@@ -459,7 +468,11 @@ impl Transactions {
                 }
                 Action::Start(timer) => {
                     if let Some(delay) = transaction.delay(timer) {
-                        wire.timers.set(now + delay, Wake::Transaction(key, TransactionTimer(timer)));
+                        let place = match timer {
+                            Timer::A | Timer::E | Timer::G => &mut transaction.resend,
+                            _ => &mut transaction.wait,
+                        };
+                        wire.timers.replace(place, now + delay, Wake::Transaction(key, timer));
                     }
                 }
                 Action::Deliver => told.deliver = true,
@@ -469,7 +482,7 @@ impl Transactions {
             }
         }
         if over {
-            self.forget(key);
+            self.forget(wire, key);
         }
         told
     }

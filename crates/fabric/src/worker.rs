@@ -4,6 +4,7 @@
 //! writes the journal, then sends. `invite` sets calls up, `response` carries answers back, `dialog_request`
 //! serves calls that are up.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use tandem_sip::transaction::key;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, respond};
 
 use crate::admission::Neighbours;
-use crate::call::{Call, CallKey};
+use crate::call::{Call, CallKey, CallTimers};
 use crate::crossing::{ALLOW, SUPPORTED};
 use crate::journal::Journal;
 use crate::leg::{Leg, Side, format_tag};
@@ -27,7 +28,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
 use crate::passes::Passes;
-use crate::record::{Record, UpRecord};
+use crate::record::{CallRecord, Record, UpRecord};
 use crate::timer::{CallTimer, TimerQueue, Wake};
 use crate::transaction::{TransactionKey, Transactions, User, Wire};
 
@@ -51,6 +52,7 @@ pub(crate) struct Arrival {
 /// What the worker is told at its start.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerSettings {
+    /// By which calls that come back are known.
     pub(crate) node_id: NodeId,
     /// Most calls at once.
     pub(crate) max_calls: usize,
@@ -97,7 +99,7 @@ pub(crate) struct Worker {
     shared_table: SharedTable,
     /// The table that this batch routes by.
     pub(crate) table: Arc<RouteTable>,
-    pub(crate) calls: SlotMap<CallKey, Call>,
+    pub(crate) calls: SlotMap<CallKey, Box<Call>>,
     /// Which leg a tag of ours belongs to.
     pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
     pub(crate) transactions: Transactions,
@@ -144,9 +146,11 @@ impl Worker {
     }
 
     /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
-    pub(crate) fn resume(&mut self, calls: Vec<UpRecord>, now: Now) {
+    pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
+        self.wire.timers.start(now.instant);
         for record in calls {
             let UpRecord { cdr, ingress, egress } = record;
+            let cdr = cdr.into_owned();
             let (Some(ingress_listener), Some(egress_listener)) = (
                 self.listener_for(ingress.transport, ingress.remote),
                 self.listener_for(egress.transport, egress.remote),
@@ -163,46 +167,47 @@ impl Worker {
                 answered: None,
                 ingress: Leg::from_record(ingress, ingress_listener, ingress_lease),
                 egress: Some(Leg::from_record(egress, egress_listener, egress_lease)),
-                candidates: Vec::new().into_iter(),
+                candidates_done: 0,
                 invite: None,
                 exchanges: Vec::new(),
                 early: Vec::new(),
                 reliable: None,
                 ring_until: now.instant,
                 numbers: 0,
+                timers: CallTimers::default(),
             };
             let left = self.settings.max_duration.saturating_sub(
                 call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
             );
             let key = self.add_call(call);
             self.add_egress_leg(key);
-            self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
+            self.calls[key].timers.duration =
+                self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
         }
         self.checkpoint();
     }
 
     /// Ends the record of a call that cannot be carried on.
-    fn close_record(&mut self, mut cdr: tandem_model::Cdr, now: Now) {
+    fn close_record(&mut self, mut cdr: CallRecord, now: Now) {
         cdr.outcome = Some(Outcome::Answered);
         cdr.ended_at = Some(now.utc);
         cdr.ended_by = Some(EndedBy::Hub);
-        cdr.reason = Some(Reason::NodeStopped.code().to_owned());
+        cdr.reason = Some(Reason::NodeStopped);
         cdr.duration_ms = cdr.answered_at.map(|at| (now.utc - at).num_milliseconds().max(0) as u64);
-        self.record(&Record::Over(Box::new(cdr)));
+        self.record(&Record::Over(Cow::Owned(cdr)));
     }
 
     /// Begins a journal segment with every call that is up.
     fn checkpoint(&mut self) {
-        let records: Vec<Record> =
-            self.calls.values().filter(|call| call.is_up()).filter_map(Call::record).collect();
-        for record in &records {
-            self.record(record);
+        let records = self.calls.values().filter(|call| call.is_up()).filter_map(|call| call.record());
+        for record in records.chain([Record::Checkpoint]) {
+            self.journal.append(&record);
+            self.wire.metrics.journal_backlog.inc();
         }
-        self.record(&Record::Checkpoint);
     }
 
     /// Adds to the journal.
-    pub(crate) fn record(&mut self, record: &Record) {
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
         self.journal.append(record);
         self.wire.metrics.journal_backlog.inc();
     }
@@ -215,7 +220,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "cannot begin a journal segment"),
             }
         }
-        let was_failing = self.journal.is_failing();
+        let was_failing = self.journal.has_unwritten();
         match self.journal.commit() {
             Ok(()) if was_failing => tracing::info!("the journal can be written again"),
             Ok(()) => {}
@@ -426,12 +431,12 @@ impl Worker {
         while let Some(wake) = self.wire.timers.pop_due(now.instant) {
             match wake {
                 Wake::Transaction(key, timer) => {
-                    let told = self.transactions.fire(&mut self.wire, now.instant, key, timer.0);
+                    let told = self.transactions.fire(&mut self.wire, now.instant, key, timer);
                     if let (User::Call(call), Some(_)) = (told.user, told.ending) {
                         self.client_ended(now, call, key);
                     }
                 }
-                Wake::Abandoned(key) => self.transactions.forget(key),
+                Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }
         }
@@ -499,7 +504,7 @@ impl Worker {
     /// Adds a call with its ingress leg.
     pub(crate) fn add_call(&mut self, call: Call) -> CallKey {
         let (tag, ip) = (call.ingress.tag, call.ingress.flow.remote.ip());
-        let key = self.calls.insert(call);
+        let key = self.calls.insert(Box::new(call));
         self.tags.insert(tag, (key, Side::Ingress));
         self.neighbours.add(ip);
         self.wire.metrics.active_calls.set(self.calls.len() as i64);
@@ -523,7 +528,10 @@ impl Worker {
     /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.
     pub(crate) fn finish(&mut self, now: Now, key: CallKey, outcome: Outcome) {
         let Some(call) = self.calls.remove(key) else { return };
-        let Call { mut cdr, answered, ingress, egress, early, numbers, .. } = call;
+        let Call { mut cdr, answered, ingress, egress, timers, early, numbers, .. } = *call;
+        for timer in [timers.step, timers.patience, timers.duration] {
+            self.wire.timers.cancel(timer);
+        }
         self.passes.remove(numbers, key);
         for early in early {
             self.tags.remove(&early.tag);
@@ -542,7 +550,7 @@ impl Worker {
         }
         self.wire.metrics.count_call(outcome);
         self.wire.metrics.active_calls.set(self.calls.len() as i64);
-        self.record(&Record::Over(Box::new(cdr)));
+        self.record(&Record::Over(Cow::Owned(cdr)));
     }
 }
 

@@ -140,8 +140,8 @@ pub struct Cdr {
     pub ingress_call_id: String,
     /// Version of the route table that was asked.
     pub table_version: u64,
-    /// The selection that was made, as `routing` explains it; JSON.
-    pub selection: serde_json::Value,
+    /// The selection that was made, as `routing` explains it; JSON text, `null` where none was.
+    pub selection: String,
     /// Each INVITE that was sent, in order.
     pub attempts: Vec<Attempt>,
 }

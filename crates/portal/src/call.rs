@@ -328,7 +328,7 @@ async fn show(
     // What else the originating member might have done is not the terminating member's business.
     let sees_selection = reader.sees(cdr.originating_member);
     let selection = std::mem::take(&mut cdr.selection);
-    let selection: Option<Selection> = serde_json::from_value(selection).ok().filter(|_| sees_selection);
+    let selection: Option<Selection> = serde_json::from_str(&selection).ok().filter(|_| sees_selection);
 
     let (mut members, mut endpoints) = selection.as_ref().map(SelectionView::mentions).unwrap_or_default();
     mention(&cdr, &mut members, &mut endpoints);

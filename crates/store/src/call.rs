@@ -46,7 +46,7 @@ struct Row {
     duration_ms: Option<i64>,
     ingress_call_id: String,
     table_version: i64,
-    selection: serde_json::Value,
+    selection: String,
 }
 
 impl Row {
@@ -95,7 +95,7 @@ pub async fn list_of_member(
              , originating_endpoint_id as "originating_endpoint_id!", calling as "calling!", called as "called!"
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
              , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id as "ingress_call_id!"
-             , table_version as "table_version!", 'null'::jsonb as "selection!"
+             , table_version as "table_version!", 'null' as "selection!"
            from call
           where originating_member_id = $1
             and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
@@ -109,7 +109,7 @@ pub async fn list_of_member(
         union all
         (select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, 'null'::jsonb
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, 'null'
            from call
           where terminating_member_id = $1 and originating_member_id <> $1
             and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
@@ -149,7 +149,7 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &CallFilter<'_>, limit: i64) 
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
              , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version
-             , 'null'::jsonb as "selection!"
+             , 'null' as "selection!"
           from call
          where ($1::text is null or starts_with(called, $1) or starts_with(ltrim(calling, '+'), $1))
            and ($2::text is null or outcome = $2)
@@ -191,7 +191,7 @@ pub async fn list_up(
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
              , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version
-             , 'null'::jsonb as "selection!"
+             , 'null' as "selection!"
           from call
          where ended_at is null
            and ($1::uuid is null or $1 in (originating_member_id, terminating_member_id))
@@ -237,7 +237,7 @@ pub async fn get(db: &sqlx::PgPool, member: Option<MemberId>, call: CallId) -> R
         r#"
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, selection
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, selection::text as "selection!"
           from call
          where call_id = $1 and started_at between $2 and $3
            and ($4::uuid is null or $4 in (originating_member_id, terminating_member_id))

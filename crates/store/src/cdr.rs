@@ -152,7 +152,7 @@ async fn write_part(db: &PgPool, cdrs: &[&Cdr]) -> Result<()> {
         &calls.duration_ms as &[Option<i64>],
         &calls.ingress_call_id as &[Cow<'_, str>],
         &calls.table_version,
-        &calls.selection,
+        &calls.selection as &[Cow<'_, str>],
         &attempts.call_id,
         &attempts.started_at,
         &attempts.position,
@@ -193,7 +193,7 @@ struct Calls<'a> {
     duration_ms: Vec<Option<i64>>,
     ingress_call_id: Vec<Cow<'a, str>>,
     table_version: Vec<i64>,
-    selection: Vec<String>,
+    selection: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Calls<'a> {
@@ -268,11 +268,11 @@ fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// JSON as text that `jsonb` takes: it has no U+0000 either, and numbers as large as `numeric`.
-fn storable_json(value: &serde_json::Value) -> String {
-    let text = value.to_string();
+/// JSON text that `jsonb` takes: it has no U+0000 either, and numbers as large as `numeric`. What is no JSON
+/// at all is left for Postgres to refuse.
+fn storable_json(text: &str) -> Cow<'_, str> {
     if !text.contains(r"\u0000") {
-        return text;
+        return Cow::Borrowed(text);
     }
     fn mend(value: &mut serde_json::Value) {
         match value {
@@ -290,7 +290,11 @@ fn storable_json(value: &serde_json::Value) -> String {
             serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
         }
     }
-    let mut mended = value.clone();
-    mend(&mut mended);
-    mended.to_string()
+    match serde_json::from_str(text) {
+        Ok(mut value) => {
+            mend(&mut value);
+            Cow::Owned(value.to_string())
+        }
+        Err(_) => Cow::Borrowed(text),
+    }
 }

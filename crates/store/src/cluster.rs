@@ -15,11 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, setpriority_process};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::process::Child;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+/// How much the private database steps back behind the hub (nice(1)).
+const NICENESS: i32 = 10;
 
 /// Name of the hub's superuser and database in the cluster, and the mark of its processes.
 const NAME: &str = "tandem";
@@ -385,6 +389,12 @@ impl Home {
         let mut child = tokio::process::Command::from(command)
             .spawn()
             .map_err(file_error("run", &self.programs.path("postgres")))?;
+        // Calls come before books: where the two share a core, the hub has it first. Backends inherit this.
+        if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()))
+            && let Err(error) = setpriority_process(Some(pid), NICENESS)
+        {
+            tracing::debug!(%error, "the private database keeps the usual priority");
+        }
         let pid_file = self.data.join("postmaster.pid");
         let ready = async {
             loop {

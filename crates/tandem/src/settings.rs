@@ -78,6 +78,8 @@ pub struct FabricSettings {
     pub setup_timeout: Duration,
     /// From the first signal to the end of the calls that are up.
     pub drain: Duration,
+    /// Between two flushes of the journal, for which answers wait; `None` where they do not wait.
+    pub flush_interval: Option<Duration>,
 }
 
 /// Where pages and API are served.
@@ -363,6 +365,10 @@ impl Values {
                 ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
                 setup_timeout: self.seconds("fabric.setup_timeout_s", 5..=1200)?,
                 drain: self.seconds("fabric.drain_s", 0..=86_400)?,
+                flush_interval: match self.integer("fabric.flush_interval_ms", 0..=1_000)? {
+                    0 => None,
+                    ms => Some(Duration::from_millis(ms.into())),
+                },
             },
             portal: PortalSettings {
                 address: self.address("portal.address")?,

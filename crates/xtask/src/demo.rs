@@ -132,7 +132,7 @@ drain_s = 1
         fs::write(&config, settings)?;
         let mut serve = Command::new(program);
         serve.arg("serve").arg("--config").arg(&config);
-        let process = Background::start("tandem serve", serve, &folder.join("hub.log"))?;
+        let process = Background::start("tandem serve", &mut serve, &folder.join("hub.log"))?;
         Ok(Self { process, portal, metrics, program: program.to_owned(), folder: folder.to_owned(), config })
     }
 
@@ -170,7 +170,7 @@ drain_s = 1
             &format!("http://{}", self.portal),
         ]);
         simulate.env("TANDEM_TOKEN", token.trim()).env("TANDEM_PASSWORD", password);
-        Background::start("tandem simulate", simulate, &self.folder.join("members.log"))
+        Background::start("tandem simulate", &mut simulate, &self.folder.join("members.log"))
     }
 }
 

@@ -28,11 +28,19 @@ pub(crate) enum Need {
     Baresip,
     Chromium,
     Promtool,
+    Kamailio,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Postgres, Self::Node, Self::Sipp, Self::Baresip, Self::Chromium, Self::Promtool];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Postgres,
+        Self::Node,
+        Self::Sipp,
+        Self::Baresip,
+        Self::Chromium,
+        Self::Promtool,
+        Self::Kamailio,
+    ];
 
     /// Debian packages that bring it.
     fn packages(self) -> &'static [&'static str] {
@@ -45,6 +53,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             // Taken from the package without installing it: see `fetch_promtool`.
             Self::Promtool => &[],
+            Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
         }
     }
 
@@ -56,6 +65,7 @@ impl Need {
             Self::Baresip => on_path("baresip"),
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,
+            Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
         }
     }
 }

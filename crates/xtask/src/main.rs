@@ -42,10 +42,7 @@ enum Command {
     /// Checks format, lints, documentation, SQL metadata, OpenAPI, generated types, web lint and types
     Check,
     /// Runs the benchmarks, or the one that is named
-    Bench {
-        /// One of those that `cargo xtask bench` lists
-        name: Option<String>,
-    },
+    Bench(bench::Options),
     /// Runs random calls through the fabric in simulated time
     Sim(sim::Options),
     /// Renews the committed SQL metadata (.sqlx) from the migrations
@@ -76,7 +73,7 @@ fn perform() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test => test::run(),
         Command::Check => check::run(),
-        Command::Bench { name } => bench::run(name.as_deref()),
+        Command::Bench(options) => bench::run(options),
         Command::Sim(options) => sim::run(&options),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;

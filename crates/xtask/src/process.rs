@@ -44,7 +44,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 impl Background {
     /// Starts it in a process group of its own, so that Ctrl-C in the terminal reaches only us.
-    pub(crate) fn start(name: &'static str, mut command: Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
         // SAFETY: prctl is a plain system call; nothing is allocated between fork and exec.
@@ -57,6 +57,11 @@ impl Background {
         }
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, child, log: log.to_owned() })
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has printed so far.

@@ -69,7 +69,8 @@ pub(crate) async fn answered(
         selection: json!({
             "table_version": 7, "called": format!("+49301{number:05}"), "matched": "+4930",
             "candidates": [candidate(tried, tried_endpoint), candidate(to, to_endpoint)], "left_out": [],
-        }),
+        })
+        .to_string(),
         attempts: vec![
             attempt(1, tried.member_id(), tried_endpoint, 503),
             attempt(2, to.member_id(), to_endpoint, 200),

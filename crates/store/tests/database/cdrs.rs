@@ -35,7 +35,8 @@ fn ringing(number: u128) -> Cdr {
         duration_ms: None,
         ingress_call_id: format!("in-{number}@acme"),
         table_version: 7,
-        selection: json!({ "candidates": [{ "endpoint": id(5), "prefix": "+4420" }], "left_out": [] }),
+        selection: json!({ "candidates": [{ "endpoint": id(5), "prefix": "+4420" }], "left_out": [] })
+            .to_string(),
         attempts: vec![Attempt {
             position: 1,
             terminating_member: MemberId(id(4)),
@@ -166,7 +167,7 @@ async fn every_text_is_stored_whatever_is_in_it() {
     odd.ingress_call_id = "\0".to_owned();
     odd.reason = Some("\u{feff}\r\n".to_owned());
     odd.attempts[0].egress_call_id = "\0\0".to_owned();
-    odd.selection = json!({ "k\0": ["\0", { "n": 1e300, "quoted": r"\u0000 as text" }] });
+    odd.selection = json!({ "k\0": ["\0", { "n": 1e300, "quoted": r"\u0000 as text" }] }).to_string();
     odd.setup_ms = Some(u32::MAX);
     odd.table_version = u64::MAX;
     write_sound(db, &[odd]).await;

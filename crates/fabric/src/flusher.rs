@@ -1,0 +1,135 @@
+//! Brings the journal to the disk itself, so that an answer that a member got outlives a power cut.
+//!
+//! Waiting for the disk takes longer than handling a hundred calls, so a thread of its own does it, for all
+//! records of some milliseconds at once. Only messages that say "answered" wait for it, in [`Awaiting`];
+//! everything else leaves as soon as the record is written.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::outbox::{Flow, Octets};
+
+/// What the worker's thread and the flusher's share.
+#[derive(Default)]
+struct Shared {
+    /// Files to be flushed, and up to where the journal is whole once they are.
+    wanted: Mutex<(Vec<Arc<File>>, u64)>,
+    work: Condvar,
+    flushed: AtomicU64,
+    failing: AtomicBool,
+    closed: AtomicBool,
+    /// Wakes the worker's loop.
+    done: Notify,
+}
+
+/// The worker's handle to the flushing thread; the thread ends with it.
+pub(crate) struct Flusher {
+    shared: Arc<Shared>,
+}
+
+impl Flusher {
+    /// Starts the thread. It begins a flush at most once in `interval`.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(crate) fn start(interval: Duration) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = std::thread::Builder::new().name("tandem-flush".into());
+        thread.spawn({
+            let shared = Arc::clone(&shared);
+            move || run(&shared, interval)
+        })?;
+        Ok(Self { shared })
+    }
+
+    /// Asks for `files` to be flushed; then the journal is on the disk up to `mark`.
+    pub(crate) fn ask(&self, files: impl IntoIterator<Item = Arc<File>>, mark: u64) {
+        let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in files {
+            if !wanted.0.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                wanted.0.push(file);
+            }
+        }
+        wanted.1 = mark;
+        self.shared.work.notify_one();
+    }
+
+    /// Up to where the journal is on the disk.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.shared.flushed.load(Ordering::Acquire)
+    }
+
+    /// Whether the disk refused the last flush.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a flush is done.
+    pub(crate) async fn done(&self) {
+        self.shared.done.notified().await;
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.work.notify_one();
+    }
+}
+
+fn run(shared: &Shared, interval: Duration) {
+    loop {
+        let (files, mark) = {
+            let mut wanted = shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            while wanted.0.is_empty() {
+                if shared.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                wanted = shared.work.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+            }
+            (std::mem::take(&mut wanted.0), wanted.1)
+        };
+        match files.iter().try_for_each(|file| file.sync_data()) {
+            Ok(()) => shared.failing.store(false, Ordering::Relaxed),
+            Err(error) => {
+                // What was written may be lost now, and asking again would not tell: the calls go on, no new
+                // one is taken while it lasts.
+                tracing::error!(%error, "cannot flush the journal to the disk");
+                shared.failing.store(true, Ordering::Relaxed);
+            }
+        }
+        shared.flushed.store(mark, Ordering::Release);
+        shared.done.notify_one();
+        std::thread::sleep(interval);
+    }
+}
+
+/// Messages that wait for the disk, in the order in which their records were written.
+#[derive(Default)]
+pub(crate) struct Awaiting {
+    messages: VecDeque<(u64, Flow, Octets)>,
+}
+
+impl Awaiting {
+    /// Keeps messages until the journal is on the disk up to `mark`.
+    pub(crate) fn keep(&mut self, messages: impl IntoIterator<Item = (Flow, Octets)>, mark: u64) {
+        self.messages.extend(messages.into_iter().map(|(flow, octets)| (mark, flow, octets)));
+    }
+
+    /// Takes out what no longer waits.
+    pub(crate) fn release(&mut self, flushed: u64) -> impl Iterator<Item = (Flow, Octets)> {
+        let count = self.messages.iter().take_while(|(mark, ..)| *mark <= flushed).count();
+        self.messages.drain(..count).map(|(_, flow, octets)| (flow, octets))
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}

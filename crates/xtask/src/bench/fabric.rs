@@ -1,0 +1,577 @@
+//! `cargo xtask bench fabric`: the hub beside Kamailio under the same load, in turn.
+//!
+//! Both have the same members, prefixes and gateways, the same core and the same Postgres; another core plays the
+//! caller and the gateways. In each repeat every system has its turn, so that a minute in which the machine was
+//! slow is slow for all of them; a relay that only copies datagrams shows how good the minute was.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::hub::{self, Hub};
+use super::kamailio::{self, Kamailio, Variant};
+use super::load::{Plan, Sipload};
+use super::postgres::Postgres;
+use super::report::{Goal, Line, Values, table};
+use super::system::{System, highest_rate, steady, watched};
+use super::{numbers, stage, usage};
+use crate::demo::folder;
+use crate::machine::{Need, set_up};
+use crate::process::{Background, asked_to_stop, wait_for};
+use crate::run::{cargo, run as run_command};
+
+/// Where calls come from.
+pub(crate) const CALLER: &str = "127.77.0.11:5070";
+
+/// Where calls go to.
+pub(crate) const GATEWAYS: [&str; 2] = ["127.77.0.21:5060", "127.77.0.22:5060"];
+
+const RELAY: &str = "127.77.0.74:5060";
+
+/// How many different numbers are called.
+const NUMBERS: usize = 30_000;
+
+/// The rate at which the goals are set.
+const GOAL_RATE: u32 = 1_000;
+
+/// Calls that are up at once, and the rates at which they come: in a rush, as fast as others end, slowly.
+const MANY: u32 = 10_000;
+const MANY_RATE: u32 = 2_500;
+const FURTHER_RATE: u32 = 1_250;
+const SLOW_RATE: u32 = 250;
+
+/// A run ends after this long, whatever happens, with a table of what it has measured.
+const BOUND: Duration = Duration::from_secs(15 * 60);
+
+/// What the bench may be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many prefixes the route tables have
+    #[arg(long, default_value_t = 100_000)]
+    prefixes: usize,
+    /// What to measure; everything where nothing is named
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How often to measure what varies
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Once, and not all of it, in three minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only start the hub and its Postgres, say how to load them by hand, and stay until Ctrl-C
+    #[arg(long)]
+    serve: bool,
+    /// The hub's program; it is built where none is named
+    #[arg(long, env = "TANDEM_BIN", value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// CPU per call and added latency at steady rates
+    Steady,
+    /// Most calls per second
+    Highest,
+    /// Memory per call
+    Memory,
+    /// CPU per call while many calls of one member are up
+    Crowd,
+}
+
+impl Options {
+    fn program(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| crate::target().join("release/tandem"))
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn repeats(&self) -> usize {
+        if self.quick { 1 } else { self.repeats.max(1) }
+    }
+}
+
+/// Builds, then measures in a network namespace of its own.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if stage::is_inside() {
+        stage::prepare()?;
+        return if options.serve { serve(options) } else { measure(options) };
+    }
+    stage::check()?;
+    set_up(if options.serve { &[Need::Postgres] } else { &[Need::Postgres, Need::Kamailio] })?;
+    if options.program.is_none() {
+        run_command(&mut cargo(&["build", "--release", "--package", "tandem"]))?;
+    }
+    if !options.serve {
+        run_command(&mut cargo(&["build", "--release", "--package", "xtask", "--bin", "sipload"]))?;
+    }
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    stage::enter(&args, (!options.serve).then_some(BOUND))
+}
+
+/// What every run begins with.
+struct Setting {
+    folder: PathBuf,
+    prefixes: Vec<String>,
+    numbers: PathBuf,
+    postgres: Postgres,
+}
+
+impl Setting {
+    fn make(options: &Options) -> Result<Self> {
+        // Two runs at once do not disturb each other's data.
+        let folder = folder("bench")?.join(std::process::id().to_string());
+        fs::create_dir_all(&folder)?;
+        let prefixes = numbers::prefixes(options.prefixes);
+        let numbers = folder.join("numbers.txt");
+        fs::write(&numbers, numbers::numbers(&prefixes, NUMBERS).join("\n") + "\n")?;
+        let postgres = Postgres::start(&folder)?;
+        Ok(Self { folder, prefixes, numbers, postgres })
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long the set-up takes is read from the machine's clock"
+    )]
+    fn hub(&self, program: &Path) -> Result<Hub> {
+        let started = Instant::now();
+        let mut hub = Hub::set_up(program, &self.folder, &self.postgres, &self.prefixes)?;
+        let applied = started.elapsed();
+        hub.start()?;
+        say(format!(
+            "hub: {} prefixes applied in {:.1} s, read at its start in {:.1} s",
+            self.prefixes.len(),
+            applied.as_secs_f64(),
+            (started.elapsed() - applied).as_secs_f64(),
+        ));
+        Ok(hub)
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress is for the one who waits")]
+fn say(what: impl std::fmt::Display) {
+    eprintln!("{what}");
+}
+
+/// The hub and its Postgres, until Ctrl-C.
+#[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+fn serve(options: &Options) -> Result<()> {
+    let setting = Setting::make(options)?;
+    let mut hub = setting.hub(&options.program())?;
+    let pid = hub.pid().expect("it has just been started");
+    println!(
+        "ready: nsenter --net=/proc/{pid}/ns/net -- COMMAND --label fabric --proxy {} --pids {pid} --db-pids {} \
+         --uac {CALLER} --uas {} --numbers {}",
+        hub::ADDRESS,
+        setting.postgres.pid(),
+        GATEWAYS.join(","),
+        setting.numbers.display(),
+    );
+    while !asked_to_stop() {
+        hub.still_runs()?;
+        sleep(Duration::from_millis(200));
+    }
+    let folder = setting.folder.clone();
+    drop((hub, setting));
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+/// All systems, and what was measured so far.
+struct Run<'a> {
+    options: &'a Options,
+    sipload: Sipload,
+    // In the order in which they are stopped: what is written to, last.
+    hub: Hub,
+    kamailios: Vec<(Variant, Option<kamailio::Running>)>,
+    relay: Background,
+    kamailio: Kamailio,
+    setting: Setting,
+    figures: HashMap<(Figure, &'static str), Values>,
+    others_share: Values,
+    sync_ms: Values,
+    /// Answered calls of the steady loads, of all systems that write CDRs.
+    completed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Figure {
+    Program(u32),
+    WithDatabase(u32),
+    /// In percent, as [`Figure::BadInCrowd`].
+    Bad(u32),
+    SetupP50,
+    SetupP99,
+    HighestRate,
+    FinishedOctets,
+    NewOctets,
+    HeldOctets,
+    Alone,
+    Crowded,
+    BadInCrowd,
+}
+
+const HUB: &str = "hub";
+const FLOOR: &str = "relay";
+
+/// Measures, and prints the table.
+#[expect(clippy::print_stdout, reason = "the table is what it is for")]
+#[expect(clippy::disallowed_methods, reason = "how long a run takes is read from the machine's clock")]
+fn measure(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let setting = Setting::make(options)?;
+    let hub = setting.hub(&options.program())?;
+    let kamailio = Kamailio::set_up(&setting.folder, &setting.postgres, &setting.prefixes)?;
+    let program = crate::target().join("release/sipload");
+    let sipload = Sipload { program, numbers: setting.numbers.clone() };
+    let relay = sipload.relay(RELAY, &setting.folder.join("relay.log"))?;
+    let kamailios = Variant::ALL.map(|variant| (variant, None)).into();
+    let (figures, others_share) = (HashMap::new(), Values::default());
+    let (sync_ms, completed) = (Values::default(), 0);
+    let mut run = Run {
+        options,
+        sipload,
+        hub,
+        kamailios,
+        relay,
+        kamailio,
+        setting,
+        figures,
+        others_share,
+        sync_ms,
+        completed,
+    };
+    run.start_kamailios()?;
+    let outcome = run.measure();
+    // What was measured until then is worth a look in any case.
+    println!("\n{}", run.report());
+    println!(
+        "{} prefixes, {} repeats, {:.0} s. Work that is not the bench's had {:.0} % of the cores; a write took {} ms \
+         to be on the disk.",
+        options.prefixes,
+        options.repeats(),
+        started.elapsed().as_secs_f64(),
+        run.others_share.median().unwrap_or(0.0) * 100.0,
+        run.sync_ms.text(),
+    );
+    println!("Kamailio's octets are those that its allocator gave out, the hub's those that it grew by.");
+    let folder = run.setting.folder.clone();
+    drop(run);
+    match outcome {
+        Ok(()) => Ok(fs::remove_dir_all(folder)?),
+        Err(error) => Err(error.context(format!("the logs are in {}", folder.display()))),
+    }
+}
+
+impl Run<'_> {
+    fn measure(&mut self) -> Result<()> {
+        self.note_disk()?;
+        if self.options.wants(Part::Steady) {
+            self.measure_steady()?;
+        }
+        if self.options.wants(Part::Highest) {
+            self.measure_highest()?;
+        }
+        if self.options.wants(Part::Crowd) {
+            self.measure_crowd()?;
+        }
+        if self.options.wants(Part::Memory) {
+            self.measure_memory()?;
+        }
+        self.note_disk()
+    }
+
+    fn note_disk(&mut self) -> Result<()> {
+        self.sync_ms.0.push(stage::sync_ms(&self.setting.folder)?);
+        Ok(())
+    }
+
+    fn start_kamailios(&mut self) -> Result<()> {
+        for (variant, running) in &mut self.kamailios {
+            *running = None;
+            *running = Some(self.kamailio.start(*variant)?);
+        }
+        Ok(())
+    }
+
+    fn hub_system(&self) -> Result<System> {
+        let pid = self.hub.pid().context("the hub does not run")?;
+        Ok(System { name: HUB, address: hub::ADDRESS, pid, database: Some(self.setting.postgres.pid()) })
+    }
+
+    /// Those that run, in the order of the table's columns.
+    fn systems(&self) -> Result<Vec<System>> {
+        let mut systems = vec![self.hub_system()?];
+        let database = Some(self.setting.postgres.pid());
+        for (variant, running) in &self.kamailios {
+            if let Some(running) = running {
+                let (name, address) = (variant.name(), variant.address());
+                systems.push(System { name, address, pid: running.pid(), database });
+            }
+        }
+        systems.push(System { name: FLOOR, address: RELAY, pid: self.relay.id(), database: None });
+        Ok(systems)
+    }
+
+    fn note(&mut self, figure: Figure, system: &'static str, value: f64) {
+        self.figures.entry((figure, system)).or_default().0.push(value);
+    }
+
+    fn measure_steady(&mut self) -> Result<()> {
+        let (rates, seconds): (&[u32], f64) =
+            if self.options.quick { (&[GOAL_RATE], 2.5) } else { (&[GOAL_RATE, 2 * GOAL_RATE], 3.0) };
+        for repeat in 1..=self.options.repeats() {
+            for &rate in rates {
+                for system in self.systems()? {
+                    let taken = steady(&self.sipload, &system, rate, seconds)?;
+                    say(format!(
+                        "{repeat}: {} at {rate} calls/s: {:.0} us + {:.0} us of Postgres a call, {} bad {}",
+                        system.name,
+                        taken.program_us,
+                        taken.database_us,
+                        taken.outcome.bad,
+                        taken.outcome.refusals,
+                    ));
+                    self.note(Figure::Program(rate), system.name, taken.program_us);
+                    self.note(Figure::Bad(rate), system.name, taken.outcome.bad_share() * 100.0);
+                    if !system.is_relay() {
+                        let both = taken.program_us + taken.database_us;
+                        self.note(Figure::WithDatabase(rate), system.name, both);
+                    }
+                    if rate == GOAL_RATE {
+                        let outcome = &taken.outcome;
+                        self.note(Figure::SetupP50, system.name, outcome.setup_p50_us.unwrap_or(f64::NAN));
+                        self.note(Figure::SetupP99, system.name, outcome.setup_p99_us.unwrap_or(f64::NAN));
+                    }
+                    self.others_share.0.push(taken.others_share);
+                    if !system.is_relay() && system.name != Variant::Lean.name() {
+                        self.completed += taken.outcome.completed;
+                    }
+                }
+            }
+        }
+        self.check_cdrs()
+    }
+
+    /// An error where a system has answered calls without writing their CDRs: it had less work than the others.
+    fn check_cdrs(&self) -> Result<()> {
+        let count = |database: &str, rows: &str| -> Result<u64> {
+            let said = self.setting.postgres.sql(database, &format!("select count(*) from {rows}"))?;
+            Ok(said.parse()?)
+        };
+        wait_for("a CDR of each call", Duration::from_secs(20), || {
+            let written = count("tandem", "call where outcome = 'answered'")? + count("kamailio", "cdr")?;
+            Ok(written >= self.completed)
+        })
+    }
+
+    fn measure_highest(&mut self) -> Result<()> {
+        let seconds = if self.options.quick { 1.5 } else { 3.0 };
+        // The relay shows only how good the minute is, which its CPU per call does as well.
+        let mut near: HashMap<&str, Option<usize>> = HashMap::new();
+        for _ in 0..self.options.repeats().min(2) {
+            self.note_disk()?;
+            for system in self.systems()?.iter().filter(|system| !system.is_relay()) {
+                if self.options.quick && system.name == Variant::CdrAsync.name() {
+                    continue;
+                }
+                let near = near.entry(system.name).or_default();
+                let rate = highest_rate(&self.sipload, system, seconds, near)?;
+                say(format!("{}: {rate} calls/s at most", system.name));
+                self.note(Figure::HighestRate, system.name, rate);
+            }
+        }
+        Ok(())
+    }
+
+    /// CPU per call with few calls up, then with many of one member, then with few again.
+    fn measure_crowd(&mut self) -> Result<()> {
+        let hold = Duration::from_secs(u64::from(MANY / FURTHER_RATE));
+        let window = Duration::from_secs(4);
+        for system in self.systems()?.into_iter().filter(|system| !system.is_relay()) {
+            if system.name == Variant::CdrAsync.name() || (self.options.quick && system.name != HUB) {
+                continue;
+            }
+            let alone = |run: &Self| steady(&run.sipload, &system, FURTHER_RATE, 3.0);
+            let before = alone(self)?;
+            let after = hold + Duration::from_millis(800);
+            let plan = Plan {
+                calls_per_second: FURTHER_RATE,
+                calls: FURTHER_RATE * (after + window).as_secs() as u32 + FURTHER_RATE / 2,
+                hold_ms: hold.as_millis() as u32,
+            };
+            let crowded = watched(&self.sipload, &system, plan, after, window)?;
+            let again = alone(self)?;
+            say(format!(
+                "{} at {FURTHER_RATE} calls/s: {:.0} us a call, {:.0} us with {MANY} up ({} bad), {:.0} us again",
+                system.name, before.program_us, crowded.program_us, crowded.outcome.bad, again.program_us,
+            ));
+            self.note(Figure::Alone, system.name, (before.program_us + again.program_us) / 2.0);
+            self.note(Figure::Crowded, system.name, crowded.program_us);
+            self.note(Figure::BadInCrowd, system.name, crowded.outcome.bad_share() * 100.0);
+        }
+        Ok(())
+    }
+
+    /// Memory per call, each time of a system that has just been started.
+    fn measure_memory(&mut self) -> Result<()> {
+        self.kamailios.iter_mut().for_each(|(_, running)| *running = None);
+        let finished = Plan { calls_per_second: MANY_RATE, calls: MANY, hold_ms: 50 };
+        let held = Plan { hold_ms: 120_000, ..finished };
+        let placing = Duration::from_secs(u64::from(MANY / MANY_RATE));
+        // Kamailio forgets a transaction after 5 s, the hub after the 32 s of Timers H, L and M.
+        let (of_hub, of_kamailio) = (Duration::from_secs(36), Duration::from_secs(8));
+        let per_call = |now: u64, before: u64| (now as f64 - before as f64) / f64::from(MANY);
+
+        // The hub's allocator cannot be asked, and what was freed since its start is used again before it grows:
+        // so it is what the second ten thousand calls add that counts.
+        let twice = |plan: Plan| Plan { calls: 2 * MANY, ..plan };
+        // Slowly enough that as many transactions end as begin while the second ten thousand come.
+        let slowly = Plan { calls_per_second: SLOW_RATE, ..held };
+        let of_slow = Duration::from_secs(u64::from(MANY / SLOW_RATE));
+        for (plan, first, second, figure) in [
+            (finished, placing, placing, Figure::FinishedOctets),
+            (held, placing, placing, Figure::NewOctets),
+            (slowly, of_hub, of_slow, Figure::HeldOctets),
+        ] {
+            if self.options.quick && figure == Figure::HeldOctets {
+                continue;
+            }
+            self.restart_hub()?;
+            let hub = self.hub_system()?;
+            let load = self.sipload.start(&hub, twice(plan))?;
+            sleep(first);
+            let before = usage::memory(hub.pid);
+            sleep(second);
+            let octets = per_call(usage::memory(hub.pid), before);
+            say(format!("hub: {octets:.0} octets a call"));
+            self.note(figure, HUB, octets);
+            drop(load);
+        }
+        self.restart_hub()?;
+
+        for variant in [Variant::Lean, Variant::Cdr] {
+            if self.options.quick && variant == Variant::Lean {
+                continue;
+            }
+            for (plan, wait, figure) in [
+                (finished, Duration::ZERO, Figure::FinishedOctets),
+                (held, Duration::ZERO, Figure::NewOctets),
+                (held, of_kamailio, Figure::HeldOctets),
+            ] {
+                let running = self.kamailio.start(variant)?;
+                let database = Some(self.setting.postgres.pid());
+                let (name, address) = (variant.name(), variant.address());
+                let system = System { name, address, pid: running.pid(), database };
+                let idle = running.allocated()?;
+                let load = self.sipload.start(&system, plan)?;
+                sleep(placing + Duration::from_millis(300) + wait);
+                let octets = per_call(running.allocated()?, idle);
+                say(format!("{name}: {octets:.0} octets a call"));
+                self.note(figure, name, octets);
+                drop(load);
+            }
+        }
+        Ok(())
+    }
+
+    /// With the same data and nothing up.
+    fn restart_hub(&mut self) -> Result<()> {
+        self.hub.stop();
+        self.hub.start()?;
+        // What it does once after a start is done.
+        sleep(Duration::from_secs(2));
+        Ok(())
+    }
+
+    fn of(&self, figure: Figure, system: &'static str) -> Values {
+        self.figures.get(&(figure, system)).cloned().unwrap_or_default()
+    }
+
+    /// The hub's figure and that of the better of some systems, where both are there.
+    fn compare(
+        &self,
+        own: Figure,
+        others: Figure,
+        systems: &[Variant],
+        goal: Option<Goal>,
+    ) -> Option<(f64, f64, Option<Goal>)> {
+        let found = systems.iter().filter_map(|variant| self.of(others, variant.name()).median());
+        let better = if matches!(goal, Some(Goal::RatioAtLeast(_))) { f64::max } else { f64::min };
+        // A goal of the hub's own needs no other.
+        let other = found.reduce(better).or(matches!(goal, Some(Goal::AtMost(_))).then_some(f64::NAN))?;
+        Some((self.of(own, HUB).median()?, other, goal))
+    }
+
+    fn report(&self) -> String {
+        let mut columns = vec![HUB];
+        columns.extend(Variant::ALL.map(Variant::name));
+        columns.push(FLOOR);
+        let with_cdr = &[Variant::Cdr, Variant::CdrAsync];
+        let without = &[Variant::Lean];
+        let mut lines = Vec::new();
+        let mut line = |text: String, figure, systems: &[Variant], goal| {
+            let values: Vec<Values> = columns.iter().map(|&name| self.of(figure, name)).collect();
+            if values.iter().any(|values| !values.0.is_empty()) {
+                lines.push(Line {
+                    figure: text,
+                    values,
+                    verdict: self.compare(figure, figure, systems, goal),
+                });
+            }
+        };
+        for rate in [GOAL_RATE, 2 * GOAL_RATE] {
+            let goal = |most| (rate == GOAL_RATE).then_some(Goal::RatioAtMost(most));
+            let at = format!("at {rate} calls/s");
+            line(format!("CPU us/call {at}, program"), Figure::Program(rate), without, goal(0.5));
+            line(
+                format!("CPU us/call {at}, with Postgres"),
+                Figure::WithDatabase(rate),
+                with_cdr,
+                goal(0.33),
+            );
+            line(format!("bad calls %, {at}"), Figure::Bad(rate), without, None);
+        }
+        line(
+            "calls/s at most, one core".into(),
+            Figure::HighestRate,
+            with_cdr,
+            Some(Goal::RatioAtLeast(3.0)),
+        );
+        let at = format!("added, at {GOAL_RATE} calls/s");
+        line(format!("INVITE to 180 p50 us {at}"), Figure::SetupP50, without, None);
+        line(format!("INVITE to 180 p99 us {at}"), Figure::SetupP99, without, Some(Goal::RatioAtMost(1.0)));
+        let most = |octets| Some(Goal::AtMost(octets));
+        line("octets per held call, its INVITE done".into(), Figure::HeldOctets, with_cdr, most(2_800.0));
+        line("octets per held call, INVITE timers running".into(), Figure::NewOctets, with_cdr, None);
+        line(
+            "octets per finished call, timers running".into(),
+            Figure::FinishedOctets,
+            with_cdr,
+            most(4_096.0),
+        );
+        let rate = FURTHER_RATE;
+        line(format!("CPU us/call at {rate} calls/s, few up"), Figure::Alone, without, None);
+        line(format!("CPU us/call at {rate} calls/s, {MANY} up"), Figure::Crowded, without, None);
+        line(format!("bad calls %, {MANY} up"), Figure::BadInCrowd, without, None);
+        let slower = |name| {
+            let values = self.of(Figure::Crowded, name).median().zip(self.of(Figure::Alone, name).median());
+            Values(values.map(|(crowded, alone)| crowded / alone).into_iter().collect())
+        };
+        let values: Vec<Values> = columns.iter().map(|&name| slower(name)).collect();
+        if let Some(own) = values[0].median() {
+            let other = values[1].median().unwrap_or(f64::NAN);
+            lines.push(Line {
+                figure: format!("slower with {MANY} up, times"),
+                values,
+                verdict: Some((own, other, Some(Goal::AtMost(1.1)))),
+            });
+        }
+        table(&columns, &lines)
+    }
+}

@@ -1,0 +1,84 @@
+//! `sipload`: calls through a proxy, and what they took. One thread plays the caller and the gateway that answers, so
+//! one clock measures both ways, and costs less than the proxy that it loads.
+//!
+//! A call is seven datagrams into the proxy and seven out of it: INVITE, 100, 180, 200, ACK, BYE, 200. Retransmissions
+//! follow RFC 3261 for three and a half seconds, so that a lost datagram shows in the figures.
+
+mod call;
+mod datagram;
+mod message;
+mod relay;
+
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+/// Places calls through a proxy and answers them
+#[derive(Parser)]
+enum Command {
+    /// Calls at a steady rate; prints one line of JSON
+    Call(Options),
+    /// A relay that only copies datagrams, to compare a proxy with
+    Relay {
+        /// Where it takes datagrams
+        listen: SocketAddrV4,
+        /// Where it sends those that do not come from there
+        gateway: SocketAddrV4,
+    },
+}
+
+/// The load.
+#[derive(clap::Args)]
+struct Options {
+    /// The proxy
+    #[arg(long)]
+    target: SocketAddrV4,
+    /// Where calls come from
+    #[arg(long)]
+    caller: SocketAddrV4,
+    /// Where calls are answered
+    #[arg(long, required = true, value_delimiter = ',')]
+    gateways: Vec<SocketAddrV4>,
+    /// File with a called number on each line
+    #[arg(long)]
+    numbers: PathBuf,
+    /// Calls per second
+    #[arg(long)]
+    rate: f64,
+    /// How many calls
+    #[arg(long)]
+    calls: u64,
+    /// From INVITE to 180, in milliseconds
+    #[arg(long, default_value_t = 5)]
+    ring: u32,
+    /// From 180 to 200, in milliseconds
+    #[arg(long, default_value_t = 20)]
+    answer: u32,
+    /// From ACK to BYE, in milliseconds
+    #[arg(long, default_value_t = 50)]
+    hold: u32,
+    /// How long to wait for what is unfinished after the last call, in milliseconds
+    #[arg(long, default_value_t = 4_000)]
+    drain: u32,
+}
+
+#[expect(clippy::print_stdout, reason = "the result is for the one who started us")]
+fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Call(options) => {
+            let text = fs::read_to_string(&options.numbers)
+                .with_context(|| format!("cannot read {}", options.numbers.display()))?;
+            let numbers: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+            if numbers.is_empty() || options.rate <= 0.0 {
+                bail!("there is nothing to call");
+            }
+            datagram::nap_precisely();
+            println!("{}", call::run(&options, &numbers)?);
+            Ok(())
+        }
+        Command::Relay { listen, gateway } => Ok(relay::run(listen, gateway)?),
+    }
+}
