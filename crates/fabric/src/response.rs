@@ -463,8 +463,15 @@ impl Worker {
         if let Some(octets) = octets {
             self.transactions.respond(&mut self.wire, now.instant, exchange.server, sent, octets);
         }
-        // A PRACK that matches nothing over there came too late, that is all.
-        if matches!(status, 408 | 481) && method != Some(Method::Prack) && self.calls[key].is_up() {
+        // A PRACK that matches nothing over there came too late, that is all; and a member that has not
+        // acknowledged the answer may not have got it yet, so that it knows no dialog.
+        let call = &self.calls[key];
+        let awaits_ack = call
+            .invite
+            .as_ref()
+            .is_some_and(|invite| invite.success.is_some() && invite.from != exchange.from);
+        let is_lost = call.is_up() && method != Some(Method::Prack) && !awaits_ack;
+        if matches!(status, 408 | 481) && is_lost {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
         }
     }

@@ -115,6 +115,23 @@ fn a_408_to_an_info_goes_back_as_504() {
 }
 
 #[test]
+fn a_481_to_what_has_overtaken_the_answer_ends_nothing() {
+    let mut sim = Simulation::new();
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
+    let answer = sim.sent_to(ACME).pop().unwrap(); // It gets lost.
+    let up = (ingress, answer, egress);
+    sim.receive(GLOBEX, &from_called("INFO", "1 INFO", &up));
+    let carried = sim.one_to(ACME);
+    sim.receive(ACME, &response(&carried, "481 No Dialog", "", ""));
+    assert_eq!(sim.kinds_to(GLOBEX), ["481"]);
+    sim.pass(Duration::from_millis(600));
+    assert_eq!(sim.kinds_to(ACME), ["200"]);
+    assert_eq!(sim.worker.calls.len(), 1);
+}
+
+#[test]
 fn byes_that_cross_each_other_and_a_re_invite_are_all_answered() {
     let mut sim = Simulation::new();
     let up = sim.call_up();
