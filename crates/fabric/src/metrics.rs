@@ -11,6 +11,9 @@ pub(crate) struct Metrics {
     calls: IntCounterVec,
     refusals: IntCounterVec,
     drops: IntCounterVec,
+    left_out: IntCounterVec,
+    /// New calls refused without a transaction or a CDR.
+    pub(crate) stateless_refusals: IntCounter,
     requests_in: IntCounterVec,
     responses_in: IntCounterVec,
     /// Calls being set up or up.
@@ -85,6 +88,15 @@ impl Metrics {
                 "reason",
             )?,
             drops: counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?,
+            left_out: counters(
+                "tandem_candidates_left_out_total",
+                "Candidates that a call was not sent to though routing chose them, by reason.",
+                "reason",
+            )?,
+            stateless_refusals: counter(
+                "tandem_stateless_refusals_total",
+                "New calls refused without a transaction or a CDR, because there was too much to do.",
+            )?,
             requests_in: counters(
                 "tandem_sip_requests_total",
                 "SIP requests received, by method.",
@@ -141,6 +153,11 @@ impl Metrics {
     /// Counts a request that was refused.
     pub(crate) fn count_refusal(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts a candidate that was left out.
+    pub(crate) fn count_left_out(&self, reason: Reason) {
+        self.left_out.with_label_values(&[reason.code()]).inc();
     }
 
     /// Counts a message that was dropped.

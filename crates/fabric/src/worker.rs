@@ -152,8 +152,8 @@ impl Worker {
                 self.close_record(cdr, now);
                 continue;
             };
-            let ingress_lease = self.limits.resume(ingress.endpoint, now.instant);
-            let egress_lease = self.limits.resume(egress.endpoint, now.instant);
+            let ingress_lease = self.limits.resume(&ingress, None, now.instant);
+            let egress_lease = self.limits.resume(&egress, cdr.tried(), now.instant);
             let call = Call {
                 cdr,
                 started: now.instant,
@@ -346,6 +346,24 @@ impl Worker {
         let status = fault.status();
         respond(&mut self.scratch, request, flow.remote, status, &fault.phrase(), Some(b"malformed"), |_| {});
         self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
+    }
+
+    /// Refuses a request without a transaction and without a CDR: the same again gets the same again
+    /// (RFC 3261 §8.2.7). For when there is too much to do already.
+    pub(crate) fn refuse_statelessly(
+        &mut self,
+        flow: Flow,
+        request: &Message<'_>,
+        fingerprint: u128,
+        reason: Reason,
+    ) {
+        self.wire.metrics.count_refusal(reason);
+        self.wire.metrics.stateless_refusals.inc();
+        let tag = format_tag(fingerprint as u64);
+        let octets = self.build_response(request, flow, reason.status(), Some(tag.as_bytes()), |writer| {
+            write_reason(writer, reason);
+        });
+        self.wire.outbox.push(flow, octets);
     }
 
     /// Refuses a request in a transaction of its own.
