@@ -5,6 +5,8 @@ use prometheus::{
 };
 use tandem_model::{Outcome, Reason};
 
+use crate::source_guard::Cause;
+
 /// The node's metrics. Counting is an atomic addition; a clone counts into the same metrics.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -12,6 +14,11 @@ pub(crate) struct Metrics {
     refusals: IntCounterVec,
     drops: IntCounterVec,
     left_out: IntCounterVec,
+    bans: IntCounterVec,
+    /// Messages of strangers, as `drops` counts them.
+    pub(crate) strangers: IntCounter,
+    /// Messages of strangers that are banned, as `drops` counts them.
+    pub(crate) banned: IntCounter,
     /// New calls refused without a transaction or a CDR.
     pub(crate) stateless_refusals: IntCounter,
     requests_in: IntCounterVec,
@@ -80,6 +87,7 @@ impl Metrics {
             .buckets(exponential_buckets(0.001, 2.0, 17)?),
         )?;
         registry.register(Box::new(setup_seconds.clone()))?;
+        let drops = counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?;
         let metrics = Self {
             calls: counters("tandem_calls_total", "Calls that are over, by outcome.", "outcome")?,
             refusals: counters(
@@ -87,7 +95,14 @@ impl Metrics {
                 "Requests that the hub refused, by reason.",
                 "reason",
             )?,
-            drops: counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?,
+            strangers: drops.with_label_values(&[Reason::UnknownSource.code()]),
+            banned: drops.with_label_values(&[Reason::SourceBanned.code()]),
+            drops,
+            bans: counters(
+                "tandem_source_bans_total",
+                "Strangers banned for a while, by what they did.",
+                "cause",
+            )?,
             left_out: counters(
                 "tandem_candidates_left_out_total",
                 "Candidates that a call was not sent to though routing chose them, by reason.",
@@ -136,6 +151,9 @@ impl Metrics {
         for method in METHODS.into_iter().chain(["other"]) {
             metrics.requests_in.with_label_values(&[method]);
         }
+        for cause in Cause::ALL {
+            metrics.bans.with_label_values(&[cause.as_str()]);
+        }
         for class in CLASSES {
             metrics.responses_in.with_label_values(&[class]);
         }
@@ -160,9 +178,21 @@ impl Metrics {
         self.left_out.with_label_values(&[reason.code()]).inc();
     }
 
+    /// Counts a stranger that was banned, with the message that it was banned for.
+    pub(crate) fn count_ban(&self, cause: Cause) {
+        self.bans.with_label_values(&[cause.as_str()]).inc();
+        self.banned.inc();
+    }
+
     /// Counts a message that was dropped.
     pub(crate) fn count_drop(&self, reason: Reason) {
         self.drops.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Messages dropped for a reason so far.
+    #[cfg(test)]
+    pub(crate) fn drops(&self, reason: Reason) -> u64 {
+        self.drops.with_label_values(&[reason.code()]).get()
     }
 
     /// Counts a request that came in.

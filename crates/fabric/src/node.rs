@@ -51,6 +51,8 @@ pub struct NodeSettings {
     pub data_dir: PathBuf,
     /// Most calls at once.
     pub max_calls: usize,
+    /// Most messages a second of one known source; above it its new calls are refused.
+    pub source_messages_per_second: u32,
     /// How long a candidate may be silent before the next one is tried.
     pub attempt_timeout: Duration,
     /// How long a candidate may ring (RFC 3261 §16.6: Timer C).
@@ -70,6 +72,7 @@ impl NodeSettings {
             listeners,
             data_dir,
             max_calls: 50_000,
+            source_messages_per_second: 100_000,
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(180),
             max_duration: Duration::from_secs(12 * 3600),
@@ -191,6 +194,7 @@ impl Node {
         let thread = std::thread::Builder::new().name("tandem-fabric".into());
         let worker_settings = WorkerSettings {
             max_calls: settings.max_calls,
+            source_messages_per_second: settings.source_messages_per_second,
             attempt_timeout: settings.attempt_timeout,
             ring_timeout: settings.ring_timeout,
             max_duration: settings.max_duration,

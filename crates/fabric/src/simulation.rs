@@ -19,6 +19,7 @@ use crate::outbox::Flow;
 use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
+mod guard;
 mod limits;
 
 const HUB: &str = "192.0.2.100:5060";
@@ -126,6 +127,7 @@ impl Simulation {
         let (journal, up) = Journal::open(&dir.path().join("journal")).unwrap();
         let settings = WorkerSettings {
             max_calls: 100,
+            source_messages_per_second: 1_000,
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(60),
             max_duration: Duration::from_secs(3600),

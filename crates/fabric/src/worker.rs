@@ -28,6 +28,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
 use crate::record::{CallRecord, Record, UpRecord};
+use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerQueue, Wake};
 use crate::transaction::{Ending, TransactionKey, Transactions, User, Wire};
 
@@ -53,6 +54,8 @@ pub(crate) struct Arrival {
 pub(crate) struct WorkerSettings {
     /// Most calls at once.
     pub(crate) max_calls: usize,
+    /// Most messages a second of one known source.
+    pub(crate) source_messages_per_second: u32,
     /// How long a candidate may be silent before the next one is tried.
     pub(crate) attempt_timeout: Duration,
     /// How long a candidate may ring.
@@ -100,6 +103,9 @@ pub(crate) struct Worker {
     pub(crate) transactions: Transactions,
     pub(crate) neighbours: Neighbours,
     pub(crate) limits: Limits,
+    pub(crate) guard: SourceGuard,
+    /// Whether the source of the message that is being handled keeps within its rate.
+    pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
     pub(crate) journal: Journal,
     pub(crate) rng: StdRng,
@@ -120,6 +126,8 @@ impl Worker {
         let mut rng = StdRng::from_seed(seed);
         let transactions =
             Transactions::new([rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()]);
+        let seeds = [rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()];
+        let guard = SourceGuard::new(settings.source_messages_per_second, seeds);
         Self {
             settings,
             locals,
@@ -130,6 +138,8 @@ impl Worker {
             transactions,
             neighbours: Neighbours::default(),
             limits: Limits::default(),
+            guard,
+            is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             journal,
             rng,
@@ -235,9 +245,9 @@ impl Worker {
         let is_known =
             self.table.endpoint_from(flow.remote).is_some() || self.neighbours.contains(flow.remote.ip());
         if !is_known {
-            self.wire.metrics.count_drop(Reason::UnknownSource);
-            return;
+            return self.ignore_stranger(now, flow, octets);
         }
+        self.is_within_rate = self.guard.is_within_rate(flow.remote.ip(), now.instant);
         let message = match Message::parse(octets) {
             Ok(message) => message,
             Err(_) => {
@@ -277,7 +287,7 @@ impl Worker {
         let arrival = Arrival { source, reply: flow };
         if let Err(fault) = judge(request) {
             if method != Method::Ack {
-                self.refuse_malformed(flow, request, fault);
+                self.refuse_malformed(now, flow, request, fault);
             } else {
                 self.wire.metrics.count_drop(Reason::Malformed);
             }
@@ -297,6 +307,9 @@ impl Worker {
                 }
                 _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
             }
+            return;
+        }
+        if self.sheds(now, flow, request, method, fingerprint) {
             return;
         }
         match (method, request.to_tag()) {
@@ -336,7 +349,12 @@ impl Worker {
     }
 
     /// Answers a message that breaks the grammar, without a transaction: the same again gets the same again.
-    fn refuse_malformed(&mut self, flow: Flow, request: &Message<'_>, fault: Fault) {
+    fn refuse_malformed(&mut self, now: Now, flow: Flow, request: &Message<'_>, fault: Fault) {
+        let ip = flow.remote.ip();
+        if !self.is_within_rate || !self.guard.answers_malformed(ip, now.instant) {
+            self.wire.metrics.count_drop(Reason::Malformed);
+            return;
+        }
         self.wire.metrics.count_refusal(Reason::Malformed);
         // Without these a response cannot find its way or be told from another.
         if request.top_via().is_err() || request.call_id().is_err() || request.cseq().is_err() {

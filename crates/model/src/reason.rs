@@ -145,6 +145,8 @@ reasons! {
     // Messages that are dropped in silence: only metrics know these.
     UnknownSource "unknown_source" 403 "no endpoint sends from this address"
         "Register the address as a source of one of your endpoints."
+    SourceBanned "source_banned" 403 "the address sends from no endpoint and is banned for a while, for a flood or as a scanner"
+        "Register the address as a source of one of your endpoints; the ban does not outlast that."
     UnknownTransaction "unknown_transaction" 481 "the response or ACK belongs to no transaction"
         "Nothing to do: it came late, or was never ours."
     Unreadable "unreadable" 400 "the octets are not a SIP message"

@@ -70,6 +70,8 @@ pub struct DatabaseSettings {
 pub struct FabricSettings {
     /// Most calls up at once.
     pub max_calls: u32,
+    /// Most messages a second of one address of a member.
+    pub source_messages_per_second: u32,
     /// From an INVITE to its first response, before the next candidate is tried.
     pub attempt_timeout: Duration,
     /// From an INVITE to its answer.
@@ -359,6 +361,8 @@ impl Values {
             listeners,
             fabric: FabricSettings {
                 max_calls: self.integer("fabric.max_calls", 1..=1_000_000)?,
+                source_messages_per_second: self
+                    .integer("fabric.source_messages_per_second", 10..=1_000_000)?,
                 attempt_timeout: self.seconds("fabric.attempt_timeout_s", 1..=32)?,
                 ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
                 drain: self.seconds("fabric.drain_s", 0..=86_400)?,
