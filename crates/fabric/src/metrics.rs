@@ -5,6 +5,7 @@ use prometheus::{
 };
 use tandem_model::{Outcome, Reason};
 
+use crate::connection::{Cut, TooMany};
 use crate::source_guard::Cause;
 
 /// The node's metrics. Counting is an atomic addition; a clone counts into the same metrics.
@@ -15,6 +16,12 @@ pub(crate) struct Metrics {
     drops: IntCounterVec,
     left_out: IntCounterVec,
     bans: IntCounterVec,
+    too_many: IntCounterVec,
+    cuts: IntCounterVec,
+    /// Connections of strangers, closed at once.
+    pub(crate) connections_of_strangers: IntCounter,
+    /// Connections that could not be accepted.
+    pub(crate) accept_errors: IntCounter,
     /// Messages of strangers, as `drops` counts them.
     pub(crate) strangers: IntCounter,
     /// Messages of strangers that are banned, as `drops` counts them.
@@ -98,6 +105,24 @@ impl Metrics {
             strangers: drops.with_label_values(&[Reason::UnknownSource.code()]),
             banned: drops.with_label_values(&[Reason::SourceBanned.code()]),
             drops,
+            too_many: counters(
+                "tandem_connections_refused_total",
+                "Connections of members closed at once because there were too many, by which bound.",
+                "bound",
+            )?,
+            cuts: counters(
+                "tandem_connections_cut_total",
+                "Connections that the hub closed, by what the peer did not do.",
+                "cause",
+            )?,
+            connections_of_strangers: counter(
+                "tandem_connections_of_strangers_total",
+                "Connections from addresses of no endpoint, closed at once.",
+            )?,
+            accept_errors: counter(
+                "tandem_accept_errors_total",
+                "Connections that could not be accepted, for want of file descriptors for instance.",
+            )?,
             bans: counters(
                 "tandem_source_bans_total",
                 "Strangers banned for a while, by what they did.",
@@ -154,6 +179,12 @@ impl Metrics {
         for cause in Cause::ALL {
             metrics.bans.with_label_values(&[cause.as_str()]);
         }
+        for too_many in TooMany::ALL {
+            metrics.too_many.with_label_values(&[too_many.as_str()]);
+        }
+        for cut in Cut::ALL {
+            metrics.cuts.with_label_values(&[cut.as_str()]);
+        }
         for class in CLASSES {
             metrics.responses_in.with_label_values(&[class]);
         }
@@ -182,6 +213,16 @@ impl Metrics {
     pub(crate) fn count_ban(&self, cause: Cause) {
         self.bans.with_label_values(&[cause.as_str()]).inc();
         self.banned.inc();
+    }
+
+    /// Counts a connection that was one too many.
+    pub(crate) fn count_too_many(&self, too_many: TooMany) {
+        self.too_many.with_label_values(&[too_many.as_str()]).inc();
+    }
+
+    /// Counts a connection that the hub closed.
+    pub(crate) fn count_cut(&self, cut: Cut) {
+        self.cuts.with_label_values(&[cut.as_str()]).inc();
     }
 
     /// Counts a message that was dropped.

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
-use tandem_model::{Clock, NodeId, Reason, Transport};
+use tandem_model::{Clock, NodeId, Transport};
 use tandem_routing::SharedTable;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use crate::connection::{Connections, Event};
+use crate::connection::{self, Connections, Event};
 use crate::datagram::{self, Received};
 use crate::flusher::{Awaiting, Flusher};
 use crate::journal::Journal;
@@ -422,14 +422,22 @@ async fn serve(
 fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event: Event) {
     match event {
         Event::Accepted { listener, stream, remote } => {
-            let is_known =
-                worker.table.endpoint_from(remote).is_some() || worker.neighbours.contains(remote.ip());
-            if !is_known || !connections.accept(listener, stream, remote) {
-                worker.wire.metrics.count_drop(Reason::UnknownSource);
+            let member = worker.table.endpoint_from(remote).map(|endpoint| endpoint.member_id);
+            if member.is_none() && !worker.neighbours.contains(remote.ip()) {
+                worker.wire.metrics.connections_of_strangers.inc();
+                connection::reset(stream);
+            } else if let Err(too_many) = connections.accept(listener, stream, remote, member) {
+                worker.wire.metrics.count_too_many(too_many);
             }
         }
         Event::Message { flow, octets } => worker.receive(now, flow, &octets),
-        Event::Closed { id } => connections.remove(id),
+        Event::Closed { id, cut } => {
+            connections.remove(id);
+            if let Some(cut) = cut {
+                worker.wire.metrics.count_cut(cut);
+            }
+        }
+        Event::CannotAccept => worker.wire.metrics.accept_errors.inc(),
         Event::Unreachable { id, flow } => {
             connections.remove(id);
             worker.unreachable(now, flow);
