@@ -18,6 +18,7 @@ mod limit;
 mod metrics;
 mod node;
 mod outbox;
+mod overload;
 mod record;
 mod response;
 mod shed;

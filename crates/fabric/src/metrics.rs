@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     bans: IntCounterVec,
     too_many: IntCounterVec,
     cuts: IntCounterVec,
+    /// Per cent of the new calls that are refused because of overload.
+    pub(crate) shed_percent: IntGauge,
     /// Connections of strangers, closed at once.
     pub(crate) connections_of_strangers: IntCounter,
     /// Connections that could not be accepted.
@@ -114,6 +116,10 @@ impl Metrics {
                 "tandem_connections_cut_total",
                 "Connections that the hub closed, by what the peer did not do.",
                 "cause",
+            )?,
+            shed_percent: gauge(
+                "tandem_overload_shed_percent",
+                "Per cent of the new calls that are refused because more comes in than the node can handle.",
             )?,
             connections_of_strangers: counter(
                 "tandem_connections_of_strangers_total",

@@ -23,6 +23,7 @@ use crate::flusher::{Awaiting, Flusher};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outbox::Flow;
+use crate::overload::EmergencyNumbers;
 use crate::record::UpRecord;
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
@@ -53,6 +54,8 @@ pub struct NodeSettings {
     pub max_calls: usize,
     /// Most messages a second of one known source; above it its new calls are refused.
     pub source_messages_per_second: u32,
+    /// Called numbers that are never refused for overload: whole short numbers, or with `+` the first digits.
+    pub emergency_numbers: Vec<String>,
     /// How long a candidate may be silent before the next one is tried.
     pub attempt_timeout: Duration,
     /// How long a candidate may ring (RFC 3261 §16.6: Timer C).
@@ -73,6 +76,7 @@ impl NodeSettings {
             data_dir,
             max_calls: 50_000,
             source_messages_per_second: 100_000,
+            emergency_numbers: ["112", "911", "999"].map(String::from).to_vec(),
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(180),
             max_duration: Duration::from_secs(12 * 3600),
@@ -195,6 +199,7 @@ impl Node {
         let worker_settings = WorkerSettings {
             max_calls: settings.max_calls,
             source_messages_per_second: settings.source_messages_per_second,
+            emergency_numbers: EmergencyNumbers::new(&settings.emergency_numbers),
             attempt_timeout: settings.attempt_timeout,
             ring_timeout: settings.ring_timeout,
             max_duration: settings.max_duration,
@@ -387,8 +392,10 @@ async fn serve(
             }
             None => {}
         }
+        let mut is_drained = true;
         for (listener, socket) in &datagrams {
-            if received.fill(socket).is_ok() {
+            if let Ok(is_all) = received.fill(socket) {
+                is_drained &= is_all;
                 for (remote, octets) in received.iter() {
                     let flow =
                         Flow { listener: *listener, transport: Transport::Udp, remote, connection: None };
@@ -405,6 +412,9 @@ async fn serve(
             }
         }
         worker.fire_due(moment);
+        worker.observe_load(moment, is_drained && taken < datagram::BATCH, || {
+            datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
+        });
         worker.commit();
         await_disk(&mut worker, flusher.as_ref(), &mut awaiting);
         send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);

@@ -321,6 +321,7 @@ impl Worker {
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
         cross(&mut self.scratch, response, start, &top, &local.host);
+        self.overload.stamp(&mut self.scratch);
         let octets = Octets::from(self.scratch.as_slice());
         self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
         Some(octets)

@@ -16,11 +16,13 @@ use uuid::Uuid;
 use crate::journal::{self, Journal, Position};
 use crate::metrics::Metrics;
 use crate::outbox::Flow;
+use crate::overload::EmergencyNumbers;
 use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 mod guard;
 mod limits;
+mod overload;
 
 const HUB: &str = "192.0.2.100:5060";
 const ACME: &str = "192.0.2.1:5060";
@@ -128,6 +130,7 @@ impl Simulation {
         let settings = WorkerSettings {
             max_calls: 100,
             source_messages_per_second: 1_000,
+            emergency_numbers: EmergencyNumbers::new(&["112".into(), "+44999".into()]),
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(60),
             max_duration: Duration::from_secs(3600),

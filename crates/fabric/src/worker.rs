@@ -27,6 +27,7 @@ use crate::leg::{Leg, Side, format_tag};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
+use crate::overload::{EmergencyNumbers, Overload};
 use crate::record::{CallRecord, Record, UpRecord};
 use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerQueue, Wake};
@@ -56,6 +57,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) max_calls: usize,
     /// Most messages a second of one known source.
     pub(crate) source_messages_per_second: u32,
+    /// Calls to these are never shed.
+    pub(crate) emergency_numbers: EmergencyNumbers,
     /// How long a candidate may be silent before the next one is tried.
     pub(crate) attempt_timeout: Duration,
     /// How long a candidate may ring.
@@ -104,6 +107,7 @@ pub(crate) struct Worker {
     pub(crate) neighbours: Neighbours,
     pub(crate) limits: Limits,
     pub(crate) guard: SourceGuard,
+    pub(crate) overload: Overload,
     /// Whether the source of the message that is being handled keeps within its rate.
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
@@ -139,6 +143,7 @@ impl Worker {
             neighbours: Neighbours::default(),
             limits: Limits::default(),
             guard,
+            overload: Overload::default(),
             is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             journal,
@@ -247,6 +252,7 @@ impl Worker {
         if !is_known {
             return self.ignore_stranger(now, flow, octets);
         }
+        self.overload.note_known();
         self.is_within_rate = self.guard.is_within_rate(flow.remote.ip(), now.instant);
         let message = match Message::parse(octets) {
             Ok(message) => message,
@@ -309,7 +315,7 @@ impl Worker {
             }
             return;
         }
-        if self.sheds(now, flow, request, method, fingerprint) {
+        if self.sheds(flow, request, method, fingerprint) {
             return;
         }
         match (method, request.to_tag()) {
@@ -443,6 +449,7 @@ impl Worker {
             (_, None) => Some(fresh.as_bytes()),
         };
         respond(&mut self.scratch, request, flow.remote, status, phrase(status), to_tag, extra);
+        self.overload.stamp(&mut self.scratch);
         Octets::from(self.scratch.as_slice())
     }
 

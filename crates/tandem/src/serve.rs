@@ -85,6 +85,7 @@ pub async fn run(
             let settings = NodeSettings {
                 max_calls: settings.fabric.max_calls as usize,
                 source_messages_per_second: settings.fabric.source_messages_per_second,
+                emergency_numbers: settings.fabric.emergency_numbers.clone(),
                 attempt_timeout: settings.fabric.attempt_timeout,
                 ring_timeout: settings.fabric.ring_timeout,
                 flush_interval: settings.fabric.flush_interval,
