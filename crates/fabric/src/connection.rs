@@ -4,15 +4,19 @@
 //! A message for a connection that is gone goes by a new one to the same address (RFC 3261 §18.2.2).
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tandem_model::Transport;
+use socket2::{SockRef, TcpKeepalive};
+use tandem_model::{MemberId, Transport};
 use tandem_sip::{Frame, Framer, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::outbox::{ConnectionId, Flow, Octets};
 
@@ -22,17 +26,101 @@ const MAX_CONNECTIONS: usize = 4_096;
 /// Most connections from one address at once.
 const MAX_PER_ADDRESS: usize = 128;
 
+/// Most connections of one member at once, from all its addresses.
+const MAX_PER_MEMBER: usize = 1_024;
+
 /// Messages that may wait to be written on one connection; a peer that does not read loses it.
 const MAX_WAITING: usize = 1_024;
 
-/// How long a message may be incomplete before its connection is closed.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which the system asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// How long opening a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause after a connection could not be accepted, for want of file descriptors for instance.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the peer may take to accept octets.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what may take.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    /// From when a peer has connected to its first whole message.
+    first_message: Duration,
+    /// From the first octet of a message to its last.
+    message: Duration,
+    /// From one octet to the next. Longer than members keep silence, since a call may be up all that time.
+    idle: Duration,
+    /// Opening a connection.
+    connect: Duration,
+    /// Until the peer has accepted the octets of a message.
+    write: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            first_message: Duration::from_secs(10),
+            message: Duration::from_secs(10),
+            idle: Duration::from_secs(2 * 3_600),
+            connect: Duration::from_secs(3),
+            write: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a connection was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// There are [`MAX_CONNECTIONS`].
+    All,
+    /// The address has [`MAX_PER_ADDRESS`].
+    OfAddress,
+    /// The member has [`MAX_PER_MEMBER`].
+    OfMember,
+}
+
+impl TooMany {
+    /// All of them, for the metrics.
+    pub(crate) const ALL: [Self; 3] = [Self::All, Self::OfAddress, Self::OfMember];
+
+    /// As a metric's label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::OfAddress => "of_address",
+            Self::OfMember => "of_member",
+        }
+    }
+}
+
+/// Why the hub closed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// No whole message came in time.
+    FirstMessage,
+    /// A message began and did not end in time.
+    Incomplete,
+    /// Nothing came for long.
+    Idle,
+    /// What came is no stream of SIP messages, or one was too long.
+    Unreadable,
+    /// The peer did not take what was sent.
+    Unwritable,
+}
+
+impl Cut {
+    /// All of them, for the metrics.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::FirstMessage, Self::Incomplete, Self::Idle, Self::Unreadable, Self::Unwritable];
+
+    /// As a metric's label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstMessage => "first_message",
+            Self::Incomplete => "incomplete",
+            Self::Idle => "idle",
+            Self::Unreadable => "unreadable",
+            Self::Unwritable => "unwritable",
+        }
+    }
+}
 
 /// What a connection's tasks tell the loop.
 pub(crate) enum Event {
@@ -40,14 +128,17 @@ pub(crate) enum Event {
     Accepted { listener: u8, stream: TcpStream, remote: SocketAddr },
     /// One message came.
     Message { flow: Flow, octets: Vec<u8> },
-    /// The connection is over.
-    Closed { id: ConnectionId },
+    /// The connection is over; `cut` where it was the hub that ended it.
+    Closed { id: ConnectionId, cut: Option<Cut> },
+    /// A connection could not be accepted.
+    CannotAccept,
     /// A connection that was to be opened could not be.
     Unreachable { id: ConnectionId, flow: Flow },
 }
 
 struct Connection {
     remote: SocketAddr,
+    member: Option<MemberId>,
     outgoing: mpsc::Sender<Octets>,
 }
 
@@ -57,14 +148,24 @@ pub(crate) struct Connections {
     /// The connection by which messages to an address go.
     by_remote: HashMap<SocketAddr, ConnectionId>,
     per_address: HashMap<IpAddr, usize>,
+    per_member: HashMap<MemberId, usize>,
     last: u64,
     events: mpsc::Sender<Event>,
+    deadlines: Deadlines,
 }
 
 impl Connections {
     /// None yet; what happens on them is told to `events`.
     pub(crate) fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { open: HashMap::new(), by_remote: HashMap::new(), per_address: HashMap::new(), last: 0, events }
+        Self {
+            open: HashMap::new(),
+            by_remote: HashMap::new(),
+            per_address: HashMap::new(),
+            per_member: HashMap::new(),
+            last: 0,
+            events,
+            deadlines: Deadlines::default(),
+        }
     }
 
     /// How many are open.
@@ -76,31 +177,67 @@ impl Connections {
     pub(crate) fn listen(&self, listener: u8, socket: TcpListener) {
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
+            let mut is_failing = false;
             loop {
                 match socket.accept().await {
                     Ok((stream, remote)) => {
+                        if is_failing {
+                            is_failing = false;
+                            tracing::info!("connections can be accepted again");
+                        }
                         if events.send(Event::Accepted { listener, stream, remote }).await.is_err() {
                             return;
                         }
                     }
-                    // Out of file descriptors, for instance: not in a busy loop.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    // A peer that is gone before it was accepted is no trouble of the hub's.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    // Out of file descriptors, for instance: not in a busy loop, and not a log line each time.
+                    Err(error) => {
+                        if !is_failing {
+                            is_failing = true;
+                            tracing::error!(%error, "cannot accept connections; trying again until it works");
+                        }
+                        if events.send(Event::CannotAccept).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         });
     }
 
-    /// Takes a connection that was accepted from a known address. False when there are too many.
-    pub(crate) fn accept(&mut self, listener: u8, stream: TcpStream, remote: SocketAddr) -> bool {
-        let same_address = self.per_address.get(&remote.ip()).copied().unwrap_or(0);
-        if self.open.len() >= MAX_CONNECTIONS || same_address >= MAX_PER_ADDRESS {
-            return false;
-        }
-        let (id, incoming) = self.add(remote);
-        let flow = Flow { listener, transport: Transport::Tcp, remote, connection: Some(id) };
-        let events = self.events.clone();
-        tokio::task::spawn_local(async move { serve(stream, flow, incoming, events).await });
-        true
+    /// Takes a connection that was accepted from a known address, of that member where an endpoint sends from it.
+    ///
+    /// # Errors
+    /// When there are too many, and then it is closed.
+    pub(crate) fn accept(
+        &mut self,
+        listener: u8,
+        stream: TcpStream,
+        remote: SocketAddr,
+        member: Option<MemberId>,
+    ) -> Result<(), TooMany> {
+        let of_address = self.per_address.get(&remote.ip()).copied().unwrap_or(0);
+        let of_member = member.and_then(|member| self.per_member.get(&member)).copied().unwrap_or(0);
+        let too_many = if self.open.len() >= MAX_CONNECTIONS {
+            TooMany::All
+        } else if of_address >= MAX_PER_ADDRESS {
+            TooMany::OfAddress
+        } else if of_member >= MAX_PER_MEMBER {
+            TooMany::OfMember
+        } else {
+            let (id, incoming) = self.add(remote, member);
+            let flow = Flow { listener, transport: Transport::Tcp, remote, connection: Some(id) };
+            let (events, deadlines) = (self.events.clone(), self.deadlines);
+            tokio::task::spawn_local(async move {
+                let first = Some(now() + deadlines.first_message);
+                serve(stream, flow, incoming, events, deadlines, first).await;
+            });
+            return Ok(());
+        };
+        reset(stream);
+        Err(too_many)
     }
 
     /// Sends a message on its connection, or opens one. False when it cannot even be queued.
@@ -113,12 +250,12 @@ impl Connections {
             Some(id) => id,
             None if self.open.len() >= MAX_CONNECTIONS => return false,
             None => {
-                let (id, incoming) = self.add(flow.remote);
+                let (id, incoming) = self.add(flow.remote, None);
                 let flow = Flow { connection: Some(id), ..flow };
-                let events = self.events.clone();
+                let (events, deadlines) = (self.events.clone(), self.deadlines);
                 tokio::task::spawn_local(async move {
-                    match tokio::time::timeout(CONNECT_TIMEOUT, connect(local, flow.remote)).await {
-                        Ok(Ok(stream)) => serve(stream, flow, incoming, events).await,
+                    match tokio::time::timeout(deadlines.connect, connect(local, flow.remote)).await {
+                        Ok(Ok(stream)) => serve(stream, flow, incoming, events, deadlines, None).await,
                         _ => drop(events.send(Event::Unreachable { id, flow }).await),
                     }
                 });
@@ -128,13 +265,20 @@ impl Connections {
         self.open[&id].outgoing.try_send(octets).is_ok()
     }
 
-    fn add(&mut self, remote: SocketAddr) -> (ConnectionId, mpsc::Receiver<Octets>) {
+    fn add(
+        &mut self,
+        remote: SocketAddr,
+        member: Option<MemberId>,
+    ) -> (ConnectionId, mpsc::Receiver<Octets>) {
         self.last += 1;
         let id = ConnectionId(self.last);
         let (outgoing, incoming) = mpsc::channel(MAX_WAITING);
-        self.open.insert(id, Connection { remote, outgoing });
+        self.open.insert(id, Connection { remote, member, outgoing });
         self.by_remote.insert(remote, id);
         *self.per_address.entry(remote.ip()).or_insert(0) += 1;
+        if let Some(member) = member {
+            *self.per_member.entry(member).or_insert(0) += 1;
+        }
         (id, incoming)
     }
 
@@ -144,65 +288,94 @@ impl Connections {
         if self.by_remote.get(&connection.remote) == Some(&id) {
             self.by_remote.remove(&connection.remote);
         }
-        if let Some(count) = self.per_address.get_mut(&connection.remote.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&connection.remote.ip());
-            }
+        forget_one(&mut self.per_address, connection.remote.ip());
+        if let Some(member) = connection.member {
+            forget_one(&mut self.per_member, member);
         }
     }
 }
 
-async fn connect(local: IpAddr, remote: SocketAddr) -> std::io::Result<TcpStream> {
+fn forget_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+/// Closes a connection at once: the peer gets a reset, and nothing of it stays in the system.
+pub(crate) fn reset(stream: TcpStream) {
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+async fn connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // From the listener's address: the peer knows the hub by it.
     socket.bind(SocketAddr::new(local, 0))?;
     socket.connect(remote).await
 }
 
-/// Runs a connection until either direction ends.
-async fn serve(stream: TcpStream, flow: Flow, outgoing: mpsc::Receiver<Octets>, events: mpsc::Sender<Event>) {
+/// Runs a connection until either direction ends. Until `first_message` a whole message must have come.
+async fn serve(
+    stream: TcpStream,
+    flow: Flow,
+    outgoing: mpsc::Receiver<Octets>,
+    events: mpsc::Sender<Event>,
+    deadlines: Deadlines,
+    first_message: Option<Instant>,
+) {
     let _ = stream.set_nodelay(true);
+    // A peer that is gone without a word is found out.
+    let _ = SockRef::from(&stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
     let (reader, writer) = stream.into_split();
     let (pong, pongs) = mpsc::channel(4);
-    tokio::select! {
-        () = read(reader, flow, pong, &events) => {}
-        () = write(writer, outgoing, pongs) => {}
-    }
+    let cut = tokio::select! {
+        cut = read(reader, flow, pong, &events, deadlines, first_message) => cut,
+        cut = write(writer, outgoing, pongs, deadlines.write) => cut,
+    };
     if let Some(id) = flow.connection {
-        let _ = events.send(Event::Closed { id }).await;
+        let _ = events.send(Event::Closed { id, cut }).await;
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, events: &mpsc::Sender<Event>) {
+async fn read(
+    mut reader: OwnedReadHalf,
+    flow: Flow,
+    pong: mpsc::Sender<()>,
+    events: &mpsc::Sender<Event>,
+    deadlines: Deadlines,
+    mut first_message: Option<Instant>,
+) -> Option<Cut> {
     let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
-    let mut incomplete_since: Option<tokio::time::Instant> = None;
+    let mut incomplete_since: Option<Instant> = None;
     loop {
-        let count = match incomplete_since {
-            None => reader.read(&mut buffer).await,
-            Some(since) => {
-                match tokio::time::timeout_at(since + MESSAGE_TIMEOUT, reader.read(&mut buffer)).await {
-                    Ok(count) => count,
-                    Err(_) => return,
-                }
-            }
+        let (deadline, cut) = match (first_message, incomplete_since) {
+            (Some(deadline), _) => (deadline, Cut::FirstMessage),
+            (None, Some(since)) => (since + deadlines.message, Cut::Incomplete),
+            (None, None) => (now() + deadlines.idle, Cut::Idle),
         };
-        let Ok(count @ 1..) = count else { return };
+        let Ok(count) = tokio::time::timeout_at(deadline, reader.read(&mut buffer)).await else {
+            return Some(cut);
+        };
+        let Ok(count @ 1..) = count else { return None };
         framer.push(&buffer[..count]);
         let mut whole = false;
         loop {
             match framer.next() {
                 Ok(Some(Frame::Message(octets))) => {
                     whole = true;
+                    first_message = None;
                     if events.send(Event::Message { flow, octets: octets.to_vec() }).await.is_err() {
-                        return;
+                        return None;
                     }
                 }
                 Ok(Some(Frame::Ping)) => drop(pong.try_send(())),
                 Ok(None) => break,
                 // Never resynchronised: what follows cannot be trusted.
-                Err(_) => return,
+                Err(_) => return Some(Cut::Unreadable),
             }
         }
         if framer.pending() == 0 {
@@ -214,26 +387,177 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, eve
 }
 
 #[allow(clippy::disallowed_methods)] // A deadline of the runtime's own clock, which tests can pause.
-fn now() -> tokio::time::Instant {
-    tokio::time::Instant::now()
+fn now() -> Instant {
+    Instant::now()
 }
 
 async fn write(
     mut writer: OwnedWriteHalf,
     mut outgoing: mpsc::Receiver<Octets>,
     mut pongs: mpsc::Receiver<()>,
-) {
+    timeout: Duration,
+) -> Option<Cut> {
     loop {
         let octets = tokio::select! {
             octets = outgoing.recv() => match octets {
                 Some(octets) => octets,
-                None => return,
+                None => return None,
             },
             Some(()) = pongs.recv() => Octets::from(frame::PONG),
         };
-        match tokio::time::timeout(WRITE_TIMEOUT, writer.write_all(&octets)).await {
+        match tokio::time::timeout(timeout, writer.write_all(&octets)).await {
             Ok(Ok(())) => {}
-            _ => return,
+            Ok(Err(_)) => return None,
+            Err(_) => return Some(Cut::Unwritable),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    /// Connections with short deadlines, and one of them with its far end.
+    struct Bench {
+        connections: Connections,
+        events: mpsc::Receiver<Event>,
+        listener: std::net::SocketAddr,
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let (sender, events) = mpsc::channel(16);
+            let mut connections = Connections::new(sender);
+            let short = Duration::from_millis(200);
+            connections.deadlines = Deadlines {
+                first_message: short,
+                message: short,
+                idle: 4 * short,
+                connect: short,
+                write: short,
+            };
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = socket.local_addr().unwrap();
+            connections.listen(0, socket);
+            Self { connections, events, listener }
+        }
+
+        async fn connect(&mut self, member: Option<u128>) -> (TcpStream, Result<(), TooMany>) {
+            let far = TcpStream::connect(self.listener).await.unwrap();
+            let member = member.map(|n| MemberId(uuid::Uuid::from_u128(n)));
+            loop {
+                if let Event::Accepted { listener, stream, remote } = self.events.recv().await.unwrap() {
+                    return (far, self.connections.accept(listener, stream, remote, member));
+                }
+            }
+        }
+
+        async fn messages_until_closed(&mut self) -> (usize, Option<Cut>) {
+            let mut messages = 0;
+            loop {
+                match self.events.recv().await.unwrap() {
+                    Event::Message { .. } => messages += 1,
+                    Event::Closed { id, cut } => {
+                        self.connections.remove(id);
+                        return (messages, cut);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn locally<T>(work: impl Future<Output = T>) -> T {
+        let tasks = tokio::task::LocalSet::new();
+        tokio::time::timeout(Duration::from_secs(10), tasks.run_until(work)).await.expect("it ends in time")
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_drips_octets_is_cut_when_its_first_message_is_late() {
+        locally(async {
+            let mut bench = Bench::new().await;
+            let (mut far, taken) = bench.connect(None).await;
+            taken.unwrap();
+            let drip = tokio::task::spawn_local(async move {
+                for octet in OPTIONS.iter().cycle() {
+                    if far.write_all(&[*octet]).await.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+            assert_eq!(bench.messages_until_closed().await, (0, Some(Cut::FirstMessage)));
+            assert_eq!((bench.connections.len(), bench.connections.per_address.len()), (0, 0));
+            drip.await.unwrap();
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_or_too_long_or_never_ends_is_cut() {
+        let endless = [b"OPTIONS sip:h SIP/2.0\r\nX: ".to_vec(), vec![b'x'; 64 * 1024]].concat();
+        type Row<'o> = (&'o [u8], (usize, Option<Cut>));
+        let rows: [Row<'_>; 5] = [
+            (b"GET / HTTP/1.1\r\n\r\n", (0, Some(Cut::Unreadable))),
+            (b"OPTIONS sip:h SIP/2.0\r\nContent-Length: 2147483648\r\n\r\n", (0, Some(Cut::Unreadable))),
+            (&endless, (0, Some(Cut::Unreadable))),
+            (&[OPTIONS, b"OPTIONS"].concat(), (1, Some(Cut::Incomplete))),
+            (OPTIONS, (1, Some(Cut::Idle))),
+        ];
+        for (octets, expected) in rows {
+            locally(async {
+                let mut bench = Bench::new().await;
+                let (mut far, taken) = bench.connect(Some(1)).await;
+                taken.unwrap();
+                // It may be cut before it has written everything.
+                let _ = far.write_all(octets).await;
+                let ended = bench.messages_until_closed().await;
+                assert_eq!(ended, expected, "{:?}", octets.escape_ascii().to_string().get(..60));
+                assert!(bench.connections.per_member.is_empty());
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_resets_in_mid_message_leaves_nothing() {
+        locally(async {
+            let mut bench = Bench::new().await;
+            for _ in 0..300 {
+                let (mut far, taken) = bench.connect(Some(1)).await;
+                taken.unwrap();
+                far.write_all(b"OPTIONS sip:h SIP/2.0\r\nContent-Le").await.unwrap();
+                reset(far);
+                bench.messages_until_closed().await;
+            }
+            let Connections { open, by_remote, per_address, per_member, .. } = &bench.connections;
+            assert_eq!((open.len(), by_remote.len(), per_address.len(), per_member.len()), (0, 0, 0, 0));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_have_more_than_its_share_of_connections() {
+        locally(async {
+            let mut bench = Bench::new().await;
+            bench.connections.deadlines = Deadlines::default();
+            let mut far_ends = Vec::new();
+            for _ in 0..MAX_PER_ADDRESS {
+                let (far, taken) = bench.connect(Some(1)).await;
+                taken.unwrap();
+                far_ends.push(far);
+            }
+            let (mut far, refused) = bench.connect(Some(1)).await;
+            assert_eq!(refused, Err(TooMany::OfAddress));
+            let error = far.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "closed at once");
+            // One that ends makes room.
+            drop(far_ends.pop());
+            bench.messages_until_closed().await;
+            bench.connect(Some(1)).await.1.unwrap();
+        })
+        .await;
     }
 }

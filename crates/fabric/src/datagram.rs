@@ -106,6 +106,25 @@ impl Received {
     }
 }
 
+/// Octets of memory that wait in the socket to be received; 0 where the kernel does not say.
+pub(crate) fn backlog(socket: &UdpSocket) -> u64 {
+    /// Index of the memory of what waits to be received, in what `SO_MEMINFO` gives (linux/sock_diag.h).
+    const SK_MEMINFO_RMEM_ALLOC: usize = 0;
+    let mut memory = [0_u32; 16];
+    let mut len = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` octets into `memory`, and how many into `len`; both are ours.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if outcome == 0 { memory[SK_MEMINFO_RMEM_ALLOC].into() } else { 0 }
+}
+
 /// The address in a name that the kernel wrote: a datagram on an IP socket has an IP source.
 fn source(name: &libc::sockaddr_storage) -> SocketAddr {
     match libc::c_int::from(name.ss_family) {
@@ -218,6 +237,21 @@ mod tests {
         for ((source, octets), sent) in all.iter().zip(&batch) {
             assert_eq!((*source, octets), (from, sent));
         }
+    }
+
+    #[tokio::test]
+    async fn the_backlog_of_a_socket_grows_with_what_comes_and_is_none_once_all_is_received() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = receiver.local_addr().unwrap();
+        assert_eq!(backlog(&receiver), 0);
+        let mut outgoing = Outgoing::default();
+        (0..10).for_each(|_| outgoing.push(to, Octets::from(&[0; 500][..])));
+        assert_eq!(outgoing.send(&sender), 0);
+        assert!(backlog(&receiver) >= 5_000, "{}", backlog(&receiver));
+        receiver.readable().await.unwrap();
+        assert!(Received::new().fill(&receiver).unwrap(), "that is all");
+        assert_eq!(backlog(&receiver), 0);
     }
 
     #[tokio::test]

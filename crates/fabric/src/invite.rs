@@ -13,6 +13,7 @@ use rand::Rng;
 use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
 use crate::crossing::{cross, masked_address, unsupported, user_text};
 use crate::leg::{Leg, Side, format_tag};
+use crate::limit::Full;
 use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
@@ -45,6 +46,10 @@ impl Worker {
             self.wire.metrics.count_drop(Reason::UnknownSource);
             return;
         };
+        let admitted = self.limits.admit(&table, endpoint, now.instant);
+        if let Err(Full { reason, is_recorded: false }) = admitted {
+            return self.refuse_statelessly(flow, request, fingerprint, reason);
+        }
         let server = self.transactions.open_server(fingerprint, true, flow, User::Nobody);
         let trying = self.build_response(request, flow, 100, None, |_| {});
         self.transactions.respond(&mut self.wire, now.instant, server, 100, trying);
@@ -61,9 +66,9 @@ impl Worker {
             Ok(called) => called,
             Err(reason) => return self.refuse_call(now, key, reason),
         };
-        match self.limits.admit(endpoint, now.instant) {
+        match admitted {
             Ok(lease) => self.calls[key].ingress._lease = Some(lease),
-            Err(reason) => return self.refuse_call(now, key, reason),
+            Err(full) => return self.refuse_call(now, key, full.reason),
         }
         let question =
             CallRequest { originating_member: endpoint.member_id, called, draw: self.rng.next_u64() };
@@ -210,6 +215,7 @@ impl Worker {
 
     /// Notes in the call's selection that a candidate could not be tried.
     fn leave_out(&mut self, key: CallKey, candidate: &Candidate, reason: Reason) {
+        self.wire.metrics.count_left_out(reason);
         let left_out = LeftOut {
             member: candidate.member,
             endpoint: Some(candidate.endpoint),
@@ -234,7 +240,8 @@ impl Worker {
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
         let target = endpoint.target;
         let listener = self.listener_for(target.transport, target.address).ok_or(Reason::NoListener)?;
-        let lease = self.limits.reserve(endpoint, now.instant).ok_or(Reason::EndpointFull)?;
+        let reserved = self.limits.reserve(&table, endpoint, candidate, now.instant);
+        let lease = reserved.map_err(|full| full.reason)?;
         let tag = self.rng.next_u64();
         let branch = self.rng.next_u64();
         let flow = Flow { listener, transport: target.transport, remote: target.address, connection: None };
@@ -457,6 +464,9 @@ impl Worker {
     /// No candidate took the call.
     fn fail_call(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
         let tried = !self.calls[key].cdr.attempts.is_empty();
+        if !tried {
+            self.wire.metrics.count_refusal(reason);
+        }
         let status = match last_status {
             // 503 would say that the whole hub cannot (RFC 3261 §16.7 item 6); a challenge or a redirection is
             // between the hub and that endpoint.

@@ -1,136 +1,383 @@
-//! How much an endpoint may send and carry: concurrent calls and calls per second.
+//! How much members, endpoints, agreements and prefixes may carry: concurrent calls and calls per second.
 //!
-//! A place among the concurrent calls is a [`Lease`], a value owned by the call: however the call ends, the
-//! place is free again when the value is dropped.
+//! A leg's place among the concurrent calls of each of them is a [`Lease`], a value owned by the leg: however the
+//! call ends, the places are free again when the value is dropped.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
-use tandem_model::{Endpoint, EndpointId, Reason};
+use smallvec::SmallVec;
+use tandem_model::{AgreementId, CallLimits, Endpoint, EndpointId, MemberId, Prefix, Reason};
+use tandem_routing::{Candidate, RouteTable};
 
-/// A place among an endpoint's concurrent calls.
+use crate::record::LegRecord;
+
+/// Refused calls a second of one member or endpoint that get a CDR. What it sends beyond is refused without a
+/// transaction and without a CDR, so that a flood of one costs the others nothing.
+const MAX_RECORDED_REFUSALS_PER_SECOND: u32 = 50;
+
+/// Holders below which sweeping is not worth it.
+const SWEEP_MIN: usize = 4_096;
+
+/// Who or what has limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    Endpoint(EndpointId),
+    Member(MemberId),
+    Agreement(AgreementId),
+    /// A prefix that the member announces; it has one announcement of it at a time.
+    Prefix(MemberId, Prefix),
+}
+
+/// The places of one leg, one for each holder that it counts for.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    taken: Rc<Cell<u32>>,
+    loads: SmallVec<[Rc<Load>; 4]>,
+}
+
+impl Lease {
+    fn take(loads: SmallVec<[Rc<Load>; 4]>) -> Self {
+        for load in &loads {
+            load.taken.set(load.taken.get() + 1);
+        }
+        Self { loads }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.taken.set(self.taken.get() - 1);
+        for load in &self.loads {
+            load.taken.set(load.taken.get() - 1);
+        }
     }
 }
 
-/// A bucket that fills with `rate` tokens a second and holds one second's worth.
-#[derive(Debug)]
-struct Bucket {
+/// Tokens that fill at some number a second, up to one second's worth. What has not been asked for longer than
+/// that is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
     tokens: f64,
     filled_at: Instant,
 }
 
 impl Bucket {
-    fn take(&mut self, rate: u32, now: Instant) -> bool {
+    /// A full one.
+    pub(crate) fn new(rate: u32, now: Instant) -> Self {
+        Self { tokens: f64::from(rate), filled_at: now }
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has(&mut self, rate: u32, now: Instant) -> bool {
         let rate = f64::from(rate);
         let elapsed_s = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + elapsed_s * rate).min(rate);
         self.filled_at = now;
-        if self.tokens < 1.0 {
-            return false;
+        self.tokens >= 1.0
+    }
+
+    /// Takes a token, if there is one.
+    pub(crate) fn take(&mut self, rate: u32, now: Instant) -> bool {
+        let has = self.has(rate, now);
+        if has {
+            self.tokens -= 1.0;
         }
-        self.tokens -= 1.0;
-        true
+        has
     }
 }
 
 #[derive(Debug)]
 struct Load {
-    taken: Rc<Cell<u32>>,
-    bucket: Bucket,
+    /// Calls that hold a place.
+    taken: Cell<u32>,
+    /// New calls; `None` until a rate is asked about.
+    calls: Cell<Option<Bucket>>,
+    /// Refusals that get a CDR.
+    refusals: Cell<Option<Bucket>>,
+    used_at: Cell<Instant>,
 }
 
-/// The load of every endpoint that has sent or taken a call.
+impl Load {
+    fn new(now: Instant) -> Self {
+        Self {
+            taken: Cell::new(0),
+            calls: Cell::new(None),
+            refusals: Cell::new(None),
+            used_at: Cell::new(now),
+        }
+    }
+
+    fn has_token(&self, rate: u32, now: Instant) -> bool {
+        let mut bucket = self.calls.get().unwrap_or_else(|| Bucket::new(rate, now));
+        let has = bucket.has(rate, now);
+        self.calls.set(Some(bucket));
+        has
+    }
+
+    fn take_token(&self, rate: u32, now: Instant) {
+        let mut bucket = self.calls.get().unwrap_or_else(|| Bucket::new(rate, now));
+        bucket.take(rate, now);
+        self.calls.set(Some(bucket));
+    }
+
+    fn may_record_refusal(&self, now: Instant) -> bool {
+        let rate = MAX_RECORDED_REFUSALS_PER_SECOND;
+        let mut bucket = self.refusals.get().unwrap_or_else(|| Bucket::new(rate, now));
+        let may = bucket.take(rate, now);
+        self.refusals.set(Some(bucket));
+        may
+    }
+}
+
+/// One thing that a leg needs a place with, and the reasons when there is none.
+struct Need {
+    holder: Holder,
+    limits: CallLimits,
+    full: Reason,
+    /// `None` where the rate does not count for this leg.
+    too_fast: Option<Reason>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// The reason to refuse the call with, or to leave the candidate out for.
+    pub(crate) reason: Reason,
+    /// Whether the refusal is to have a CDR: false once refusals come in a flood.
+    pub(crate) is_recorded: bool,
+}
+
+/// The load of everyone and everything that has sent or taken a call.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    loads: AHashMap<EndpointId, Load>,
+    loads: RefCell<AHashMap<Holder, Rc<Load>>>,
+    /// At how many loads those that say nothing any more are swept out.
+    sweep_at: Cell<usize>,
 }
 
 impl Limits {
-    fn load(&mut self, endpoint: &Endpoint, now: Instant) -> &mut Load {
-        self.loads.entry(endpoint.endpoint_id).or_insert_with(|| Load {
-            taken: Rc::default(),
-            bucket: Bucket { tokens: f64::from(endpoint.max_calls_per_second.unwrap_or(0)), filled_at: now },
-        })
-    }
-
     /// Admits a call that `endpoint` sends.
     ///
     /// # Errors
-    /// The reason to refuse it with, when the endpoint is at one of its limits.
-    pub(crate) fn admit(&mut self, endpoint: &Endpoint, now: Instant) -> Result<Lease, Reason> {
-        let load = self.load(endpoint, now);
-        if endpoint.max_calls.is_some_and(|max| load.taken.get() >= max) {
-            return Err(Reason::CallsExceeded);
+    /// When the endpoint or its member is at one of its limits.
+    pub(crate) fn admit(&self, table: &RouteTable, endpoint: &Endpoint, now: Instant) -> Result<Lease, Full> {
+        self.take(
+            &[
+                Need {
+                    holder: Holder::Endpoint(endpoint.endpoint_id),
+                    limits: endpoint.limits(),
+                    full: Reason::CallsExceeded,
+                    too_fast: Some(Reason::CallRateExceeded),
+                },
+                Need {
+                    holder: Holder::Member(endpoint.member_id),
+                    limits: member_limits(table, endpoint.member_id),
+                    full: Reason::MemberCallsExceeded,
+                    too_fast: Some(Reason::MemberCallRateExceeded),
+                },
+            ],
+            now,
+        )
+    }
+
+    /// Takes a place for an INVITE that goes to `endpoint` because of `candidate`.
+    ///
+    /// # Errors
+    /// When the endpoint, its member, the agreement or the prefix is at one of its limits.
+    pub(crate) fn reserve(
+        &self,
+        table: &RouteTable,
+        endpoint: &Endpoint,
+        candidate: &Candidate,
+        now: Instant,
+    ) -> Result<Lease, Full> {
+        self.take(
+            &[
+                Need {
+                    holder: Holder::Endpoint(endpoint.endpoint_id),
+                    limits: endpoint.limits(),
+                    full: Reason::EndpointFull,
+                    too_fast: None,
+                },
+                Need {
+                    holder: Holder::Member(endpoint.member_id),
+                    limits: member_limits(table, endpoint.member_id),
+                    full: Reason::MemberFull,
+                    too_fast: None,
+                },
+                Need {
+                    holder: Holder::Agreement(candidate.agreement),
+                    limits: table.agreement_limits(candidate.agreement),
+                    full: Reason::AgreementFull,
+                    too_fast: Some(Reason::AgreementRateExceeded),
+                },
+                Need {
+                    holder: Holder::Prefix(candidate.member, candidate.prefix),
+                    limits: table.announcement_limits(candidate.prefix, candidate.announcement),
+                    full: Reason::PrefixFull,
+                    too_fast: Some(Reason::PrefixRateExceeded),
+                },
+            ],
+            now,
+        )
+    }
+
+    /// Takes the places of a leg that was up before the node restarted, whatever the limits say now. The egress
+    /// leg counts for the agreement and the prefix of its `candidate` too.
+    pub(crate) fn resume(&self, leg: &LegRecord<'_>, candidate: Option<&Candidate>, now: Instant) -> Lease {
+        let holders = [
+            Some(Holder::Endpoint(leg.endpoint)),
+            Some(Holder::Member(leg.member)),
+            candidate.map(|candidate| Holder::Agreement(candidate.agreement)),
+            candidate.map(|candidate| Holder::Prefix(candidate.member, candidate.prefix)),
+        ];
+        Lease::take(holders.into_iter().flatten().map(|holder| self.load(holder, now)).collect())
+    }
+
+    /// All places, or none.
+    fn take(&self, needs: &[Need], now: Instant) -> Result<Lease, Full> {
+        let loads: SmallVec<[Rc<Load>; 4]> = needs.iter().map(|need| self.load(need.holder, now)).collect();
+        for (need, load) in needs.iter().zip(&loads) {
+            let reason = match (need.limits, need.too_fast) {
+                (CallLimits { max_calls: Some(max), .. }, _) if load.taken.get() >= max => need.full,
+                (CallLimits { max_calls_per_second: Some(rate), .. }, Some(too_fast))
+                    if !load.has_token(rate, now) =>
+                {
+                    too_fast
+                }
+                _ => continue,
+            };
+            return Err(Full { reason, is_recorded: load.may_record_refusal(now) });
         }
-        if endpoint.max_calls_per_second.is_some_and(|rate| !load.bucket.take(rate, now)) {
-            return Err(Reason::CallRateExceeded);
+        for (need, load) in needs.iter().zip(&loads) {
+            if let (Some(rate), Some(_)) = (need.limits.max_calls_per_second, need.too_fast) {
+                load.take_token(rate, now);
+            }
         }
-        Ok(Self::lease(load))
+        Ok(Lease::take(loads))
     }
 
-    /// Takes a place for a call that goes to `endpoint`, if one is free.
-    pub(crate) fn reserve(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Lease> {
-        let load = self.load(endpoint, now);
-        if endpoint.max_calls.is_some_and(|max| load.taken.get() >= max) {
-            return None;
+    fn load(&self, holder: Holder, now: Instant) -> Rc<Load> {
+        let mut loads = self.loads.borrow_mut();
+        if let Some(load) = loads.get(&holder) {
+            load.used_at.set(now);
+            return load.clone();
         }
-        Some(Self::lease(load))
+        if loads.len() >= self.sweep_at.get().max(SWEEP_MIN) {
+            // Without a place out and with full buckets it is as if it had never been there.
+            let idle = Duration::from_secs(1);
+            loads.retain(|_, load| {
+                load.taken.get() > 0 || now.saturating_duration_since(load.used_at.get()) < idle
+            });
+            self.sweep_at.set(2 * loads.len());
+        }
+        loads.entry(holder).or_insert_with(|| Rc::new(Load::new(now))).clone()
     }
 
-    /// Takes a place for a call that was up before the node restarted, whatever the limit says now.
-    pub(crate) fn resume(&mut self, endpoint: EndpointId, now: Instant) -> Lease {
-        let load = self
-            .loads
-            .entry(endpoint)
-            .or_insert_with(|| Load { taken: Rc::default(), bucket: Bucket { tokens: 0.0, filled_at: now } });
-        Self::lease(load)
-    }
-
-    fn lease(load: &Load) -> Lease {
-        load.taken.set(load.taken.get() + 1);
-        Lease { taken: load.taken.clone() }
-    }
-
-    /// Leases that are out, over all endpoints.
+    /// Places that are out.
     #[cfg(test)]
     pub(crate) fn leased(&self) -> u32 {
-        self.loads.values().map(|load| load.taken.get()).sum()
+        self.leased_by_kind().iter().sum()
     }
+
+    /// Places that are out with endpoints, members, agreements and prefixes.
+    #[cfg(test)]
+    pub(crate) fn leased_by_kind(&self) -> [u32; 4] {
+        let mut leased = [0; 4];
+        for (holder, load) in self.loads.borrow().iter() {
+            let kind = match holder {
+                Holder::Endpoint(_) => 0,
+                Holder::Member(_) => 1,
+                Holder::Agreement(_) => 2,
+                Holder::Prefix(..) => 3,
+            };
+            leased[kind] += load.taken.get();
+        }
+        leased
+    }
+}
+
+fn member_limits(table: &RouteTable, member: MemberId) -> CallLimits {
+    table.member(member).map_or(CallLimits::NONE, |member| member.limits)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tandem_model::{MemberId, Target};
+    use tandem_model::{
+        Agreement, AgreementDirection, AgreementState, Announcement, AnnouncementId, Facts, Member,
+        MemberState, RangeId, Target, Validity,
+    };
     use uuid::Uuid;
 
     use super::*;
 
-    fn endpoint(max_calls: Option<u32>, max_calls_per_second: Option<u32>) -> Endpoint {
+    fn id<T: From<Uuid>>(n: u128) -> T {
+        T::from(Uuid::from_u128(n))
+    }
+
+    fn limits(max_calls: Option<u32>, max_calls_per_second: Option<u32>) -> CallLimits {
+        CallLimits { max_calls, max_calls_per_second }
+    }
+
+    fn endpoint(n: u128, limits: CallLimits) -> Endpoint {
         Endpoint {
-            endpoint_id: EndpointId(Uuid::from_u128(1)),
-            member_id: MemberId(Uuid::from_u128(2)),
+            endpoint_id: id(n),
+            member_id: id(2),
             name: "acme-1".into(),
             sources: vec![],
             target: "sip:192.0.2.1".parse::<Target>().unwrap(),
             priority: 1,
             weight: 1,
-            max_calls,
-            max_calls_per_second,
+            max_calls: limits.max_calls,
+            max_calls_per_second: limits.max_calls_per_second,
             enabled: true,
         }
     }
+
+    /// Limits of the member 2, its agreement 5 with the member 3, and its announcement 4 of +44.
+    fn table(member: CallLimits, agreement: CallLimits, announcement: CallLimits) -> RouteTable {
+        let validity = Validity { from: chrono::DateTime::UNIX_EPOCH, until: None };
+        RouteTable::from_facts(Facts {
+            members: vec![Member {
+                member_id: id(2),
+                name: "acme".into(),
+                state: MemberState::Approved,
+                limits: member,
+            }],
+            agreements: vec![Agreement {
+                agreement_id: id(5),
+                proposing_member: id(3),
+                accepting_member: id(2),
+                direction: AgreementDirection::Both,
+                state: AgreementState::Accepted,
+                validity: Some(validity),
+                limits: agreement,
+            }],
+            announcements: vec![Announcement {
+                announcement_id: id::<AnnouncementId>(4),
+                member_id: id(2),
+                prefix: "+44".parse().unwrap(),
+                endpoints: vec![id(1)],
+                validity,
+                limits: announcement,
+            }],
+            ..Facts::default()
+        })
+    }
+
+    fn candidate(endpoint: &Endpoint) -> Candidate {
+        Candidate {
+            member: id(2),
+            endpoint: endpoint.endpoint_id,
+            announcement: id(4),
+            agreement: id(5),
+            prefix: "+44".parse().unwrap(),
+            range: id::<RangeId>(6),
+        }
+    }
+
+    const NONE: CallLimits = CallLimits::NONE;
 
     #[allow(clippy::disallowed_methods)] // Any instant will do as the origin of simulated time.
     fn origin() -> Instant {
@@ -139,22 +386,100 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_its_call_is_gone() {
-        let (mut limits, now, endpoint) = (Limits::default(), origin(), endpoint(Some(2), None));
-        let first = limits.admit(&endpoint, now).unwrap();
-        let _second = limits.reserve(&endpoint, now).unwrap();
-        assert_eq!(limits.admit(&endpoint, now).unwrap_err(), Reason::CallsExceeded);
-        assert!(limits.reserve(&endpoint, now).is_none());
+        let (load, now, table) = (Limits::default(), origin(), table(NONE, NONE, NONE));
+        let endpoint = endpoint(1, limits(Some(2), None));
+        let candidate = candidate(&endpoint);
+        let first = load.admit(&table, &endpoint, now).unwrap();
+        let _second = load.reserve(&table, &endpoint, &candidate, now).unwrap();
+        assert_eq!(load.admit(&table, &endpoint, now).unwrap_err().reason, Reason::CallsExceeded);
+        let full = load.reserve(&table, &endpoint, &candidate, now).unwrap_err();
+        assert_eq!(full.reason, Reason::EndpointFull);
+        assert_eq!(load.leased_by_kind(), [2, 2, 1, 1]);
         drop(first);
-        assert!(limits.admit(&endpoint, now).is_ok());
+        assert!(load.admit(&table, &endpoint, now).is_ok());
     }
 
     #[test]
     fn calls_beyond_the_rate_are_refused_until_time_has_passed() {
-        let (mut limits, now, endpoint) = (Limits::default(), origin(), endpoint(None, Some(10)));
-        let admitted =
-            |limits: &mut Limits, at| (0..100).filter(|_| limits.admit(&endpoint, at).is_ok()).count();
-        assert_eq!(admitted(&mut limits, now), 10);
-        assert_eq!(admitted(&mut limits, now + Duration::from_millis(500)), 5);
-        assert_eq!(admitted(&mut limits, now + Duration::from_secs(60)), 10);
+        let (load, now, table) = (Limits::default(), origin(), table(NONE, NONE, NONE));
+        let endpoint = endpoint(1, limits(None, Some(10)));
+        let admitted = |at| (0..100).filter(|_| load.admit(&table, &endpoint, at).is_ok()).count();
+        assert_eq!(admitted(now), 10);
+        assert_eq!(admitted(now + Duration::from_millis(500)), 5);
+        assert_eq!(admitted(now + Duration::from_secs(60)), 10);
+    }
+
+    #[test]
+    fn each_limit_that_is_reached_names_itself() {
+        let one = limits(Some(1), None);
+        let slow = limits(None, Some(1));
+        let rows = [
+            (table(one, NONE, NONE), Reason::MemberCallsExceeded, Reason::MemberFull),
+            (table(slow, NONE, NONE), Reason::MemberCallRateExceeded, Reason::OwnNumber),
+            (table(NONE, one, NONE), Reason::OwnNumber, Reason::AgreementFull),
+            (table(NONE, slow, NONE), Reason::OwnNumber, Reason::AgreementRateExceeded),
+            (table(NONE, NONE, one), Reason::OwnNumber, Reason::PrefixFull),
+            (table(NONE, NONE, slow), Reason::OwnNumber, Reason::PrefixRateExceeded),
+        ];
+        for (table, originating, terminating) in rows {
+            let now = origin();
+            // Two endpoints, so that it is not theirs that is full. `OwnNumber` stands for no refusal.
+            let (first, second) = (endpoint(1, NONE), endpoint(7, NONE));
+            let load = Limits::default();
+            let _lease = load.admit(&table, &first, now).unwrap();
+            let refused =
+                load.admit(&table, &second, now).err().map_or(Reason::OwnNumber, |full| full.reason);
+            assert_eq!(refused, originating);
+            let load = Limits::default();
+            let _lease = load.reserve(&table, &first, &candidate(&first), now).unwrap();
+            let full = load.reserve(&table, &second, &candidate(&second), now).err();
+            assert_eq!(full.map_or(Reason::OwnNumber, |full| full.reason), terminating);
+        }
+    }
+
+    #[test]
+    fn a_candidate_that_one_limit_leaves_out_uses_up_no_other() {
+        let now = origin();
+        let table = table(NONE, limits(None, Some(10)), limits(Some(1), None));
+        let endpoint = endpoint(1, NONE);
+        let load = Limits::default();
+        let lease = load.reserve(&table, &endpoint, &candidate(&endpoint), now).unwrap();
+        for _ in 0..100 {
+            let full = load.reserve(&table, &endpoint, &candidate(&endpoint), now).unwrap_err();
+            assert_eq!(full.reason, Reason::PrefixFull);
+        }
+        assert_eq!(load.leased_by_kind(), [1; 4]);
+        drop(lease);
+        assert_eq!(load.leased_by_kind(), [0; 4]);
+        for _ in 0..9 {
+            load.reserve(&table, &endpoint, &candidate(&endpoint), now).unwrap();
+        }
+        let full = load.reserve(&table, &endpoint, &candidate(&endpoint), now).unwrap_err();
+        assert_eq!(full.reason, Reason::AgreementRateExceeded);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_recorded_only_in_part() {
+        let (load, now, table) = (Limits::default(), origin(), table(NONE, NONE, NONE));
+        let endpoint = endpoint(1, limits(None, Some(10)));
+        let recorded = |at| {
+            let refused = (0..1_000).filter_map(|_| load.admit(&table, &endpoint, at).err());
+            refused.filter(|full| full.is_recorded).count() as u32
+        };
+        assert_eq!(recorded(now), MAX_RECORDED_REFUSALS_PER_SECOND);
+        assert_eq!(recorded(now + Duration::from_millis(100)), MAX_RECORDED_REFUSALS_PER_SECOND / 10);
+    }
+
+    #[test]
+    fn what_carries_nothing_any_more_is_forgotten() {
+        let (load, now, table) = (Limits::default(), origin(), table(NONE, NONE, NONE));
+        let kept = load.admit(&table, &endpoint(1, NONE), now).unwrap();
+        for n in 0..4 * SWEEP_MIN as u128 {
+            load.admit(&table, &endpoint(10 + n, NONE), now + Duration::from_millis(n as u64)).unwrap();
+        }
+        assert!(load.loads.borrow().len() <= SWEEP_MIN + 1, "{}", load.loads.borrow().len());
+        assert_eq!(load.leased_by_kind(), [1, 1, 0, 0]);
+        drop(kept);
+        assert_eq!(load.leased_by_kind(), [0; 4]);
     }
 }

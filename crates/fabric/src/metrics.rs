@@ -5,12 +5,31 @@ use prometheus::{
 };
 use tandem_model::{Outcome, Reason};
 
+use crate::connection::{Cut, TooMany};
+use crate::source_guard::Cause;
+
 /// The node's metrics. Counting is an atomic addition; a clone counts into the same metrics.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     calls: IntCounterVec,
     refusals: IntCounterVec,
     drops: IntCounterVec,
+    left_out: IntCounterVec,
+    bans: IntCounterVec,
+    too_many: IntCounterVec,
+    cuts: IntCounterVec,
+    /// Per cent of the new calls that are refused because of overload.
+    pub(crate) shed_percent: IntGauge,
+    /// Connections of strangers, closed at once.
+    pub(crate) connections_of_strangers: IntCounter,
+    /// Connections that could not be accepted.
+    pub(crate) accept_errors: IntCounter,
+    /// Messages of strangers, as `drops` counts them.
+    pub(crate) strangers: IntCounter,
+    /// Messages of strangers that are banned, as `drops` counts them.
+    pub(crate) banned: IntCounter,
+    /// New calls refused without a transaction or a CDR.
+    pub(crate) stateless_refusals: IntCounter,
     requests_in: IntCounterVec,
     responses_in: IntCounterVec,
     /// Calls being set up or up.
@@ -77,6 +96,7 @@ impl Metrics {
             .buckets(exponential_buckets(0.001, 2.0, 17)?),
         )?;
         registry.register(Box::new(setup_seconds.clone()))?;
+        let drops = counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?;
         let metrics = Self {
             calls: counters("tandem_calls_total", "Calls that are over, by outcome.", "outcome")?,
             refusals: counters(
@@ -84,7 +104,45 @@ impl Metrics {
                 "Requests that the hub refused, by reason.",
                 "reason",
             )?,
-            drops: counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?,
+            strangers: drops.with_label_values(&[Reason::UnknownSource.code()]),
+            banned: drops.with_label_values(&[Reason::SourceBanned.code()]),
+            drops,
+            too_many: counters(
+                "tandem_connections_refused_total",
+                "Connections of members closed at once because there were too many, by which bound.",
+                "bound",
+            )?,
+            cuts: counters(
+                "tandem_connections_cut_total",
+                "Connections that the hub closed, by what the peer did not do.",
+                "cause",
+            )?,
+            shed_percent: gauge(
+                "tandem_overload_shed_percent",
+                "Per cent of the new calls that are refused because more comes in than the node can handle.",
+            )?,
+            connections_of_strangers: counter(
+                "tandem_connections_of_strangers_total",
+                "Connections from addresses of no endpoint, closed at once.",
+            )?,
+            accept_errors: counter(
+                "tandem_accept_errors_total",
+                "Connections that could not be accepted, for want of file descriptors for instance.",
+            )?,
+            bans: counters(
+                "tandem_source_bans_total",
+                "Strangers banned for a while, by what they did.",
+                "cause",
+            )?,
+            left_out: counters(
+                "tandem_candidates_left_out_total",
+                "Candidates that a call was not sent to though routing chose them, by reason.",
+                "reason",
+            )?,
+            stateless_refusals: counter(
+                "tandem_stateless_refusals_total",
+                "New calls refused without a transaction or a CDR, because there was too much to do.",
+            )?,
             requests_in: counters(
                 "tandem_sip_requests_total",
                 "SIP requests received, by method.",
@@ -124,6 +182,15 @@ impl Metrics {
         for method in METHODS.into_iter().chain(["other"]) {
             metrics.requests_in.with_label_values(&[method]);
         }
+        for cause in Cause::ALL {
+            metrics.bans.with_label_values(&[cause.as_str()]);
+        }
+        for too_many in TooMany::ALL {
+            metrics.too_many.with_label_values(&[too_many.as_str()]);
+        }
+        for cut in Cut::ALL {
+            metrics.cuts.with_label_values(&[cut.as_str()]);
+        }
         for class in CLASSES {
             metrics.responses_in.with_label_values(&[class]);
         }
@@ -143,9 +210,36 @@ impl Metrics {
         self.refusals.with_label_values(&[reason.code()]).inc();
     }
 
+    /// Counts a candidate that was left out.
+    pub(crate) fn count_left_out(&self, reason: Reason) {
+        self.left_out.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts a stranger that was banned, with the message that it was banned for.
+    pub(crate) fn count_ban(&self, cause: Cause) {
+        self.bans.with_label_values(&[cause.as_str()]).inc();
+        self.banned.inc();
+    }
+
+    /// Counts a connection that was one too many.
+    pub(crate) fn count_too_many(&self, too_many: TooMany) {
+        self.too_many.with_label_values(&[too_many.as_str()]).inc();
+    }
+
+    /// Counts a connection that the hub closed.
+    pub(crate) fn count_cut(&self, cut: Cut) {
+        self.cuts.with_label_values(&[cut.as_str()]).inc();
+    }
+
     /// Counts a message that was dropped.
     pub(crate) fn count_drop(&self, reason: Reason) {
         self.drops.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Messages dropped for a reason so far.
+    #[cfg(test)]
+    pub(crate) fn drops(&self, reason: Reason) -> u64 {
+        self.drops.with_label_values(&[reason.code()]).get()
     }
 
     /// Counts a request that came in.

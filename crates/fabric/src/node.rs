@@ -12,17 +12,18 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
-use tandem_model::{Clock, NodeId, Reason, Transport};
+use tandem_model::{Clock, NodeId, Transport};
 use tandem_routing::SharedTable;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use crate::connection::{Connections, Event};
+use crate::connection::{self, Connections, Event};
 use crate::datagram::{self, Received};
 use crate::flusher::{Awaiting, Flusher};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outbox::Flow;
+use crate::overload::EmergencyNumbers;
 use crate::record::UpRecord;
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
@@ -51,6 +52,10 @@ pub struct NodeSettings {
     pub data_dir: PathBuf,
     /// Most calls at once.
     pub max_calls: usize,
+    /// Most messages a second of one known source; above it its new calls are refused.
+    pub source_messages_per_second: u32,
+    /// Called numbers that are never refused for overload: whole short numbers, or with `+` the first digits.
+    pub emergency_numbers: Vec<String>,
     /// How long a candidate may be silent before the next one is tried.
     pub attempt_timeout: Duration,
     /// How long a candidate may ring after its last provisional response (RFC 3261 §16.6: Timer C).
@@ -72,6 +77,8 @@ impl NodeSettings {
             listeners,
             data_dir,
             max_calls: 50_000,
+            source_messages_per_second: 100_000,
+            emergency_numbers: ["112", "911", "999"].map(String::from).to_vec(),
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(180),
             setup_timeout: Duration::from_secs(300),
@@ -195,6 +202,8 @@ impl Node {
         let worker_settings = WorkerSettings {
             node_id: settings.node_id,
             max_calls: settings.max_calls,
+            source_messages_per_second: settings.source_messages_per_second,
+            emergency_numbers: EmergencyNumbers::new(&settings.emergency_numbers),
             attempt_timeout: settings.attempt_timeout,
             ring_timeout: settings.ring_timeout,
             setup_timeout: settings.setup_timeout,
@@ -388,8 +397,10 @@ async fn serve(
             }
             None => {}
         }
+        let mut is_drained = true;
         for (listener, socket) in &datagrams {
-            if received.fill(socket).is_ok() {
+            if let Ok(is_all) = received.fill(socket) {
+                is_drained &= is_all;
                 for (remote, octets) in received.iter() {
                     let flow =
                         Flow { listener: *listener, transport: Transport::Udp, remote, connection: None };
@@ -406,6 +417,9 @@ async fn serve(
             }
         }
         worker.fire_due(moment);
+        worker.observe_load(moment, is_drained && taken < datagram::BATCH, || {
+            datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
+        });
         worker.commit();
         await_disk(&mut worker, flusher.as_ref(), &mut awaiting);
         send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
@@ -423,14 +437,22 @@ async fn serve(
 fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event: Event) {
     match event {
         Event::Accepted { listener, stream, remote } => {
-            let is_known =
-                worker.table.endpoint_from(remote).is_some() || worker.neighbours.contains(remote.ip());
-            if !is_known || !connections.accept(listener, stream, remote) {
-                worker.wire.metrics.count_drop(Reason::UnknownSource);
+            let member = worker.table.endpoint_from(remote).map(|endpoint| endpoint.member_id);
+            if member.is_none() && !worker.neighbours.contains(remote.ip()) {
+                worker.wire.metrics.connections_of_strangers.inc();
+                connection::reset(stream);
+            } else if let Err(too_many) = connections.accept(listener, stream, remote, member) {
+                worker.wire.metrics.count_too_many(too_many);
             }
         }
         Event::Message { flow, octets } => worker.receive(now, flow, &octets),
-        Event::Closed { id } => connections.remove(id),
+        Event::Closed { id, cut } => {
+            connections.remove(id);
+            if let Some(cut) = cut {
+                worker.wire.metrics.count_cut(cut);
+            }
+        }
+        Event::CannotAccept => worker.wire.metrics.accept_errors.inc(),
         Event::Unreachable { id, flow } => {
             connections.remove(id);
             worker.unreachable(now, flow);

@@ -386,6 +386,7 @@ impl Worker {
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
         cross(&mut self.scratch, response, start, &top, &local.host);
+        self.overload.stamp(&mut self.scratch);
         Some(Octets::from(self.scratch.as_slice()))
     }
 

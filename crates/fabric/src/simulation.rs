@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, Cdr,
-    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Range, RangeId, Reason,
-    Source, Transport, Validity,
+    Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority,
+    CallLimits, Cdr, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Range,
+    RangeId, Reason, Source, Transport, Validity,
 };
 use tandem_routing::{RouteTable, SharedTable, shared};
 use tandem_sip::Message;
@@ -16,11 +16,15 @@ use uuid::Uuid;
 use crate::journal::{self, Journal, Position};
 use crate::metrics::Metrics;
 use crate::outbox::Flow;
+use crate::overload::EmergencyNumbers;
 use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 mod agent;
 mod early;
+mod guard;
+mod limits;
+mod overload;
 mod passes;
 mod random;
 mod strangers;
@@ -67,6 +71,7 @@ fn facts() -> Facts {
         member_id: id::<MemberId>(n),
         name: name.into(),
         state: MemberState::Approved,
+        limits: CallLimits::NONE,
     };
     Facts {
         position: 1,
@@ -89,6 +94,7 @@ fn facts() -> Facts {
             prefix: "+4420".parse().unwrap(),
             endpoints: vec![id::<EndpointId>(21), id(22)],
             validity: long_ago(),
+            limits: CallLimits::NONE,
         }],
         agreements: vec![Agreement {
             agreement_id: id::<AgreementId>(51),
@@ -97,6 +103,7 @@ fn facts() -> Facts {
             direction: AgreementDirection::Both,
             state: AgreementState::Accepted,
             validity: Some(long_ago()),
+            limits: CallLimits::NONE,
         }],
         gone: vec![],
     }
@@ -129,6 +136,8 @@ impl Simulation {
         let settings = WorkerSettings {
             node_id: id::<NodeId>(1),
             max_calls: 100,
+            source_messages_per_second: 1_000,
+            emergency_numbers: EmergencyNumbers::new(&["112".into(), "+44999".into()]),
             attempt_timeout: Duration::from_secs(3),
             ring_timeout: Duration::from_secs(60),
             setup_timeout: Duration::from_secs(150),
@@ -136,7 +145,9 @@ impl Simulation {
         };
         let locals = vec![Local::new(Transport::Udp, HUB.parse().unwrap())];
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        let mut worker = Worker::new(settings, locals, table, journal, metrics, [7; 32]);
+        // Another one after each restart, or the tags of calls that are up would be made again.
+        let seed = [now.utc.timestamp_millis().to_le_bytes(); 4].concat().try_into().unwrap();
+        let mut worker = Worker::new(settings, locals, table, journal, metrics, seed);
         worker.resume(up, now);
         worker
     }

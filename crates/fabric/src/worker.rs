@@ -27,8 +27,10 @@ use crate::leg::{Leg, Side, format_tag};
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
+use crate::overload::{EmergencyNumbers, Overload};
 use crate::passes::Passes;
 use crate::record::{CallRecord, Record, UpRecord};
+use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerQueue, Wake};
 use crate::transaction::{TransactionKey, Transactions, User, Wire};
 
@@ -56,6 +58,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) node_id: NodeId,
     /// Most calls at once.
     pub(crate) max_calls: usize,
+    /// Most messages a second of one known source.
+    pub(crate) source_messages_per_second: u32,
+    /// Calls to these are never shed.
+    pub(crate) emergency_numbers: EmergencyNumbers,
     /// How long a candidate may be silent before the next one is tried.
     pub(crate) attempt_timeout: Duration,
     /// How long a candidate may ring after its last provisional response (Timer C).
@@ -106,6 +112,10 @@ pub(crate) struct Worker {
     pub(crate) neighbours: Neighbours,
     pub(crate) limits: Limits,
     pub(crate) passes: Passes,
+    pub(crate) guard: SourceGuard,
+    pub(crate) overload: Overload,
+    /// Whether the source of the message that is being handled keeps within its rate.
+    pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
     pub(crate) journal: Journal,
     pub(crate) rng: StdRng,
@@ -126,6 +136,8 @@ impl Worker {
         let mut rng = StdRng::from_seed(seed);
         let transactions =
             Transactions::new([rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()]);
+        let seeds = [rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64()];
+        let guard = SourceGuard::new(settings.source_messages_per_second, seeds);
         Self {
             passes: Passes::new(settings.node_id, rng.next_u64()),
             settings,
@@ -137,6 +149,9 @@ impl Worker {
             transactions,
             neighbours: Neighbours::default(),
             limits: Limits::default(),
+            guard,
+            overload: Overload::default(),
+            is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             journal,
             rng,
@@ -159,8 +174,8 @@ impl Worker {
                 self.close_record(cdr, now);
                 continue;
             };
-            let ingress_lease = self.limits.resume(ingress.endpoint, now.instant);
-            let egress_lease = self.limits.resume(egress.endpoint, now.instant);
+            let ingress_lease = self.limits.resume(&ingress, None, now.instant);
+            let egress_lease = self.limits.resume(&egress, cdr.tried(), now.instant);
             let call = Call {
                 cdr,
                 started: now.instant,
@@ -246,9 +261,10 @@ impl Worker {
         let is_known =
             self.table.endpoint_from(flow.remote).is_some() || self.neighbours.contains(flow.remote.ip());
         if !is_known {
-            self.wire.metrics.count_drop(Reason::UnknownSource);
-            return;
+            return self.ignore_stranger(now, flow, octets);
         }
+        self.overload.note_known();
+        self.is_within_rate = self.guard.is_within_rate(flow.remote.ip(), now.instant);
         let message = match Message::parse(octets) {
             Ok(message) => message,
             Err(_) => {
@@ -288,7 +304,7 @@ impl Worker {
         let arrival = Arrival { source, reply: flow };
         if let Err(fault) = judge(request) {
             if method != Method::Ack {
-                self.refuse_malformed(flow, request, fault);
+                self.refuse_malformed(now, flow, request, fault);
             } else {
                 self.wire.metrics.count_drop(Reason::Malformed);
             }
@@ -308,6 +324,9 @@ impl Worker {
                 }
                 _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
             }
+            return;
+        }
+        if self.sheds(flow, request, method, fingerprint) {
             return;
         }
         match (method, request.to_tag()) {
@@ -347,7 +366,12 @@ impl Worker {
     }
 
     /// Answers a message that breaks the grammar, without a transaction: the same again gets the same again.
-    fn refuse_malformed(&mut self, flow: Flow, request: &Message<'_>, fault: Fault) {
+    fn refuse_malformed(&mut self, now: Now, flow: Flow, request: &Message<'_>, fault: Fault) {
+        let ip = flow.remote.ip();
+        if !self.is_within_rate || !self.guard.answers_malformed(ip, now.instant) {
+            self.wire.metrics.count_drop(Reason::Malformed);
+            return;
+        }
         self.wire.metrics.count_refusal(Reason::Malformed);
         // Without these a response cannot find its way or be told from another.
         if request.top_via().is_err() || request.call_id().is_err() || request.cseq().is_err() {
@@ -357,6 +381,24 @@ impl Worker {
         let status = fault.status();
         respond(&mut self.scratch, request, flow.remote, status, &fault.phrase(), Some(b"malformed"), |_| {});
         self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
+    }
+
+    /// Refuses a request without a transaction and without a CDR: the same again gets the same again
+    /// (RFC 3261 §8.2.7). For when there is too much to do already.
+    pub(crate) fn refuse_statelessly(
+        &mut self,
+        flow: Flow,
+        request: &Message<'_>,
+        fingerprint: u128,
+        reason: Reason,
+    ) {
+        self.wire.metrics.count_refusal(reason);
+        self.wire.metrics.stateless_refusals.inc();
+        let tag = format_tag(fingerprint as u64);
+        let octets = self.build_response(request, flow, reason.status(), Some(tag.as_bytes()), |writer| {
+            write_reason(writer, reason);
+        });
+        self.wire.outbox.push(flow, octets);
     }
 
     /// Refuses a request in a transaction of its own.
@@ -423,6 +465,7 @@ impl Worker {
             (_, None) => Some(fresh.as_bytes()),
         };
         respond(&mut self.scratch, request, flow.remote, status, phrase(status), to_tag, extra);
+        self.overload.stamp(&mut self.scratch);
         Octets::from(self.scratch.as_slice())
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgreementId, MemberId, Validity};
+use crate::{AgreementId, CallLimits, MemberId, Validity};
 
 /// Who may call whom under an agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Agreement {
     pub state: AgreementState,
     /// When it holds; `None` until both have accepted.
     pub validity: Option<Validity>,
+    /// What the two agreed on as the most that crosses under it, both directions together.
+    #[serde(default)]
+    pub limits: CallLimits,
 }
 
 impl Agreement {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnnouncementId, EndpointId, MemberId, Prefix, Validity};
+use crate::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Validity};
 
 /// It becomes a route only while a valid range of the same member covers the prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +17,7 @@ pub struct Announcement {
     pub endpoints: Vec<EndpointId>,
     /// When it holds; withdrawing ends it.
     pub validity: Validity,
+    /// The most that the announcing member takes for the prefix, over all its endpoints.
+    #[serde(default)]
+    pub limits: CallLimits,
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointId, MemberId};
+use crate::{CallLimits, EndpointId, MemberId};
 
 /// How SIP is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -183,6 +183,13 @@ pub struct Endpoint {
     pub max_calls_per_second: Option<u32>,
     /// Whether it takes part: a disabled endpoint neither sends nor receives.
     pub enabled: bool,
+}
+
+impl Endpoint {
+    /// What it may carry.
+    pub fn limits(&self) -> CallLimits {
+        CallLimits { max_calls: self.max_calls, max_calls_per_second: self.max_calls_per_second }
+    }
 }
 
 #[cfg(test)]

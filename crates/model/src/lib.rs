@@ -5,6 +5,7 @@
 
 mod agreement;
 mod announcement;
+mod call_limits;
 mod cdr;
 mod clock;
 mod endpoint;
@@ -18,6 +19,7 @@ mod validity;
 
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
 pub use announcement::Announcement;
+pub use call_limits::CallLimits;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;
 pub use endpoint::{Endpoint, Source, Target, TargetError, Transport};

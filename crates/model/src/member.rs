@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MemberId;
+use crate::{CallLimits, MemberId};
 
 /// How far a member has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,4 +25,7 @@ pub struct Member {
     pub name: String,
     /// How far it has come.
     pub state: MemberState,
+    /// What the operator lets it carry: calls at once in both directions together, new calls a second from it.
+    #[serde(default)]
+    pub limits: CallLimits,
 }

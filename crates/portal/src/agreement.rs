@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::call_limits;
 use crate::member::MemberRef;
 use crate::page::{Page, PageQuery};
 use crate::problem::{ApiError, Faults};
@@ -44,6 +45,12 @@ pub(crate) struct AgreementView {
     decided_at: Option<DateTime<Utc>>,
     #[schema(required)]
     ended_at: Option<DateTime<Utc>>,
+    /// Most calls up at once under it, both directions together; no bound where it is null.
+    #[schema(required)]
+    max_calls: Option<u32>,
+    /// Most new calls a second under it, both directions together; no bound where it is null.
+    #[schema(required)]
+    max_calls_per_second: Option<u32>,
     /// Whether the member in the path may accept or refuse it now.
     may_answer: bool,
 }
@@ -71,6 +78,14 @@ pub(crate) struct AgreementInput {
     /// What the other member should know. At most 2000 characters.
     #[serde(default)]
     note: String,
+    /// Most calls up at once under it, both directions together; no bound where it is left out or null.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_calls: Option<u32>,
+    /// Most new calls a second under it, both directions together; no bound where it is left out or null.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_calls_per_second: Option<u32>,
 }
 
 impl AgreementView {
@@ -89,6 +104,8 @@ impl AgreementView {
             proposed_at: stored.proposed_at,
             decided_at: stored.decided_at,
             ended_at: stored.ended_at,
+            max_calls: stored.limits.max_calls,
+            max_calls_per_second: stored.limits.max_calls_per_second,
             may_answer: asked && stored.state == AgreementState::Proposed,
         }
     }
@@ -139,6 +156,7 @@ pub(crate) async fn propose_agreement(
     let mut faults = Faults::default();
     let note = text::lines(&mut faults, "note", &input.note, 2000);
     let with = text::line(&mut faults, "with", &input.with, 1, 40);
+    let limits = call_limits::read(&mut faults, input.max_calls, input.max_calls_per_second);
     let (note, with) = faults.hold(note.zip(with))?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
@@ -157,7 +175,7 @@ pub(crate) async fn propose_agreement(
         Some(with) => with.member_id,
     };
     let direction = input.direction.of_proposal();
-    let id = agreement::insert(&mut *transaction, member, accepting, direction, &note, now).await?;
+    let id = agreement::insert(&mut *transaction, member, accepting, direction, &note, limits, now).await?;
     let view = AgreementView::read(&mut transaction, member, id).await?;
     let change = Change::of("agreement.propose", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AnnouncementId, EndpointId, MemberId, Prefix, Reason, Validity};
+use tandem_model::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity};
 use tandem_store::announcement::{self, AnnouncementFilter, StoredAnnouncement};
 use tandem_store::endpoint::EndpointName;
 use tandem_store::node::NodeReport;
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::call_limits;
 use crate::endpoint::EndpointRef;
 use crate::node::is_live;
 use crate::page::{Page, Place};
@@ -49,6 +50,12 @@ pub(crate) struct AnnouncementView {
     valid_from: DateTime<Utc>,
     #[schema(required)]
     valid_until: Option<DateTime<Utc>>,
+    /// Most calls up at once that it takes for the prefix; no bound where it is null.
+    #[schema(required)]
+    max_calls: Option<u32>,
+    /// Most new calls a second that it takes for the prefix; no bound where it is null.
+    #[schema(required)]
+    max_calls_per_second: Option<u32>,
     /// Whether calls can be routed by it now.
     routable: bool,
     /// Why not.
@@ -73,6 +80,14 @@ pub(crate) struct AnnouncementInput {
     /// Until further notice where it is left out.
     #[serde(default)]
     valid_until: Option<DateTime<Utc>>,
+    /// Most calls up at once that it takes for the prefix; no bound where it is left out or null.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_calls: Option<u32>,
+    /// Most new calls a second that it takes for the prefix; no bound where it is left out or null.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_calls_per_second: Option<u32>,
 }
 
 impl AnnouncementView {
@@ -87,6 +102,8 @@ impl AnnouncementView {
             endpoints: stored.endpoints.into_iter().map(EndpointRef::from).collect(),
             valid_from: stored.validity.from,
             valid_until: stored.validity.until,
+            max_calls: stored.limits.max_calls,
+            max_calls_per_second: stored.limits.max_calls_per_second,
             routable: stored.reason.is_none(),
             reason: stored.reason,
             live_on,
@@ -151,8 +168,9 @@ impl AnnouncementInput {
         names: &EndpointNames,
         starts: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<(Prefix, Vec<EndpointId>, Validity), ApiError> {
+    ) -> Result<(Prefix, Vec<EndpointId>, Validity, CallLimits), ApiError> {
         let mut faults = Faults::default();
+        let limits = call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
         let prefix = text::prefix(&mut faults, "prefix", &self.prefix);
         let endpoints = names.read(&mut faults, "endpoints", &self.endpoints);
         let validity = Validity { from: self.valid_from.unwrap_or(starts), until: self.valid_until };
@@ -165,7 +183,7 @@ impl AnnouncementInput {
             faults.note("valid_from", "write times from the year 2000 on");
         }
         let (prefix, endpoints) = faults.hold(prefix.zip(endpoints))?;
-        Ok((prefix, endpoints, validity))
+        Ok((prefix, endpoints, validity, limits))
     }
 }
 
@@ -219,8 +237,9 @@ pub(crate) async fn create_announcement(
     session.may_change(member)?;
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
-    let (prefix, endpoints, validity) = input.read(&names, now, now)?;
-    let id = announcement::insert(&mut transaction, member, prefix, &endpoints, validity, now).await?;
+    let (prefix, endpoints, validity, limits) = input.read(&names, now, now)?;
+    let id =
+        announcement::insert(&mut transaction, member, prefix, &endpoints, validity, limits, now).await?;
     let view = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.create", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;
@@ -242,7 +261,7 @@ pub(crate) async fn get_announcement(
     AnnouncementView::read(&mut db, member, id, app.clock.now()).await.map(Json)
 }
 
-/// `PUT /api/v1/members/{member_id}/announcements/{announcement_id}`: changes its endpoints and validity; the prefix stays.
+/// `PUT /api/v1/members/{member_id}/announcements/{announcement_id}`: changes its endpoints, validity and limits; the prefix stays.
 #[utoipa::path(put, path = "/members/{member_id}/announcements/{announcement_id}", tag = "announcements",
     params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)), request_body = AnnouncementInput,
     responses((status = 200, body = AnnouncementView)))]
@@ -257,7 +276,7 @@ pub(crate) async fn update_announcement(
     let stands = announcement::lock(&mut *transaction, member, id, now).await?;
     let (prefix, validity) = stands.ok_or_else(|| ApiError::new(Reason::NotFound))?;
     let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
-    let (named, endpoints, wanted) = input.read(&names, validity.from, now)?;
+    let (named, endpoints, wanted, limits) = input.read(&names, validity.from, now)?;
     if named != prefix {
         return Err(ApiError::field(
             "prefix",
@@ -265,7 +284,7 @@ pub(crate) async fn update_announcement(
         ));
     }
     let before = AnnouncementView::read(&mut transaction, member, id, now).await?;
-    announcement::update(&mut transaction, member, id, &endpoints, wanted).await?;
+    announcement::update(&mut transaction, member, id, &endpoints, wanted, limits).await?;
     let after = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.update", Some(member), id.0, Some(&before), Some(&after));
     session.record(&mut transaction, now, change).await?;

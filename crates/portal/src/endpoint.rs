@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::call_limits;
 use crate::page::{Page, PageQuery};
 use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
@@ -25,9 +26,6 @@ const MAX_ENDPOINTS: i64 = 1000;
 
 /// Most sources of an endpoint.
 const MAX_SOURCES: usize = 64;
-
-/// Most that `max_calls` and `max_calls_per_second` can be.
-const MAX_CALLS: u32 = 1_000_000;
 
 /// Largest blocks that an endpoint may send from: nobody has more in one place.
 const MIN_PREFIX_LEN_V4: u8 = 16;
@@ -171,13 +169,7 @@ impl EndpointInput {
         let name = text::name(&mut faults, "name", &self.name, "._-", 64);
         let target = read_target(&mut faults, &self.target);
         let sources = read_sources(&mut faults, &self.sources);
-        for (field, limit) in
-            [("max_calls", self.max_calls), ("max_calls_per_second", self.max_calls_per_second)]
-        {
-            if limit.is_some_and(|limit| !(1..=MAX_CALLS).contains(&limit)) {
-                faults.note(field, format!("write a number from 1 to {MAX_CALLS}, or null for no bound"));
-            }
-        }
+        call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
         let (name, target) = faults.hold(name.zip(target))?;
         Ok(Endpoint {
             endpoint_id,

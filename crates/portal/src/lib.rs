@@ -12,6 +12,7 @@ mod app;
 mod audit;
 mod bulk;
 mod call;
+mod call_limits;
 mod connect;
 mod csv;
 mod endpoint;

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::call_limits;
 use crate::page::{Page, Place};
 use crate::password;
 use crate::problem::{ApiError, Faults};
@@ -36,6 +37,12 @@ pub(crate) struct MemberView {
     #[schema(value_type = vocabulary::MemberState)]
     pub(crate) state: MemberState,
     pub(crate) created_at: DateTime<Utc>,
+    /// Most calls up at once, in both directions together; no bound where it is null.
+    #[schema(required)]
+    max_calls: Option<u32>,
+    /// Most new calls a second from it; no bound where it is null.
+    #[schema(required)]
+    max_calls_per_second: Option<u32>,
 }
 
 /// A member in a list: what every approved member may know of another.
@@ -89,6 +96,14 @@ pub(crate) struct MemberPatch {
     #[serde(default)]
     #[schema(value_type = Option<vocabulary::MemberState>, nullable = false)]
     state: Option<MemberState>,
+    /// Most calls up at once, in both directions together; null for no bound. Only the operator changes it.
+    #[serde(default, deserialize_with = "call_limits::present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    max_calls: Option<Option<u32>>,
+    /// Most new calls a second from it; null for no bound. Only the operator changes it.
+    #[serde(default, deserialize_with = "call_limits::present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    max_calls_per_second: Option<Option<u32>>,
 }
 
 /// A provider that asks to join, and its first user.
@@ -121,6 +136,8 @@ impl From<member::Member> for MemberView {
             contact_email: member.contact_email,
             state: member.state,
             created_at: member.created_at,
+            max_calls: member.limits.max_calls,
+            max_calls_per_second: member.limits.max_calls_per_second,
         }
     }
 }
@@ -283,7 +300,7 @@ pub(crate) async fn get_member(
     Ok(Json(found.into()))
 }
 
-/// `PATCH /api/v1/members/{member_id}`: changes how it is shown and reached, and (operator) its state.
+/// `PATCH /api/v1/members/{member_id}`: changes how it is shown and reached, and (operator) its state and limits.
 #[utoipa::path(patch, path = "/members/{member_id}", tag = "members", params(("member_id" = Uuid, Path)),
     request_body = MemberPatch, responses((status = 200, body = MemberView)))]
 pub(crate) async fn update_member(
@@ -293,7 +310,7 @@ pub(crate) async fn update_member(
     Body(patch): Body<MemberPatch>,
 ) -> Result<Json<MemberView>, ApiError> {
     session.may_change(member)?;
-    if patch.state.is_some() {
+    if patch.state.is_some() || patch.max_calls.is_some() || patch.max_calls_per_second.is_some() {
         session.must_be_operator()?;
     }
     let mut faults = Faults::default();
@@ -302,6 +319,7 @@ pub(crate) async fn update_member(
     if patch.state == Some(MemberState::Applied) {
         faults.note("state", "a member applies once; approve or suspend it");
     }
+    call_limits::read(&mut faults, patch.max_calls.flatten(), patch.max_calls_per_second.flatten());
     faults.check()?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
@@ -311,6 +329,9 @@ pub(crate) async fn update_member(
     stored.display_name = display_name.unwrap_or(stored.display_name);
     stored.contact_email = contact_email.unwrap_or(stored.contact_email);
     stored.state = patch.state.unwrap_or(stored.state);
+    stored.limits.max_calls = patch.max_calls.unwrap_or(stored.limits.max_calls);
+    stored.limits.max_calls_per_second =
+        patch.max_calls_per_second.unwrap_or(stored.limits.max_calls_per_second);
     member::update(&mut *transaction, &stored).await?;
     let after = MemberView::from(stored);
     let change = Change::of("member.update", Some(member), member.0, Some(&before), Some(&after));

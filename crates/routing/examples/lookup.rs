@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Announcement, Authority, E164, Endpoint, Facts, Member,
-    MemberId, MemberState, Prefix, Range, Source, Validity,
+    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164, Endpoint,
+    Facts, Member, MemberId, MemberState, Prefix, Range, Source, Validity,
 };
 use tandem_routing::{CallRequest, RouteTable, select};
 use uuid::Uuid;
@@ -64,7 +64,12 @@ fn members() -> Facts {
     for n in 0..MEMBERS {
         let member_id = id(1, n);
         let name = format!("member-{n}");
-        facts.members.push(Member { member_id, name: name.clone(), state: MemberState::Approved });
+        facts.members.push(Member {
+            member_id,
+            name: name.clone(),
+            state: MemberState::Approved,
+            limits: CallLimits::NONE,
+        });
         facts.endpoints.push(Endpoint {
             endpoint_id: id(2, n),
             member_id,
@@ -88,6 +93,7 @@ fn members() -> Facts {
                 direction: AgreementDirection::Both,
                 state: AgreementState::Accepted,
                 validity: Some(validity(0)),
+                limits: CallLimits::NONE,
             });
         }
     }
@@ -101,6 +107,7 @@ fn announcement(n: u64, member: MemberId, prefix: Prefix, endpoint: u64) -> Anno
         prefix,
         endpoints: vec![id(2, endpoint)],
         validity: validity(n),
+        limits: CallLimits::NONE,
     }
 }
 

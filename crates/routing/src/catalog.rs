@@ -30,6 +30,11 @@ impl<T: Entry> Catalog<T> {
         Size { bytes: size.bytes + self.ids.bytes(size.entries), ..size }
     }
 
+    /// The entry of this id under this prefix.
+    pub(crate) fn get(&self, prefix: u64, id: Uuid) -> Option<&T> {
+        self.tree.get(prefix, id)
+    }
+
     /// Gives each prefix that the digits begin with, as its length, with its entries; the longest first.
     pub(crate) fn matches<'a>(&'a self, digits: &Digits, visit: impl FnMut(usize, &'a [T])) {
         self.tree.matches(digits, visit);

@@ -5,8 +5,8 @@
 
 use chrono::{DateTime, Utc};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Announcement, Authority, E164, Endpoint, Facts, Member,
-    MemberId, MemberState, Prefix, Range, Validity,
+    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164, Endpoint,
+    Facts, Member, MemberId, MemberState, Prefix, Range, Validity,
 };
 use uuid::Uuid;
 
@@ -76,6 +76,7 @@ pub(crate) fn exchange(routes: &str) -> Exchange {
             prefix: prefix(text),
             endpoints: names.into_iter().map(id).collect(),
             validity: always(),
+            limits: CallLimits::NONE,
         });
     }
     exchange
@@ -103,6 +104,7 @@ impl Exchange {
                 member_id: id(name),
                 name: name.into(),
                 state: MemberState::Approved,
+                limits: CallLimits::NONE,
             });
         }
     }
@@ -143,6 +145,7 @@ impl Exchange {
                 direction: AgreementDirection::Both,
                 state: AgreementState::Accepted,
                 validity: Some(always()),
+                limits: CallLimits::NONE,
             });
         }
     }

@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Endpoint, Member, MemberState, Transport, Validity,
+    Agreement, AgreementDirection, AgreementState, CallLimits, Endpoint, Member, MemberState, Transport,
+    Validity,
 };
 use uuid::Uuid;
 
@@ -99,6 +100,17 @@ impl Digest {
         self.word(nanos(validity.from) as u64).word(validity.until.map_or(ENDLESS, nanos) as u64)
     }
 
+    /// Nothing where there are none, so that facts from before there were limits keep their hash.
+    #[must_use]
+    pub(crate) fn limits(self, limits: CallLimits) -> Self {
+        match limits {
+            CallLimits::NONE => self,
+            CallLimits { max_calls, max_calls_per_second } => {
+                self.option(max_calls.map(u64::from)).option(max_calls_per_second.map(u64::from))
+            }
+        }
+    }
+
     pub(crate) fn finish(self) -> u128 {
         self.word(0).word(0).0
     }
@@ -123,7 +135,8 @@ pub(crate) fn member(member: &Member) -> u128 {
         MemberState::Approved => 1,
         MemberState::Suspended => 2,
     };
-    Digest::of(kind::MEMBER).id(member.member_id.0).text(&member.name).word(state).finish()
+    let digest = Digest::of(kind::MEMBER).id(member.member_id.0).text(&member.name).word(state);
+    digest.limits(member.limits).finish()
 }
 
 pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
@@ -174,6 +187,7 @@ pub(crate) fn agreement(agreement: &Agreement) -> u128 {
         None => digest.word(0),
         Some(validity) => digest.word(1).validity(validity),
     }
+    .limits(agreement.limits)
     .finish()
 }
 
@@ -186,7 +200,12 @@ mod tests {
     use crate::exchange::exchange;
 
     fn acme() -> Member {
-        Member { member_id: MemberId(Uuid::from_u128(1)), name: "acme".into(), state: MemberState::Approved }
+        Member {
+            member_id: MemberId(Uuid::from_u128(1)),
+            name: "acme".into(),
+            state: MemberState::Approved,
+            limits: CallLimits::NONE,
+        }
     }
 
     #[test]
@@ -218,8 +237,11 @@ mod tests {
         let before = TableHash(17);
         let suspended = Member { state: MemberState::Suspended, ..acme() };
         let renamed = Member { name: "acme2".into(), ..acme() };
+        let few = Member { limits: CallLimits { max_calls: Some(1), ..CallLimits::NONE }, ..acme() };
+        let slow =
+            Member { limits: CallLimits { max_calls_per_second: Some(1), ..CallLimits::NONE }, ..acme() };
         let mut seen = std::collections::HashSet::new();
-        for object in [member(&acme()), member(&suspended), member(&renamed)] {
+        for object in [acme(), suspended, renamed, few, slow].map(|it| member(&it)) {
             let mut hash = before;
             hash.add(object);
             assert!(seen.insert(hash));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Announcement, Authority, Endpoint, Facts, Member,
-    MemberId, MemberState, ObjectId, Prefix, Range, Reason, Validity,
+    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, Endpoint, Facts,
+    Member, MemberId, MemberState, ObjectId, Prefix, Range, Reason, Validity,
 };
 
 use crate::exchange::{at, id, number};
@@ -30,12 +30,19 @@ fn prefix() -> impl Strategy<Value = Prefix> {
     "[12][12]{0,6}".prop_map(|text| text.parse().unwrap())
 }
 
+fn limits() -> impl Strategy<Value = CallLimits> {
+    let limit = || prop::option::weighted(0.2, 1..3_u32);
+    (limit(), limit())
+        .prop_map(|(max_calls, max_calls_per_second)| CallLimits { max_calls, max_calls_per_second })
+}
+
 fn member() -> impl Strategy<Value = Member> {
     let state = prop_oneof![5 => Just(MemberState::Approved), 1 => Just(MemberState::Suspended)];
-    (0..3_usize, state).prop_map(|(n, state)| Member {
+    (0..3_usize, state, limits()).prop_map(|(n, state, limits)| Member {
         member_id: id(MEMBERS[n]),
         name: MEMBERS[n].into(),
         state,
+        limits,
     })
 }
 
@@ -79,13 +86,14 @@ fn range() -> impl Strategy<Value = Range> {
 
 fn announcement() -> impl Strategy<Value = Announcement> {
     let endpoints = prop::collection::vec(one_of(&ENDPOINTS[..]).prop_map(id), 0..4);
-    (0..60, member_id(), prefix(), endpoints, validity()).prop_map(
-        |(n, member_id, prefix, endpoints, validity)| Announcement {
+    (0..60, member_id(), prefix(), endpoints, validity(), limits()).prop_map(
+        |(n, member_id, prefix, endpoints, validity, limits)| Announcement {
             announcement_id: id(&format!("announcement {n}")),
             member_id,
             prefix,
             endpoints,
             validity,
+            limits,
         },
     )
 }
@@ -97,14 +105,16 @@ fn agreement() -> impl Strategy<Value = Agreement> {
         AgreementDirection::ToProposing,
     ]);
     let state = prop_oneof![4 => Just(AgreementState::Accepted), 1 => Just(AgreementState::Proposed)];
-    (0..8, member_id(), member_id(), direction, state, prop::option::weighted(0.9, validity())).prop_map(
-        |(n, proposing_member, accepting_member, direction, state, validity)| Agreement {
+    let validity = prop::option::weighted(0.9, validity());
+    (0..8, member_id(), member_id(), direction, state, validity, limits()).prop_map(
+        |(n, proposing_member, accepting_member, direction, state, validity, limits)| Agreement {
             agreement_id: id(&format!("agreement {n}")),
             proposing_member,
             accepting_member,
             direction,
             state,
             validity,
+            limits,
         },
     )
 }

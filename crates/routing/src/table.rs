@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    Agreement, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, Endpoint, EndpointId,
-    Facts, Member, MemberId, MemberState, ObjectId, Prefix, Range, RangeId, Validity,
+    Agreement, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, CallLimits, Endpoint,
+    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix, Range, RangeId, Validity,
 };
 use uuid::Uuid;
 
@@ -232,6 +232,17 @@ impl RouteTable {
         facts
     }
 
+    /// What may cross under the agreement; no bound where it is unknown.
+    pub fn agreement_limits(&self, id: AgreementId) -> CallLimits {
+        self.agreements.get(&id).map_or(CallLimits::NONE, |agreement| agreement.limits)
+    }
+
+    /// What the announcement of the prefix takes; no bound where it is unknown.
+    pub fn announcement_limits(&self, prefix: Prefix, id: AnnouncementId) -> CallLimits {
+        let announced = self.announcements.get(prefix.value(), id.0);
+        announced.map_or(CallLimits::NONE, |announced| announced.terms.limits)
+    }
+
     /// Whether a member is known and may exchange calls.
     pub(crate) fn is_approved(&self, id: MemberId) -> bool {
         self.member(id).is_some_and(|member| member.state == MemberState::Approved)
@@ -332,12 +343,14 @@ pub(crate) struct AnnouncedTerms {
     /// Sorted, each once.
     pub(crate) endpoints: Box<[EndpointId]>,
     until_ns: i64,
+    limits: CallLimits,
 }
 
 impl Terms for AnnouncedTerms {
     fn digest(&self) -> u128 {
         let digest = Digest::of(kind::ANNOUNCED_TERMS).id(self.member.0).word(self.until_ns as u64);
-        self.endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0)).finish()
+        let digest = self.endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0));
+        digest.limits(self.limits).finish()
     }
 }
 
@@ -349,11 +362,12 @@ impl Entry for Announced {
 
 impl Announced {
     fn change(announcement: Announcement, common: &mut CommonTerms<AnnouncedTerms>) -> Change<Self> {
-        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity } = announcement;
+        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity, limits } =
+            announcement;
         endpoints.sort_unstable();
         endpoints.dedup();
         let until_ns = validity.until.map_or(ENDLESS, nanos);
-        let terms = AnnouncedTerms { member: member_id, endpoints: endpoints.into(), until_ns };
+        let terms = AnnouncedTerms { member: member_id, endpoints: endpoints.into(), until_ns, limits };
         let announced =
             Self { id: announcement_id, from_ns: nanos(validity.from), terms: common.share(terms) };
         Change { id: announcement_id.0, now: Some((prefix, announced)) }
@@ -379,6 +393,7 @@ impl Announced {
             prefix: as_prefix(prefix),
             endpoints: self.terms.endpoints.to_vec(),
             validity: as_validity(self.from_ns, self.terms.until_ns),
+            limits: self.terms.limits,
         }
     }
 }
@@ -584,6 +599,7 @@ mod tests {
                 prefix: prefix("+44"),
                 endpoints: vec![id("one")],
                 validity: always(),
+                limits: CallLimits::NONE,
             };
             table = table.apply(Facts { announcements: vec![announcement], ..Facts::default() });
         }

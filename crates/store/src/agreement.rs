@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgExecutor, Result};
-use tandem_model::{AgreementDirection, AgreementId, AgreementState, MemberId};
+use tandem_model::{AgreementDirection, AgreementId, AgreementState, CallLimits, MemberId};
 
 use crate::member::MemberName;
 use crate::word;
@@ -33,6 +33,8 @@ pub struct StoredAgreement {
     pub decided_at: Option<DateTime<Utc>>,
     /// When it was ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// The most that crosses under it, both directions together.
+    pub limits: CallLimits,
 }
 
 struct Row {
@@ -51,6 +53,8 @@ struct Row {
     proposed_at: DateTime<Utc>,
     decided_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl Row {
@@ -75,6 +79,7 @@ impl Row {
             proposed_at: self.proposed_at,
             decided_at: self.decided_at,
             ended_at: self.ended_at,
+            limits: word::limits(self.max_calls, self.max_calls_per_second)?,
         })
     }
 }
@@ -94,7 +99,7 @@ pub async fn list(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.note
              , lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -127,7 +132,7 @@ pub async fn lock(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.note
              , lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -150,12 +155,14 @@ pub async fn insert(
     accepting: MemberId,
     direction: AgreementDirection,
     note: &str,
+    limits: CallLimits,
     at: DateTime<Utc>,
 ) -> Result<AgreementId> {
     sqlx::query_scalar!(
         r#"
-        insert into agreement (proposing_member_id, accepting_member_id, direction, note, proposed_at)
-        values ($1, $2, $3, $4, $5)
+        insert into agreement (proposing_member_id, accepting_member_id, direction, note, proposed_at
+                             , max_calls, max_calls_per_second)
+        values ($1, $2, $3, $4, $5, $6, $7)
         returning agreement_id
         "#,
         proposing.0,
@@ -163,6 +170,8 @@ pub async fn insert(
         word::text(direction),
         note,
         at,
+        word::limit(limits.max_calls)?,
+        word::limit(limits.max_calls_per_second)?,
     )
     .fetch_one(db)
     .await

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgConnection, PgExecutor, Result};
-use tandem_model::{AnnouncementId, EndpointId, MemberId, Prefix, Reason, Validity};
+use tandem_model::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity};
 
 use crate::endpoint::EndpointName;
 use crate::word;
@@ -19,6 +19,8 @@ pub struct StoredAnnouncement {
     pub prefix: Prefix,
     /// When it holds.
     pub validity: Validity,
+    /// The most that is taken for the prefix.
+    pub limits: CallLimits,
     /// The endpoints that take the calls, by name.
     pub endpoints: Vec<EndpointName>,
     /// Why no call can be routed by it; `None` where one can.
@@ -33,6 +35,8 @@ struct Row {
     prefix: String,
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
     endpoint_ids: Vec<Uuid>,
     endpoint_names: Vec<String>,
     reason: Option<String>,
@@ -48,6 +52,7 @@ impl Row {
             member_id,
             prefix: word::prefix(&self.prefix)?,
             validity: Validity { from: self.valid_from, until: self.valid_until },
+            limits: word::limits(self.max_calls, self.max_calls_per_second)?,
             endpoints: endpoints
                 .map(|(id, name)| EndpointName { endpoint_id: EndpointId(id), member_id, name })
                 .collect(),
@@ -83,7 +88,7 @@ pub async fn list(
         Row,
         r#"
         with shown as (
-            select announcement_id, member_id, prefix, valid_during
+            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second
               from announcement
              where member_id = $1 and valid_during && tstzrange($2, null)
                and ($3::uuid is null or announcement_id = $3)
@@ -94,6 +99,7 @@ pub async fn list(
         )
         select a.announcement_id as "announcement_id!", a.member_id as "member_id!", a.prefix as "prefix!"
              , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
+             , a.max_calls, a.max_calls_per_second
              , array(select e.endpoint_id from announcement_endpoint ae join endpoint e using (endpoint_id)
                       where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_ids!: Vec<Uuid>"
              , array(select e.name from announcement_endpoint ae join endpoint e using (endpoint_id)
@@ -168,12 +174,13 @@ pub async fn insert(
     prefix: Prefix,
     endpoints: &[EndpointId],
     validity: Validity,
+    limits: CallLimits,
     at: DateTime<Utc>,
 ) -> Result<AnnouncementId> {
     let id = sqlx::query_scalar!(
         r#"
-        insert into announcement (member_id, prefix, valid_during, created_at)
-        values ($1, $2, tstzrange($3, $4), $5)
+        insert into announcement (member_id, prefix, valid_during, created_at, max_calls, max_calls_per_second)
+        values ($1, $2, tstzrange($3, $4), $5, $6, $7)
         returning announcement_id
         "#,
         member.0,
@@ -181,6 +188,8 @@ pub async fn insert(
         validity.from,
         validity.until,
         at,
+        word::limit(limits.max_calls)?,
+        word::limit(limits.max_calls_per_second)?,
     )
     .fetch_one(&mut *db)
     .await
@@ -190,23 +199,28 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Gives an announcement of the member other endpoints and another validity. Within a transaction.
+/// Gives an announcement of the member other endpoints, another validity and other limits. Within a transaction.
 pub async fn update(
     db: &mut PgConnection,
     member: MemberId,
     announcement: AnnouncementId,
     endpoints: &[EndpointId],
     validity: Validity,
+    limits: CallLimits,
 ) -> Result<()> {
     sqlx::query!(
         r#"
-        update announcement set valid_during = tstzrange($3, $4)
-         where announcement_id = $1 and member_id = $2 and valid_during <> tstzrange($3, $4)
+        update announcement
+           set valid_during = tstzrange($3, $4), max_calls = $5, max_calls_per_second = $6
+         where announcement_id = $1 and member_id = $2
+           and (valid_during, max_calls, max_calls_per_second) is distinct from (tstzrange($3, $4), $5, $6)
         "#,
         announcement.0,
         member.0,
         validity.from,
         validity.until,
+        word::limit(limits.max_calls)?,
+        word::limit(limits.max_calls_per_second)?,
     )
     .execute(&mut *db)
     .await?;

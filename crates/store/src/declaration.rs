@@ -51,6 +51,12 @@ pub struct MemberDeclaration {
     /// Where its people read mail; `noc@NAME.invalid` where there is none and it is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact_email: Option<String>,
+    /// Most calls up at once, in both directions together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+    /// Most new calls a second from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<u32>,
     /// Its endpoints.
     #[serde(default, rename = "endpoint", skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointDeclaration>,
@@ -178,6 +184,12 @@ pub struct AnnouncementDeclaration {
     pub prefix: Prefix,
     /// Names of the member's endpoints that take the calls.
     pub endpoints: Vec<String>,
+    /// Most calls up at once that it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+    /// Most new calls a second that it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<u32>,
 }
 
 /// An agreement between two declared members.
@@ -189,6 +201,12 @@ pub struct AgreementDeclaration {
     /// Who may call whom.
     #[serde(default = "default_direction")]
     pub direction: AgreementDirection,
+    /// Most calls up at once under it, both directions together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+    /// Most new calls a second under it, both directions together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<u32>,
 }
 
 fn default_direction() -> AgreementDirection {
@@ -445,10 +463,17 @@ fn explain(row: &str, error: Option<sqlx::Error>) -> ApplyError {
     wrong(row, why)
 }
 
+/// A limit as a column holds it.
+fn bound(max: Option<u32>) -> Option<i32> {
+    max.map(|max| i32::try_from(max).unwrap_or(i32::MAX))
+}
+
 struct MemberRow<'a> {
     name: &'a str,
     display_name: String,
     contact_email: String,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl Row for MemberRow<'_> {
@@ -456,18 +481,24 @@ impl Row for MemberRow<'_> {
         let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
         let display_names: Vec<&str> = rows.iter().map(|row| row.display_name.as_str()).collect();
         let contact_emails: Vec<&str> = rows.iter().map(|row| row.contact_email.as_str()).collect();
+        let max_calls: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls).collect();
+        let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         sqlx::query!(
             r#"
-            insert into member (name, display_name, contact_email, state)
-            select name, display_name, contact_email, 'approved'
-              from unnest($1::text[], $2::text[], $3::text[]) as t (name, display_name, contact_email)
+            insert into member (name, display_name, contact_email, state, max_calls, max_calls_per_second)
+            select name, display_name, contact_email, 'approved', max_calls, max_calls_per_second
+              from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[])
+                as t (name, display_name, contact_email, max_calls, max_calls_per_second)
             on conflict (name) do update
                set display_name = excluded.display_name, contact_email = excluded.contact_email
-                 , state = excluded.state
+                 , state = excluded.state, max_calls = excluded.max_calls
+                 , max_calls_per_second = excluded.max_calls_per_second
             "#,
             &names as &[&str],
             &display_names as &[&str],
             &contact_emails as &[&str],
+            &max_calls as &[Option<i32>],
+            &rates as &[Option<i32>],
         )
         .execute(db)
         .await
@@ -486,14 +517,19 @@ async fn put_members(
 ) -> Result<Members, ApplyError> {
     let names: Vec<String> = declaration.members.iter().map(|member| member.name.clone()).collect();
     let before = sqlx::query!(
-        "select name, display_name, contact_email, state from member where name = any ($1)",
+        r#"
+        select name, display_name, contact_email, state, max_calls, max_calls_per_second
+          from member
+         where name = any ($1)
+        "#,
         &names,
     )
     .fetch_all(&mut *db)
     .await?;
     let before: HashMap<&str, _> = before.iter().map(|row| (row.name.as_str(), row)).collect();
     let mut rows = Vec::new();
-    for MemberDeclaration { name, display_name, contact_email, .. } in &declaration.members {
+    for member in &declaration.members {
+        let MemberDeclaration { name, display_name, contact_email, .. } = member;
         let known = before.get(name.as_str());
         let display_name = display_name.clone().or_else(|| Some(known?.display_name.clone()));
         let contact_email = contact_email.clone().or_else(|| Some(known?.contact_email.clone()));
@@ -501,12 +537,16 @@ async fn put_members(
             name,
             display_name: display_name.unwrap_or_else(|| name.clone()),
             contact_email: contact_email.unwrap_or_else(|| format!("noc@{name}.invalid")),
+            max_calls: bound(member.max_calls),
+            max_calls_per_second: bound(member.max_calls_per_second),
         };
         let action = match known {
             None => Action::Added,
             Some(known)
                 if known.display_name == row.display_name
                     && known.contact_email == row.contact_email
+                    && known.max_calls == row.max_calls
+                    && known.max_calls_per_second == row.max_calls_per_second
                     && known.state == "approved" =>
             {
                 continue;
@@ -549,7 +589,6 @@ struct EndpointSettings {
 
 impl EndpointSettings {
     fn of(endpoint: &EndpointDeclaration) -> Self {
-        let bound = |max: u32| i32::try_from(max).unwrap_or(i32::MAX);
         Self {
             target_address: endpoint.target.address.ip().into(),
             target_port: endpoint.target.address.port().into(),
@@ -557,8 +596,8 @@ impl EndpointSettings {
             site: endpoint.site.clone(),
             priority: endpoint.priority.into(),
             weight: endpoint.weight.into(),
-            max_calls: endpoint.max_calls.map(bound),
-            max_calls_per_second: endpoint.max_calls_per_second.map(bound),
+            max_calls: bound(endpoint.max_calls),
+            max_calls_per_second: bound(endpoint.max_calls_per_second),
             enabled: endpoint.enabled,
         }
     }
@@ -578,6 +617,8 @@ struct PresentAnnouncement {
     member_id: Uuid,
     prefix: String,
     endpoint_ids: Vec<Uuid>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
     /// Whether it holds now and until further notice.
     standing: bool,
 }
@@ -639,7 +680,7 @@ impl Present {
         let announcements = sqlx::query_as!(
             PresentAnnouncement,
             r#"
-            select a.announcement_id, a.member_id, a.prefix
+            select a.announcement_id, a.member_id, a.prefix, a.max_calls, a.max_calls_per_second
                  , (lower(a.valid_during) <= $2 and upper_inf(a.valid_during)) as "standing!"
                  , array(select e.endpoint_id from announcement_endpoint e
                           where e.announcement_id = a.announcement_id) as "endpoint_ids!"
@@ -729,7 +770,10 @@ impl<'a> Plan<'a> {
                     .collect();
                 let present = announcements.remove(&(member_id, digits.clone())).unwrap_or_default();
                 let same = |it: &PresentAnnouncement| {
-                    it.standing && wanted.as_ref() == Some(&it.endpoint_ids.iter().copied().collect())
+                    it.standing
+                        && wanted.as_ref() == Some(&it.endpoint_ids.iter().copied().collect())
+                        && it.max_calls == bound(announcement.max_calls)
+                        && it.max_calls_per_second == bound(announcement.max_calls_per_second)
                 };
                 let kept = present.iter().any(same);
                 let gone = present.iter().filter(|it| !same(it)).map(|it| it.announcement_id);
@@ -743,6 +787,8 @@ impl<'a> Plan<'a> {
                         member_id,
                         prefix: digits,
                         endpoints,
+                        max_calls: bound(announcement.max_calls),
+                        max_calls_per_second: bound(announcement.max_calls_per_second),
                         from: at,
                     });
                 }
@@ -993,6 +1039,8 @@ struct AnnouncementRow<'a> {
     member_id: Uuid,
     prefix: String,
     endpoints: &'a [String],
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
     from: DateTime<Utc>,
 }
 
@@ -1005,12 +1053,15 @@ impl Row for AnnouncementRow<'_> {
         let pair_members: Vec<Uuid> = pairs().map(|(row, _)| row.member_id).collect();
         let pair_prefixes: Vec<&str> = pairs().map(|(row, _)| row.prefix.as_str()).collect();
         let pair_endpoints: Vec<&str> = pairs().map(|(_, endpoint)| endpoint.as_str()).collect();
+        let max_calls: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls).collect();
+        let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         sqlx::query!(
             r#"
             with made as (
-                insert into announcement (member_id, prefix, valid_during)
-                select member_id, prefix, tstzrange($6, null)
-                  from unnest($1::uuid[], $2::text[]) as t (member_id, prefix)
+                insert into announcement (member_id, prefix, valid_during, max_calls, max_calls_per_second)
+                select member_id, prefix, tstzrange($6, null), max_calls, max_calls_per_second
+                  from unnest($1::uuid[], $2::text[], $7::int[], $8::int[])
+                    as t (member_id, prefix, max_calls, max_calls_per_second)
                 returning announcement_id, member_id, prefix
             )
             insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
@@ -1025,6 +1076,8 @@ impl Row for AnnouncementRow<'_> {
             &pair_prefixes as &[&str],
             &pair_endpoints as &[&str],
             from,
+            &max_calls as &[Option<i32>],
+            &rates as &[Option<i32>],
         )
         .execute(db)
         .await
@@ -1042,6 +1095,8 @@ struct AgreementRow<'a> {
     proposing_member_id: Uuid,
     accepting_member_id: Uuid,
     direction: &'static str,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
     from: DateTime<Utc>,
 }
 
@@ -1051,17 +1106,23 @@ impl Row for AgreementRow<'_> {
         let proposing: Vec<Uuid> = rows.iter().map(|row| row.proposing_member_id).collect();
         let accepting: Vec<Uuid> = rows.iter().map(|row| row.accepting_member_id).collect();
         let directions: Vec<&str> = rows.iter().map(|row| row.direction).collect();
+        let max_calls: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls).collect();
+        let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         sqlx::query!(
             r#"
             insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
-                                 , proposed_at, decided_at)
+                                 , proposed_at, decided_at, max_calls, max_calls_per_second)
             select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
-              from unnest($1::uuid[], $2::uuid[], $3::text[]) as t (proposing, accepting, direction)
+                 , max_calls, max_calls_per_second
+              from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[])
+                as t (proposing, accepting, direction, max_calls, max_calls_per_second)
             "#,
             &proposing,
             &accepting,
             &directions as &[&str],
             from,
+            &max_calls as &[Option<i32>],
+            &rates as &[Option<i32>],
         )
         .execute(db)
         .await
@@ -1084,7 +1145,7 @@ async fn put_agreements(
     let names: HashMap<Uuid, &str> = members.iter().map(|(name, id)| (*id, name.as_str())).collect();
     let present = sqlx::query!(
         r#"
-        select agreement_id, proposing_member_id, accepting_member_id, direction
+        select agreement_id, proposing_member_id, accepting_member_id, direction, max_calls, max_calls_per_second
              , (state = 'accepted' and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
           from agreement
          where proposing_member_id = any ($1) and accepting_member_id = any ($1)
@@ -1109,7 +1170,11 @@ async fn put_agreements(
         if let Some(known) = &known {
             // The other one may have proposed it; then its direction is written the other way round.
             let turned = known.proposing_member_id != proposing;
-            if known.standing && known.direction == self::direction(agreement.direction, turned) {
+            if known.standing
+                && known.direction == self::direction(agreement.direction, turned)
+                && known.max_calls == bound(agreement.max_calls)
+                && known.max_calls_per_second == bound(agreement.max_calls_per_second)
+            {
                 continue;
             }
             gone.push(known.agreement_id);
@@ -1122,6 +1187,8 @@ async fn put_agreements(
             proposing_member_id: proposing,
             accepting_member_id: accepting,
             direction,
+            max_calls: bound(agreement.max_calls),
+            max_calls_per_second: bound(agreement.max_calls_per_second),
             from: at,
         });
     }

@@ -15,8 +15,8 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
-    Agreement, AgreementId, Announcement, AnnouncementId, Endpoint, EndpointId, Facts, Member, MemberId,
-    NumberError, ObjectId, Prefix, Range, RangeId, Source, Target, Validity,
+    Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Endpoint, EndpointId, Facts, Member,
+    MemberId, NumberError, ObjectId, Prefix, Range, RangeId, Source, Target, Validity,
 };
 
 use crate::{database, word};
@@ -196,7 +196,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
     let rows = sqlx::query_as!(
         MemberRow,
         r#"
-        select member_id, name as "name?", state as "state?"
+        select member_id, name as "name?", state as "state?", max_calls, max_calls_per_second
           from member
          where $1::uuid[] is null or member_id = any ($1)
         "#,
@@ -250,7 +250,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
             select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
                  , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
                  , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
-                 , e.endpoint_ids as "endpoint_ids?"
+                 , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second
               from announcement a
               left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
                            from announcement_endpoint
@@ -268,6 +268,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
                  , array(select endpoint_id from announcement_endpoint e
                           where e.announcement_id = a.announcement_id
                           order by endpoint_id) as "endpoint_ids?"
+                 , a.max_calls, a.max_calls_per_second
               from unnest($1::uuid[]) as wanted (announcement_id)
               join announcement a using (announcement_id)
              where a.valid_during && tstzrange(now(), null)
@@ -287,6 +288,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
              , accepting_member_id as "accepting_member_id?", direction as "direction?", state as "state?"
              , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
              , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
+             , max_calls, max_calls_per_second
           from agreement
          where $1::uuid[] is null or agreement_id = any ($1)
         "#,
@@ -323,6 +325,8 @@ struct MemberRow {
     member_id: Uuid,
     name: Option<String>,
     state: Option<String>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl TryFrom<MemberRow> for Member {
@@ -333,6 +337,7 @@ impl TryFrom<MemberRow> for Member {
             member_id: MemberId(row.member_id),
             name: required("name", row.name)?,
             state: word("state", row.state)?,
+            limits: limits(row.max_calls, row.max_calls_per_second)?,
         })
     }
 }
@@ -363,6 +368,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             let net = required("net", net)?.trunc();
             Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
         });
+        let CallLimits { max_calls, max_calls_per_second } = limits(row.max_calls, row.max_calls_per_second)?;
         Ok(Self {
             endpoint_id: EndpointId(row.endpoint_id),
             member_id: MemberId(required("member_id", row.member_id)?),
@@ -374,11 +380,8 @@ impl TryFrom<EndpointRow> for Endpoint {
             },
             priority: fits("priority", required("priority", row.priority)?)?,
             weight: fits("weight", required("weight", row.weight)?)?,
-            max_calls: row.max_calls.map(|max| fits("max_calls", max)).transpose()?,
-            max_calls_per_second: row
-                .max_calls_per_second
-                .map(|max| fits("max_calls_per_second", max))
-                .transpose()?,
+            max_calls,
+            max_calls_per_second,
             enabled: required("enabled", row.enabled)?,
         })
     }
@@ -414,6 +417,8 @@ struct AnnouncementRow {
     valid_from: Option<DateTime<Utc>>,
     valid_until: Option<DateTime<Utc>>,
     endpoint_ids: Option<Vec<Uuid>>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl TryFrom<AnnouncementRow> for Announcement {
@@ -426,6 +431,7 @@ impl TryFrom<AnnouncementRow> for Announcement {
             prefix: prefix(row.prefix)?,
             endpoints: row.endpoint_ids.into_iter().flatten().map(EndpointId).collect(),
             validity: validity(row.valid_from, row.valid_until)?,
+            limits: limits(row.max_calls, row.max_calls_per_second)?,
         })
     }
 }
@@ -438,6 +444,8 @@ struct AgreementRow {
     state: Option<String>,
     valid_from: Option<DateTime<Utc>>,
     valid_until: Option<DateTime<Utc>>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl TryFrom<AgreementRow> for Agreement {
@@ -453,6 +461,7 @@ impl TryFrom<AgreementRow> for Agreement {
             direction: word("direction", row.direction)?,
             state: word("state", row.state)?,
             validity,
+            limits: limits(row.max_calls, row.max_calls_per_second)?,
         })
     }
 }
@@ -468,6 +477,14 @@ fn word<T: DeserializeOwned>(column: &str, text: Option<String>) -> Result<T, St
 
 fn fits<T: TryFrom<i32>>(column: &str, value: i32) -> Result<T, String> {
     T::try_from(value).map_err(|_| format!("{column} is {value}, which is out of its range"))
+}
+
+fn limits(max_calls: Option<i32>, max_calls_per_second: Option<i32>) -> Result<CallLimits, String> {
+    let limit = |column, max: Option<i32>| max.map(|max| fits(column, max)).transpose();
+    Ok(CallLimits {
+        max_calls: limit("max_calls", max_calls)?,
+        max_calls_per_second: limit("max_calls_per_second", max_calls_per_second)?,
+    })
 }
 
 fn prefix(text: Option<String>) -> Result<Prefix, String> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgExecutor, Result};
-use tandem_model::{MemberId, MemberState};
+use tandem_model::{CallLimits, MemberId, MemberState};
 
 use crate::word;
 
@@ -22,6 +22,8 @@ pub struct Member {
     pub state: MemberState,
     /// When it asked to join, or was made.
     pub created_at: DateTime<Utc>,
+    /// What the operator lets it carry.
+    pub limits: CallLimits,
 }
 
 /// How a member is named to others.
@@ -55,6 +57,8 @@ struct Row {
     contact_email: String,
     state: String,
     created_at: DateTime<Utc>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
 }
 
 impl Row {
@@ -66,6 +70,7 @@ impl Row {
             contact_email: self.contact_email,
             state: word::read(&self.state)?,
             created_at: self.created_at,
+            limits: word::limits(self.max_calls, self.max_calls_per_second)?,
         })
     }
 }
@@ -74,7 +79,11 @@ impl Row {
 pub async fn get(db: impl PgExecutor<'_>, member: MemberId) -> Result<Option<Member>> {
     sqlx::query_as!(
         Row,
-        "select member_id, name, display_name, contact_email, state, created_at from member where member_id = $1",
+        r#"
+        select member_id, name, display_name, contact_email, state, created_at, max_calls, max_calls_per_second
+          from member
+         where member_id = $1
+        "#,
         member.0,
     )
     .fetch_optional(db)
@@ -88,7 +97,7 @@ pub async fn lock(db: impl PgExecutor<'_>, member: MemberId) -> Result<Option<Me
     sqlx::query_as!(
         Row,
         r#"
-        select member_id, name, display_name, contact_email, state, created_at
+        select member_id, name, display_name, contact_email, state, created_at, max_calls, max_calls_per_second
           from member
          where member_id = $1
            for no key update
@@ -106,7 +115,7 @@ pub async fn find(db: impl PgExecutor<'_>, name_or_id: &str) -> Result<Option<Me
     sqlx::query_as!(
         Row,
         r#"
-        select member_id, name, display_name, contact_email, state, created_at
+        select member_id, name, display_name, contact_email, state, created_at, max_calls, max_calls_per_second
           from member
          where name = $1 or member_id = $2
          order by name = $1 desc
@@ -131,7 +140,7 @@ pub async fn list(
     sqlx::query_as!(
         Row,
         r#"
-        select member_id, name, display_name, contact_email, state, created_at
+        select member_id, name, display_name, contact_email, state, created_at, max_calls, max_calls_per_second
           from member
          where ($1::text is null or state = $1) and ($2::uuid is null or member_id < $2)
          order by member_id desc
@@ -172,7 +181,7 @@ pub async fn insert(db: impl PgExecutor<'_>, new: &NewMember<'_>, at: DateTime<U
         r#"
         insert into member (name, display_name, contact_email, state, created_at)
         values ($1, $2, $3, $4, $5)
-        returning member_id, name, display_name, contact_email, state, created_at
+        returning member_id, name, display_name, contact_email, state, created_at, max_calls, max_calls_per_second
         "#,
         new.name,
         new.display_name,
@@ -188,11 +197,17 @@ pub async fn insert(db: impl PgExecutor<'_>, new: &NewMember<'_>, at: DateTime<U
 /// Writes what may change of a member.
 pub async fn update(db: impl PgExecutor<'_>, member: &Member) -> Result<()> {
     sqlx::query!(
-        "update member set display_name = $2, contact_email = $3, state = $4 where member_id = $1",
+        r#"
+        update member
+           set display_name = $2, contact_email = $3, state = $4, max_calls = $5, max_calls_per_second = $6
+         where member_id = $1
+        "#,
         member.member_id.0,
         member.display_name,
         member.contact_email,
         word::text(member.state),
+        word::limit(member.limits.max_calls)?,
+        word::limit(member.limits.max_calls_per_second)?,
     )
     .execute(db)
     .await

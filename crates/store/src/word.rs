@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
+use tandem_model::CallLimits;
 
 /// The text of a word.
 pub(crate) fn text<T: Serialize>(word: T) -> String {
@@ -24,6 +25,19 @@ where
     T::Error: std::error::Error + Send + Sync + 'static,
 {
     T::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// Limits on calls that constraints of the schema keep positive.
+pub(crate) fn limits(max_calls: Option<i32>, max_calls_per_second: Option<i32>) -> sqlx::Result<CallLimits> {
+    Ok(CallLimits {
+        max_calls: max_calls.map(fits).transpose()?,
+        max_calls_per_second: max_calls_per_second.map(fits).transpose()?,
+    })
+}
+
+/// A limit as a column holds it.
+pub(crate) fn limit(max: Option<u32>) -> sqlx::Result<Option<i32>> {
+    max.map(fits).transpose()
 }
 
 /// A prefix that a constraint of the schema keeps well-formed.

@@ -276,6 +276,8 @@ mod tests {
         let announced = (0..count).map(|index| AnnouncementDeclaration {
             prefix: prefix(format!("4420794{index:04}")),
             endpoints: vec!["acme-1".to_owned()],
+            max_calls: None,
+            max_calls_per_second: None,
         });
         let member = MemberDeclaration {
             name: "acme".to_owned(),

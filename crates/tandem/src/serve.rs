@@ -84,6 +84,8 @@ pub async fn run(
         true => {
             let settings = NodeSettings {
                 max_calls: settings.fabric.max_calls as usize,
+                source_messages_per_second: settings.fabric.source_messages_per_second,
+                emergency_numbers: settings.fabric.emergency_numbers.clone(),
                 attempt_timeout: settings.fabric.attempt_timeout,
                 ring_timeout: settings.fabric.ring_timeout,
                 setup_timeout: settings.fabric.setup_timeout,

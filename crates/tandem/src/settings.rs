@@ -70,6 +70,10 @@ pub struct DatabaseSettings {
 pub struct FabricSettings {
     /// Most calls up at once.
     pub max_calls: u32,
+    /// Most messages a second of one address of a member.
+    pub source_messages_per_second: u32,
+    /// Called numbers that are never refused for overload.
+    pub emergency_numbers: Vec<String>,
     /// From an INVITE to its first response, before the next candidate is tried.
     pub attempt_timeout: Duration,
     /// From the last provisional response to the answer.
@@ -361,6 +365,9 @@ impl Values {
             listeners,
             fabric: FabricSettings {
                 max_calls: self.integer("fabric.max_calls", 1..=1_000_000)?,
+                source_messages_per_second: self
+                    .integer("fabric.source_messages_per_second", 10..=1_000_000)?,
+                emergency_numbers: self.numbers("fabric.emergency_numbers")?,
                 attempt_timeout: self.seconds("fabric.attempt_timeout_s", 1..=32)?,
                 ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
                 setup_timeout: self.seconds("fabric.setup_timeout_s", 5..=1200)?,
@@ -418,6 +425,17 @@ impl Values {
         let net = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
         let nets = self.get(key).as_array().and_then(|nets| nets.iter().map(net).collect());
         nets.ok_or_else(|| self.wrong(key, "a list of address blocks, such as [\"127.0.0.1/32\"]"))
+    }
+
+    fn numbers(&self, key: &str) -> Result<Vec<String>, SettingsError> {
+        let number = |value: &Value| {
+            let text = value.as_str()?;
+            let digits = text.strip_prefix('+').unwrap_or(text);
+            let is_number = (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| text.to_owned())
+        };
+        let numbers = self.get(key).as_array().and_then(|numbers| numbers.iter().map(number).collect());
+        numbers.ok_or_else(|| self.wrong(key, "a list of numbers, such as [\"112\", \"+44999\"]"))
     }
 
     fn roles(&self) -> Result<Roles, SettingsError> {

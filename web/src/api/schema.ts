@@ -138,7 +138,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** changes how it is shown and reached, and (operator) its state. */
+        /** changes how it is shown and reached, and (operator) its state and limits. */
         patch: operations["update_member"];
         trace?: never;
     };
@@ -276,7 +276,7 @@ export interface paths {
         };
         /** one announcement. */
         get: operations["get_announcement"];
-        /** changes its endpoints and validity; the prefix stays. */
+        /** changes its endpoints, validity and limits; the prefix stays. */
         put: operations["update_announcement"];
         post?: never;
         /** withdraws it now. */
@@ -635,6 +635,16 @@ export interface components {
         /** @description An agreement that a member proposes to another. */
         AgreementInput: {
             direction: components["schemas"]["ProposedDirection"];
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, both directions together; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, both directions together; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
             /** @description What the other member should know. At most 2000 characters. */
             note?: string;
             /**
@@ -659,6 +669,16 @@ export interface components {
             direction: components["schemas"]["AgreementDirection"];
             /** Format: date-time */
             ended_at: string | null;
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, both directions together; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, both directions together; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
             /** @description Whether the member in the path may accept or refuse it now. */
             may_answer: boolean;
             note: string;
@@ -679,6 +699,16 @@ export interface components {
         AnnouncementInput: {
             /** @description Names or ids of endpoints of the member. */
             endpoints: string[];
+            /**
+             * Format: int32
+             * @description Most calls up at once that it takes for the prefix; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second that it takes for the prefix; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
             /**
              * @description The leading digits of the numbers, internationally.
              * @example +44207946
@@ -702,6 +732,16 @@ export interface components {
             /** @description The endpoints that take the calls. */
             endpoints: components["schemas"]["EndpointRef"][];
             live_on: components["schemas"]["LiveOnView"];
+            /**
+             * Format: int32
+             * @description Most calls up at once that it takes for the prefix; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second that it takes for the prefix; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
             /** Format: uuid */
             member_id: string;
             /** @example +44207946 */
@@ -1093,6 +1133,16 @@ export interface components {
         MemberPatch: {
             contact_email?: string;
             display_name?: string;
+            /**
+             * Format: int32
+             * @description Most calls up at once, in both directions together; null for no bound. Only the operator changes it.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second from it; null for no bound. Only the operator changes it.
+             */
+            max_calls_per_second?: number | null;
             /** @description Only the operator changes it. */
             state?: components["schemas"]["MemberState"];
         };
@@ -1115,6 +1165,16 @@ export interface components {
             created_at: string;
             /** @example Acme Telecom */
             display_name: string;
+            /**
+             * Format: int32
+             * @description Most calls up at once, in both directions together; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second from it; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
             /** Format: uuid */
             member_id: string;
             /**
@@ -1248,6 +1308,16 @@ export interface components {
                 direction: components["schemas"]["AgreementDirection"];
                 /** Format: date-time */
                 ended_at: string | null;
+                /**
+                 * Format: int32
+                 * @description Most calls up at once under it, both directions together; no bound where it is null.
+                 */
+                max_calls: number | null;
+                /**
+                 * Format: int32
+                 * @description Most new calls a second under it, both directions together; no bound where it is null.
+                 */
+                max_calls_per_second: number | null;
                 /** @description Whether the member in the path may accept or refuse it now. */
                 may_answer: boolean;
                 note: string;
@@ -1276,6 +1346,16 @@ export interface components {
                 /** @description The endpoints that take the calls. */
                 endpoints: components["schemas"]["EndpointRef"][];
                 live_on: components["schemas"]["LiveOnView"];
+                /**
+                 * Format: int32
+                 * @description Most calls up at once that it takes for the prefix; no bound where it is null.
+                 */
+                max_calls: number | null;
+                /**
+                 * Format: int32
+                 * @description Most new calls a second that it takes for the prefix; no bound where it is null.
+                 */
+                max_calls_per_second: number | null;
                 /** Format: uuid */
                 member_id: string;
                 /** @example +44207946 */
@@ -1593,7 +1673,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "endpoint_unreachable" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "number_invalid" | "too_many_hops" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];

@@ -848,8 +848,10 @@ impl Agent {
     /// What is left open: confirmed dialogs that were not ended, INVITEs without a final response.
     pub(super) fn left_open(&self) -> Vec<String> {
         let dialogs = self.dialogs.iter().filter(|dialog| dialog.confirmed && !dialog.over);
-        let clients =
-            self.clients.iter().filter(|client| client.method == "INVITE" && client.ended.is_none());
+        let clients = self.clients.iter().filter(|client| {
+            let hung_up = client.dialog.is_some_and(|dialog| self.dialogs[dialog].over);
+            client.method == "INVITE" && client.ended.is_none() && !hung_up
+        });
         dialogs
             .map(|dialog| format!("{} {} with {}", self.address, self.number, dialog.remote))
             .chain(clients.map(|client| client.text.clone()))

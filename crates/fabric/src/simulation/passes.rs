@@ -8,7 +8,7 @@ const NUMBER: &str = "+442079460000";
 /// The usual exchange, and initech, which announces the same prefix as globex.
 fn two_terminating() -> Simulation {
     let mut facts = facts();
-    facts.members.push(Member { member_id: id(3), name: "initech".into(), state: MemberState::Approved });
+    facts.members.push(Member { member_id: id(3), name: "initech".into(), ..facts.members[0].clone() });
     facts.endpoints.push(endpoint(31, 3, INITECH, 1, None));
     facts.ranges.push(Range { range_id: id(32), member_id: id(3), ..facts.ranges[0].clone() });
     facts.announcements.push(Announcement {

@@ -174,3 +174,52 @@ async fn an_agreement_is_answered_by_who_was_asked_and_ended_by_either() {
     assert_eq!((&ended.json["state"], &ended.json["valid_from"]), (&json!("ended"), &json!(null)));
     exchange.route().await;
 }
+
+#[tokio::test]
+async fn limits_on_calls_are_set_by_who_may_and_reach_the_route_table() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.member("globex").await;
+    let limits = json!({ "max_calls": 30, "max_calls_per_second": 5 });
+    let with = |mut body: serde_json::Value| {
+        body.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+        body
+    };
+    let path = format!("/members/{}", acme.id);
+    acme.caller.send("PATCH", &path, Some(limits.clone())).await.expect(403);
+    exchange.operator.send("PATCH", &path, Some(limits.clone())).await.expect(200);
+    assert_eq!(acme.caller.get(&path).await.json["max_calls"], 30);
+    // What is left out stays, null takes the bound away.
+    let changed =
+        exchange.operator.send("PATCH", &path, Some(json!({ "max_calls": null }))).await.expect(200);
+    assert_eq!(
+        (&changed.json["max_calls"], &changed.json["max_calls_per_second"]),
+        (&json!(null), &json!(5))
+    );
+    let refused = exchange.operator.send("PATCH", &path, Some(json!({ "max_calls": 0 }))).await.expect(422);
+    assert_eq!(refused.fields(), ["max_calls"]);
+
+    let announced = json!({ "prefix": "+44207", "endpoints": ["acme-1"] });
+    let made = acme.post("announcements", with(announced.clone())).await.expect(201);
+    assert_eq!((&made.json["max_calls"], &made.json["max_calls_per_second"]), (&json!(30), &json!(5)));
+    let other = json!({ "prefix": "+44208", "endpoints": ["acme-1"], "max_calls_per_second": 0 });
+    assert_eq!(acme.post("announcements", other).await.expect(422).fields(), ["max_calls_per_second"]);
+
+    let proposal = json!({ "with": "acme", "direction": "outgoing" });
+    let id = globex.post("agreements", with(proposal)).await.expect(201).text("agreement_id");
+    let accepted = acme.post(&format!("agreements/{id}/accept"), json!({})).await.expect(200);
+    assert_eq!(
+        (&accepted.json["max_calls"], &accepted.json["max_calls_per_second"]),
+        (&json!(30), &json!(5))
+    );
+
+    let facts = tandem_store::facts::load(&exchange.app.db).await.unwrap().facts;
+    let both = tandem_model::CallLimits { max_calls: Some(30), max_calls_per_second: Some(5) };
+    assert_eq!((facts.announcements[0].limits, facts.agreements[0].limits), (both, both));
+    let member = facts.members.iter().find(|it| it.name == "acme").unwrap();
+    assert_eq!(member.limits, tandem_model::CallLimits { max_calls: None, max_calls_per_second: Some(5) });
+    // An announcement that is described anew without limits has none.
+    let id = made.text("announcement_id");
+    let changed = acme.put(&format!("announcements/{id}"), announced).await.expect(200);
+    assert_eq!(changed.json["max_calls"], json!(null));
+}

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tandem_model::{AgreementState, CallLimits};
 use tandem_store::declaration::{Action, ApplyError, apply};
 use tandem_store::facts::load;
 use tandem_testkit::Database;
@@ -80,14 +81,17 @@ async fn what_differs_is_changed() {
             { name = "acme-2", source = ["192.0.2.21"], target = "sip:192.0.2.21" },
         ]
         range = [{ prefix = "+44207946" }]
-        announcement = [{ prefix = "+44207946", endpoints = ["acme-1", "acme-2"] }]
+        announcement = [{ prefix = "+44207946", endpoints = ["acme-1", "acme-2"], max_calls = 30 }]
         [[member]]
         name = "globex"
+        max_calls_per_second = 20
         endpoint = [{ name = "globex-1", source = ["198.51.100.0/24"], target = "sip:198.51.100.1" }]
         range = [{ prefix = "+44207946", authority = "valid" }]
         [[agreement]]
         members = ["globex", "acme"]
         direction = "to_accepting"
+        max_calls = 10
+        max_calls_per_second = 5
     "#;
     assert_eq!(
         changes(db, other).await,
@@ -97,6 +101,7 @@ async fn what_differs_is_changed() {
             "added endpoint acme/acme-2",
             "changed endpoint acme/acme-1",
             "changed member acme",
+            "changed member globex",
             "added range globex/+44207946",
             "changed range acme/+44207946",
         ]
@@ -108,6 +113,17 @@ async fn what_differs_is_changed() {
     assert_eq!(
         (endpoint.sources.len(), endpoint.sources[0].port, endpoint.max_calls),
         (1, Some(5060), Some(9))
+    );
+    let limits = |max_calls, max_calls_per_second| CallLimits { max_calls, max_calls_per_second };
+    let globex = facts.members.iter().find(|it| it.name == "globex").unwrap();
+    assert_eq!(globex.limits, limits(None, Some(20)));
+    assert_eq!(facts.announcements[0].limits, limits(Some(30), None));
+    let accepted = facts.agreements.iter().find(|it| it.state == AgreementState::Accepted).unwrap();
+    assert_eq!(accepted.limits, limits(Some(10), Some(5)));
+    // Only a limit differs, and it goes where it is declared no more.
+    assert_eq!(
+        changes(db, &other.replace(", max_calls = 30", "").replace("max_calls = 10", "")).await,
+        ["changed agreement globex–acme", "changed announcement acme/+44207946"]
     );
 }
 
@@ -206,6 +222,8 @@ async fn a_hundred_thousand_announcements_are_applied_in_seconds() {
         tandem_store::declaration::AnnouncementDeclaration {
             prefix: format!("44207{}", 100_000 + number).parse().unwrap(),
             endpoints: vec!["acme-1".to_owned()],
+            max_calls: None,
+            max_calls_per_second: None,
         }
     }));
     #[allow(clippy::disallowed_methods)] // What is measured is real time.

@@ -410,6 +410,8 @@ mod tests {
             announcements: vec![AnnouncementDeclaration {
                 prefix: provider.range,
                 endpoints: places.iter().map(|place| place.name.clone()).collect(),
+                max_calls: None,
+                max_calls_per_second: None,
             }],
             ..MemberDeclaration::default()
         };
@@ -421,6 +423,8 @@ mod tests {
                 .map(|(one, other)| AgreementDeclaration {
                     members: [providers[other].name.clone(), providers[one].name.clone()],
                     direction: AgreementDirection::Both,
+                    max_calls: None,
+                    max_calls_per_second: None,
                 })
                 .collect(),
         }

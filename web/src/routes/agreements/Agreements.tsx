@@ -12,6 +12,8 @@ import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
+import { LimitInputs } from "../../parts/LimitInputs";
+import { LIMIT_FIELDS, type LimitFields, limitFields, limitsOf, limitsText } from "../../parts/limits";
 import { useMembers } from "../../parts/members";
 import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
@@ -96,6 +98,7 @@ export function Agreements({ memberId }: { memberId: string }) {
         </Text>
       ),
     },
+    { header: "Limits", cell: (agreement) => limitsText(agreement) },
     { header: "Since", cell: ({ valid_from, proposed_at }) => <Time>{valid_from ?? proposed_at}</Time> },
     {
       header: "Change",
@@ -193,12 +196,14 @@ export function Propose({ memberId, variant = "filled" }: { memberId: string; va
 function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => void }) {
   const queries = useQueryClient();
   const members = useMembers();
-  const form = useForm<{ with: string; direction: ProposedDirection; note: string }>({
-    initialValues: { with: "", direction: "both", note: "" },
+  const form = useForm<{ with: string; direction: ProposedDirection; note: string } & LimitFields>({
+    initialValues: { with: "", direction: "both", note: "", ...limitFields(undefined) },
   });
   const propose = useMutation({
-    mutationFn: (body: typeof form.values) =>
-      answer(api.POST("/api/v1/members/{member_id}/agreements", { params: { path: { member_id: memberId } }, body })),
+    mutationFn: (fields: typeof form.values) => {
+      const body = { ...fields, ...limitsOf(fields) };
+      return answer(api.POST("/api/v1/members/{member_id}/agreements", { params: { path: { member_id: memberId } }, body }));
+    },
     onSuccess: async () => {
       await queries.invalidateQueries({ queryKey: ["agreements"] });
       onDone();
@@ -226,7 +231,10 @@ function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => voi
           </Stack>
         </Radio.Group>
         <Textarea label="Note" description="What the other member should know. Optional." {...form.getInputProps("note")} />
-        {propose.error && <ProblemNote problem={problemOf(propose.error)} shownFields={["with", "direction", "note"]} />}
+        <LimitInputs form={form} />
+        {propose.error && (
+          <ProblemNote problem={problemOf(propose.error)} shownFields={["with", "direction", "note", ...LIMIT_FIELDS]} />
+        )}
         <Group justify="flex-end">
           <Button variant="default" onClick={onDone}>
             Cancel

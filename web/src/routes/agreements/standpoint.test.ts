@@ -19,6 +19,8 @@ function agreement(change: Partial<Agreement>): Agreement {
     proposed_at: "2026-11-22T12:00:00Z",
     decided_at: null,
     ended_at: null,
+    max_calls: null,
+    max_calls_per_second: null,
     may_answer: false,
     ...change,
   };

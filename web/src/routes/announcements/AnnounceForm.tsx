@@ -9,6 +9,8 @@ import type { Announcement } from "../../api/types";
 import { plainNumber } from "../../format/number";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
+import { LimitInputs } from "../../parts/LimitInputs";
+import { LIMIT_FIELDS, limitFields, limitsOf } from "../../parts/limits";
 import { ProblemNote } from "../../parts/ProblemNote";
 
 export function Announce({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
@@ -40,11 +42,12 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
     initialValues: {
       prefix: announcement?.prefix ?? "",
       endpoints: announcement?.endpoints.map(({ name }) => name) ?? [],
+      ...limitFields(announcement),
     },
   });
   const save = useMutation({
     mutationFn: (fields: typeof form.values) => {
-      const body = { prefix: plainNumber(fields.prefix), endpoints: fields.endpoints };
+      const body = { prefix: plainNumber(fields.prefix), endpoints: fields.endpoints, ...limitsOf(fields) };
       const path = { member_id: memberId };
       return announcement
         ? answer(
@@ -93,7 +96,8 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
             You have no endpoint yet. Add one first.
           </Text>
         )}
-        {save.error && <ProblemNote problem={problemOf(save.error)} shownFields={["prefix", "endpoints"]} />}
+        <LimitInputs form={form} />
+        {save.error && <ProblemNote problem={problemOf(save.error)} shownFields={["prefix", "endpoints", ...LIMIT_FIELDS]} />}
         <Group justify="flex-end">
           <Button variant="default" onClick={onDone}>
             Cancel

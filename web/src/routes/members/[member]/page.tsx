@@ -8,6 +8,7 @@ import { problemOf } from "../../../api/problem";
 import type { Audience } from "../../../app/paths";
 import { LIVE_MS } from "../../../app/queries";
 import { Figures, LastHour } from "../../../parts/Figures";
+import { limitsText } from "../../../parts/limits";
 import { Page } from "../../../parts/Page";
 import { ProblemNote } from "../../../parts/ProblemNote";
 import { MemberBadge } from "../../../parts/State";
@@ -22,6 +23,7 @@ import { MemberLookup } from "../../lookup/Lookup";
 import { ClaimRange, Ranges } from "../../ranges/Ranges";
 import { NewUser, Users } from "../../users/Users";
 import { ChangeState } from "../ChangeState";
+import { SetLimits } from "../SetLimits";
 
 export const audience: Audience = "operator";
 
@@ -70,11 +72,13 @@ export default function MemberPage() {
           </Anchor>
           {` · ${member.name} · ${member.contact_email} · since `}
           <Time>{member.created_at}</Time>
+          {limitsText(member) && ` · ${limitsText(member)}`}
         </>
       }
       actions={
         <>
           <MemberBadge state={member.state} />
+          <SetLimits member={member} />
           <ChangeState member={member} />
         </>
       }

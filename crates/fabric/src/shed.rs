@@ -1,0 +1,80 @@
+//! What the node does not do because there is too much of it: strangers, greedy sources, and more new work than
+//! it can take. In-dialog requests, ACK and CANCEL are never shed: they end work.
+
+use rand::Rng;
+use tandem_model::Reason;
+use tandem_sip::{Message, Method};
+
+use crate::outbox::Flow;
+use crate::source_guard::{Cause, Stranger};
+use crate::worker::{Now, Worker};
+
+/// Most transactions at once: about 1 GB. A call takes four or five, for half a minute after each ends.
+const MAX_TRANSACTIONS: usize = 1_000_000;
+
+impl Worker {
+    /// A message of nobody who takes part: it is counted, and its source banned where that is due.
+    pub(crate) fn ignore_stranger(&mut self, now: Now, flow: Flow, octets: &[u8]) {
+        self.overload.note_stranger();
+        let metrics = &self.wire.metrics;
+        match self.guard.stranger(flow.remote.ip(), octets, now.instant) {
+            Stranger::Ignored => metrics.strangers.inc(),
+            Stranger::Banned => metrics.banned.inc(),
+            Stranger::BannedNow(cause) => {
+                metrics.count_ban(cause);
+                match cause {
+                    Cause::Flood => {
+                        tracing::debug!(source = %flow.remote, "banned a stranger that sent too much")
+                    }
+                    Cause::Scanner => tracing::debug!(source = %flow.remote, "banned a scanner"),
+                }
+            }
+        }
+    }
+
+    /// A batch has been handled; `is_drained` where nothing waits any more, and otherwise `backlog` tells how much.
+    pub(crate) fn observe_load(&mut self, now: Now, is_drained: bool, backlog: impl FnOnce() -> u64) {
+        let (before, after) = self.overload.observe(now.instant, now.utc, is_drained, backlog);
+        if before != after {
+            self.wire.metrics.shed_percent.set(after.into());
+        }
+        match (before, after) {
+            (0, 1..) => {
+                tracing::warn!("more comes in than the node can handle: a part of the new calls is refused")
+            }
+            (1.., 0) => tracing::info!("the node keeps up again: every new call is taken"),
+            _ => {}
+        }
+    }
+
+    /// Whether a request that begins something is not served because there is too much to do; an INVITE is told
+    /// so, with the least effort.
+    pub(crate) fn sheds(
+        &mut self,
+        flow: Flow,
+        request: &Message<'_>,
+        method: Method<'_>,
+        fingerprint: u128,
+    ) -> bool {
+        if request.to_tag().is_some() || matches!(method, Method::Ack | Method::Cancel) {
+            return false;
+        }
+        let reason = if !self.is_within_rate {
+            Reason::SourceRateExceeded
+        } else if self.transactions.len() >= MAX_TRANSACTIONS {
+            Reason::NodeFull
+        } else if method == Method::Invite
+            && self.overload.sheds(self.rng.next_u32())
+            && !self.settings.emergency_numbers.are_called_by(request)
+        {
+            Reason::HubOverloaded
+        } else {
+            return false;
+        };
+        match method {
+            Method::Invite => self.refuse_statelessly(flow, request, fingerprint, reason),
+            _ => self.wire.metrics.count_drop(reason),
+        }
+        true
+    }
+}
