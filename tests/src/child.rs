@@ -63,6 +63,11 @@ impl Child {
         unsafe { libc::kill(pid, number) };
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its status, once it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().expect("a child of ours can be waited for")

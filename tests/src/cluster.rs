@@ -39,6 +39,16 @@ impl Cluster {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
     }
 
+    /// What one statement answers, as `psql` prints it without headings.
+    pub fn query(&self, sql: &str) -> String {
+        let output = Command::new(self.bin.join("psql"))
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", &self.url(), "--command", sql])
+            .output()
+            .expect("PostgreSQL is installed");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Ends it at once, as a crash would.
     pub fn stop(&self) {
         self.run("pg_ctl", &["-m", "immediate", "-w", "stop"]);

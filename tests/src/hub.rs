@@ -28,11 +28,20 @@ pub struct Settings {
     pub drain_s: u32,
     /// How long a candidate may be silent.
     pub attempt_timeout_s: u32,
+    /// The journal lies on a disk of its own, of so many kilobytes: see [`may_mount`].
+    pub journal_disk_kb: Option<u32>,
+}
+
+/// Whether this process may give a program a disk of its own: root may, where there are mount namespaces.
+pub fn may_mount() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"]);
+    unshare.output().is_ok_and(|output| output.status.success())
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { database_url: None, drain_s: 1, attempt_timeout_s: 2 }
+        Self { database_url: None, drain_s: 1, attempt_timeout_s: 2, journal_disk_kb: None }
     }
 }
 
@@ -49,6 +58,7 @@ pub struct Hub {
     pub api: Api,
     config: PathBuf,
     process: Option<Child>,
+    journal_disk_kb: Option<u32>,
     folder: TempDir,
 }
 
@@ -100,7 +110,16 @@ address = "{metrics}"
         );
         fs::write(&config, text).expect("the settings can be written");
         let base = format!("http://{portal}");
-        let mut hub = Self { sip, portal, metrics, api: Api::new(&base, ""), config, process: None, folder };
+        let mut hub = Self {
+            sip,
+            portal,
+            metrics,
+            api: Api::new(&base, ""),
+            config,
+            process: None,
+            journal_disk_kb: settings.journal_disk_kb,
+            folder,
+        };
         hub.start_again();
         let token = hub.tandem(&["token", "create", "--operator"]);
         hub.api = Api::new(&base, &token);
@@ -110,18 +129,41 @@ address = "{metrics}"
 
     /// Starts the program on the data that is there, and waits until it is ready.
     pub fn start_again(&mut self) {
+        self.begin_again();
+        self.wait_until_ready();
+    }
+
+    /// Starts the program on the data that is there, without waiting.
+    pub fn begin_again(&mut self) {
         assert!(self.process.is_none(), "the hub is running");
-        let mut serve = Command::new(program());
+        let mut serve = match self.journal_disk_kb {
+            None => Command::new(program()),
+            Some(kilobytes) => {
+                // Seen by the program alone, and gone with it.
+                let mut unshare = Command::new("unshare");
+                let mount = format!(
+                    "mkdir -p '{0}' && mount -t tmpfs -o size={kilobytes}k tmpfs '{0}' && exec \"$0\" \"$@\"",
+                    self.journal_folder().display()
+                );
+                unshare.args(["--mount", "sh", "-c", &mount]).arg(program());
+                unshare
+            }
+        };
         serve.arg("serve").arg("--config").arg(&self.config);
-        let mut child = Child::start("tandem serve", &mut serve, &self.log());
+        self.process = Some(Child::start("tandem serve", &mut serve, &self.log()));
+    }
+
+    /// Waits until the program says that it is ready.
+    pub fn wait_until_ready(&mut self) {
         let url = format!("http://{}/readyz", self.portal);
+        let Self { api, process, .. } = self;
+        let child = process.as_mut().expect("the hub is running");
         until("the hub to be ready", READY_WITHIN, || {
             if let Some(status) = child.ended() {
                 panic!("the hub ended ({status}):\n{}", child.last_lines(30));
             }
-            self.api.page(&url).filter(|(status, _)| *status == 200)
+            api.page(&url).filter(|(status, _)| *status == 200)
         });
-        self.process = Some(child);
     }
 
     /// SIGKILL: what a crash or the loss of power leaves behind is left behind.
@@ -193,12 +235,86 @@ address = "{metrics}"
         })
     }
 
+    /// Waits until no call is up, by the metrics and by each of `count` CDRs or more, and returns them. Those that are still open
+    /// at the deadline are returned as they are.
+    pub fn wait_for_quiet_cdrs(&self, count: usize, deadline: Duration) -> Vec<serde_json::Value> {
+        let started = crate::now();
+        loop {
+            // Read after the metrics: a call that is over is in the journal by then.
+            let active = self.metrics().sum("tandem_active_calls", &[]);
+            let calls = self.calls();
+            let all_over =
+                calls.len() >= count && active <= 0.0 && calls.iter().all(|call| !call["ended_at"].is_null());
+            if all_over || started.elapsed() > deadline {
+                return calls;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Reads `/metrics`.
     pub fn metrics(&self) -> Metrics {
         let (status, text) =
             self.api.page(&format!("http://{}/metrics", self.metrics)).expect("metrics are served");
         assert_eq!(status, 200);
         Metrics::parse(&text)
+    }
+
+    fn journal_folder(&self) -> PathBuf {
+        self.folder.path().join("data/journal")
+    }
+
+    /// The folder of the journal as the program sees it, on its own disk or not.
+    pub fn journal_folder_inside(&self) -> PathBuf {
+        let id = self.process.as_ref().expect("the hub is running").id();
+        let folder = self.journal_folder();
+        Path::new(&format!("/proc/{id}/root")).join(folder.strip_prefix("/").unwrap_or(&folder))
+    }
+
+    /// Memory that the program holds, in kilobytes (`VmRSS`).
+    pub fn resident_kb(&self) -> u64 {
+        let id = self.process.as_ref().expect("the hub is running").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux counts it")
+    }
+
+    /// Whether the program is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|child| child.ended().is_none())
+    }
+
+    /// What it counts that must be back at its value when all is over.
+    pub fn at_rest(&self) -> AtRest {
+        AtRest::read(&self.metrics())
+    }
+
+    /// Waits until nothing is left of what happened since `before`; panics, naming what is, after `deadline`.
+    ///
+    /// Transactions and their timers last for 64·T1 after the last message, so they are looked at only in long runs;
+    /// [`wait_until_all_is_as`](Self::wait_until_all_is_as) always does.
+    pub fn wait_until_as(&self, before: &AtRest, deadline: Duration) {
+        self.wait_until_left(before, deadline, |series| {
+            crate::long() || !["transactions", "timers"].iter().any(|held| series.contains(held))
+        });
+    }
+
+    /// The same for every gauge.
+    pub fn wait_until_all_is_as(&self, before: &AtRest, deadline: Duration) {
+        self.wait_until_left(before, deadline, |_| true);
+    }
+
+    fn wait_until_left(&self, before: &AtRest, deadline: Duration, counts: impl Fn(&str) -> bool) {
+        let started = crate::now();
+        loop {
+            let mut left = self.at_rest().beyond(before);
+            left.retain(|series| counts(series));
+            if left.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < deadline, "left after {deadline:?}: {}", left.join(", "));
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What the program has logged.
@@ -259,6 +375,50 @@ pub fn program() -> PathBuf {
     let program = test.ancestors().nth(2).expect("tests lie in target/debug/deps").join("tandem");
     assert!(program.exists(), "{} is not there: cargo build --package tandem", program.display());
     program
+}
+
+/// The gauges of what a hub holds for calls and messages: back at their values when all is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AtRest {
+    gauges: BTreeMap<String, f64>,
+}
+
+impl AtRest {
+    /// Words in the names of such gauges. Not all of them exist in each version.
+    const HELD: [&str; 8] = [
+        "active_calls",
+        "connections",
+        "transactions",
+        "timers",
+        "dialogs",
+        "leases",
+        "backlog_records",
+        "neighbours",
+    ];
+
+    fn read(metrics: &Metrics) -> Self {
+        let gauges = metrics.samples.iter().filter(|(series, _)| {
+            let name = series.split('{').next().unwrap_or(series);
+            let is_counter = ["_total", "_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end));
+            !is_counter
+                && name.starts_with("tandem_")
+                && !name.contains("database")
+                && Self::HELD.iter().any(|held| name.contains(held))
+        });
+        Self { gauges: gauges.map(|(series, value)| (series.clone(), *value)).collect() }
+    }
+
+    /// The gauges that are above their value in `before`.
+    pub fn beyond(&self, before: &Self) -> Vec<String> {
+        let earlier = |series: &String| before.gauges.get(series).copied().unwrap_or(0.0);
+        let above = self.gauges.iter().filter(|(series, value)| **value > earlier(series));
+        above.map(|(series, value)| format!("{series}: {value} (was {})", earlier(series))).collect()
+    }
+
+    /// The names that are looked at.
+    pub fn names(&self) -> Vec<&str> {
+        self.gauges.keys().map(String::as_str).collect()
+    }
 }
 
 /// The values of one scrape.

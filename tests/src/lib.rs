@@ -15,6 +15,7 @@ pub mod hub;
 pub mod sipp;
 pub mod socket;
 pub mod tone;
+pub mod traffic;
 pub mod wait;
 
 pub use address::peer_address;
@@ -22,9 +23,10 @@ pub use api::{Answer, Api};
 pub use baresip::Baresip;
 pub use cluster::Cluster;
 pub use exchange::{CALLED, Endpoint, Exchange, PREFIX};
-pub use hub::{Hub, Settings};
+pub use hub::{AtRest, Hub, Settings, may_mount};
 pub use sipp::Sipp;
 pub use socket::Socket;
+pub use traffic::{Plan, Switch, Traffic};
 pub use wait::{now, until};
 
 use std::time::Duration;
@@ -37,4 +39,9 @@ pub fn long() -> bool {
 /// How long load is kept up: `every_day` seconds, or `long` ones with `TANDEM_LONG=1`.
 pub fn lasting(every_day: u64, at_length: u64) -> Duration {
     Duration::from_secs(if long() { at_length } else { every_day })
+}
+
+/// A length or a seed that `cargo xtask soak` sets; the name has no `TANDEM_` before it, which is the hub's.
+pub fn told(name: &str) -> Option<f64> {
+    std::env::var(name).ok()?.parse().ok()
 }

@@ -25,6 +25,7 @@ fn calls_go_on_while_postgres_is_away_and_their_cdrs_come_afterwards() {
     let gateways = [Endpoint::new("globex-1", called.address.ip(), &called.target(Transport::Udp))];
     let settings = Settings { database_url: Some(cluster.url()), ..Settings::default() };
     let hub = Hub::with(&settings, &Exchange::of_two(acme, &gateways));
+    let before = hub.at_rest();
 
     let calling = Sipp::calls(
         acme,
@@ -47,4 +48,5 @@ fn calls_go_on_while_postgres_is_away_and_their_cdrs_come_afterwards() {
     let cdrs = hub.wait_for_cdrs(calls as usize, Duration::from_secs(60));
     assert_eq!(cdrs.len(), calls as usize, "one CDR a call");
     assert!(cdrs.iter().all(|cdr| cdr["outcome"] == "answered"));
+    hub.wait_until_as(&before, Duration::from_secs(40));
 }

@@ -25,6 +25,7 @@ fn a_call_is_put_on_hold_from_either_side_and_ended_by_the_called_one() {
     let acme = peer_address();
     let gateways = [Endpoint::new("globex-1", called.address.ip(), &called.target(Transport::Udp))];
     let hub = Hub::start(&Exchange::of_two(acme, &gateways));
+    let before = hub.at_rest();
 
     let calling = Sipp::calls(
         acme,
@@ -50,4 +51,5 @@ fn a_call_is_put_on_hold_from_either_side_and_ended_by_the_called_one() {
         cdrs.iter().all(|cdr| cdr["outcome"] == "answered" && cdr["ended_by"] == "terminating"),
         "{cdrs:?}"
     );
+    hub.wait_until_as(&before, Duration::from_secs(40));
 }

@@ -1,5 +1,4 @@
-//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `sim`,
-//! `prepare`, `setup`.
+//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `sim`, `soak`, `prepare`, `setup`.
 //!
 //! Each installs what it misses before it starts (see [`machine`]) and prints what it runs, so that any
 //! step can be repeated by hand.
@@ -14,6 +13,7 @@ mod prepare;
 mod process;
 mod run;
 mod sim;
+mod soak;
 mod test;
 mod web;
 
@@ -45,6 +45,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs random calls through the fabric in simulated time
     Sim(sim::Options),
+    /// Runs the hub for long: many calls up, or mutated messages, or one crash after another
+    Soak(soak::Options),
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {
         /// Only compare, and fail where they differ
@@ -75,6 +77,7 @@ fn perform() -> Result<()> {
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(options),
         Command::Sim(options) => sim::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;
             prepare::run(check)
