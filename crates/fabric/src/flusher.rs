@@ -133,3 +133,47 @@ impl Awaiting {
         self.messages.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_model::Transport;
+
+    use super::*;
+
+    fn message(n: u8) -> (Flow, Octets) {
+        let remote = "192.0.2.1:5060".parse().unwrap();
+        (
+            Flow { listener: 0, transport: Transport::Udp, remote, connection: None },
+            Octets::from([n].as_slice()),
+        )
+    }
+
+    fn numbers(released: impl Iterator<Item = (Flow, Octets)>) -> Vec<u8> {
+        released.map(|(_, octets)| octets[0]).collect()
+    }
+
+    #[test]
+    fn a_message_leaves_when_its_record_is_on_the_disk_and_not_before() {
+        let mut awaiting = Awaiting::default();
+        awaiting.keep([message(1), message(2)], 100);
+        awaiting.keep([message(3)], 250);
+        assert!(numbers(awaiting.release(99)).is_empty());
+        assert_eq!(numbers(awaiting.release(100)), [1, 2]);
+        assert!(numbers(awaiting.release(249)).is_empty());
+        assert_eq!(numbers(awaiting.release(1_000)), [3]);
+        assert!(awaiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flush_is_done_for_the_last_mark_that_was_asked_for() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let flusher = Flusher::start(Duration::from_millis(1)).unwrap();
+        for mark in 1..=50 {
+            flusher.ask([Arc::clone(&file)], mark);
+        }
+        while flusher.flushed() < 50 {
+            flusher.done().await;
+        }
+        assert!(!flusher.is_failing());
+    }
+}

@@ -118,7 +118,7 @@ impl Journal {
     }
 
     /// The files to flush so that everything written is on the disk, and the mark of that.
-    pub(crate) fn to_flush(&mut self) -> (impl Iterator<Item = Arc<File>>, u64) {
+    pub(crate) fn take_files(&mut self) -> (impl Iterator<Item = Arc<File>>, u64) {
         let files = std::mem::take(&mut self.full).into_iter().chain([Arc::clone(&self.file)]);
         (files, self.mark)
     }

@@ -83,7 +83,7 @@ impl NodeSettings {
             ring_timeout: Duration::from_secs(180),
             setup_timeout: Duration::from_secs(300),
             max_duration: Duration::from_secs(12 * 3600),
-            flush_interval: Some(Duration::from_millis(10)),
+            flush_interval: Some(Duration::from_millis(20)),
         }
     }
 }
@@ -344,6 +344,7 @@ async fn serve(
     let mut received = Received::new();
     let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
     let mut awaiting = Awaiting::default();
+    let nap: u64 = std::env::var("NAP_US").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
     let mut stop_at = None;
     loop {
         let deadline = match (worker.next_deadline(), stop_at) {
@@ -384,6 +385,7 @@ async fn serve(
             if woken { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        if nap > 0 { std::thread::sleep(Duration::from_micros(nap)); }
 
         worker.refresh_table();
         let moment = now();
@@ -465,7 +467,7 @@ fn await_disk(worker: &mut Worker, flusher: Option<&Flusher>, awaiting: &mut Awa
     let Worker { wire, journal, .. } = worker;
     let Some(flusher) = flusher else { return wire.outbox.release_durable() };
     if wire.outbox.has_durable() {
-        let (files, mark) = journal.to_flush();
+        let (files, mark) = journal.take_files();
         flusher.ask(files, mark);
         awaiting.keep(wire.outbox.drain_durable(), mark);
     }
