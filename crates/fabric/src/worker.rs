@@ -17,7 +17,7 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
-use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, respond};
+use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, refuse, respond};
 
 use crate::admission::Neighbours;
 use crate::call::{Call, CallKey, CallTimers};
@@ -337,15 +337,14 @@ impl Worker {
 
     /// Answers a message that breaks the grammar, without a transaction: the same again gets the same again.
     fn refuse_malformed(&mut self, flow: Flow, request: &Message<'_>, fault: Fault) {
-        self.wire.metrics.count_refusal(Reason::Malformed);
-        // Without these a response cannot find its way or be told from another.
-        if request.top_via().is_err() || request.call_id().is_err() || request.cseq().is_err() {
-            self.wire.metrics.count_drop(Reason::Malformed);
-            return;
+        let reason = if fault.status() == 513 { Reason::MessageTooLarge } else { Reason::Malformed };
+        self.wire.metrics.count_refusal(reason);
+        let add = |writer: &mut tandem_sip::Writer<'_>| write_reason(writer, reason);
+        if refuse(&mut self.scratch, request, flow.remote, fault, b"malformed", add) {
+            self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
+        } else {
+            self.wire.metrics.count_drop(reason);
         }
-        let status = fault.status();
-        respond(&mut self.scratch, request, flow.remote, status, &fault.phrase(), Some(b"malformed"), |_| {});
-        self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
     }
 
     /// Refuses a request in a transaction of its own.

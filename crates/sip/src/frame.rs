@@ -3,10 +3,7 @@
 //! Content-Length is the only mark, so it must be there and right. Once it is not, nothing after it can be
 //! trusted: the error is final, and the connection is to be closed.
 
-use crate::{MAX_MESSAGE, Message, Name, ParseError};
-
-/// Octets of the longest head, start line to empty line, that a stream may carry.
-pub const MAX_HEAD: usize = 16 * 1024;
+use crate::{MAX_HEAD, MAX_MESSAGE, Message, Name, ParseError};
 
 /// Why a stream cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
