@@ -31,6 +31,9 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a broken stream stays open for the answers to what came before.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// How long the peer may take to accept octets.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -161,20 +164,44 @@ async fn connect(local: IpAddr, remote: SocketAddr) -> std::io::Result<TcpStream
 }
 
 /// Runs a connection until either direction ends.
-async fn serve(stream: TcpStream, flow: Flow, outgoing: mpsc::Receiver<Octets>, events: mpsc::Sender<Event>) {
+async fn serve(
+    stream: TcpStream,
+    flow: Flow,
+    mut outgoing: mpsc::Receiver<Octets>,
+    events: mpsc::Sender<Event>,
+) {
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let (pong, pongs) = mpsc::channel(4);
-    tokio::select! {
-        () = read(reader, flow, pong, &events) => {}
-        () = write(writer, outgoing, pongs) => {}
+    let (reader, mut writer) = stream.into_split();
+    let (pong, mut pongs) = mpsc::channel(4);
+    let end = tokio::select! {
+        end = read(reader, flow, pong, &events) => end,
+        () = write(&mut writer, &mut outgoing, &mut pongs) => End::Gone,
+    };
+    if let End::Broken { refusal } = end {
+        // What came before is answered first.
+        let _ = tokio::time::timeout(LINGER, write(&mut writer, &mut outgoing, &mut pongs)).await;
+        let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.write_all(&refusal)).await;
     }
     if let Some(id) = flow.connection {
         let _ = events.send(Event::Closed { id }).await;
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, events: &mpsc::Sender<Event>) {
+/// Why nothing more is read of a stream.
+enum End {
+    /// The peer closed it, was silent for too long, or there is nobody left to read for.
+    Gone,
+    /// What came is no SIP, or has no length. The answer to it is empty where it has none.
+    Broken { refusal: Vec<u8> },
+}
+
+/// Reads until the stream ends or breaks.
+async fn read(
+    mut reader: OwnedReadHalf,
+    flow: Flow,
+    pong: mpsc::Sender<()>,
+    events: &mpsc::Sender<Event>,
+) -> End {
     let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
     let mut incomplete_since: Option<tokio::time::Instant> = None;
@@ -184,11 +211,11 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, eve
             Some(since) => {
                 match tokio::time::timeout_at(since + MESSAGE_TIMEOUT, reader.read(&mut buffer)).await {
                     Ok(count) => count,
-                    Err(_) => return,
+                    Err(_) => return End::Gone,
                 }
             }
         };
-        let Ok(count @ 1..) = count else { return };
+        let Ok(count @ 1..) = count else { return End::Gone };
         framer.push(&buffer[..count]);
         let mut whole = false;
         loop {
@@ -196,13 +223,13 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, eve
                 Ok(Some(Frame::Message(octets))) => {
                     whole = true;
                     if events.send(Event::Message { flow, octets: octets.to_vec() }).await.is_err() {
-                        return;
+                        return End::Gone;
                     }
                 }
                 Ok(Some(Frame::Ping)) => drop(pong.try_send(())),
                 Ok(None) => break,
                 // Never resynchronised: what follows cannot be trusted.
-                Err(_) => return,
+                Err(_) => return End::Broken { refusal: refusal(&framer, flow) },
             }
         }
         if framer.pending() == 0 {
@@ -213,15 +240,24 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, eve
     }
 }
 
+/// The answer to a request whose length cannot be trusted (RFC 3261 §18.3).
+fn refusal(framer: &Framer, flow: Flow) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some((fault, request)) = framer.broken() {
+        tandem_sip::refuse(&mut out, &request, flow.remote, fault, b"malformed", |_| {});
+    }
+    out
+}
+
 #[allow(clippy::disallowed_methods)] // A deadline of the runtime's own clock, which tests can pause.
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
-    mut outgoing: mpsc::Receiver<Octets>,
-    mut pongs: mpsc::Receiver<()>,
+    writer: &mut OwnedWriteHalf,
+    outgoing: &mut mpsc::Receiver<Octets>,
+    pongs: &mut mpsc::Receiver<()>,
 ) {
     loop {
         let octets = tokio::select! {

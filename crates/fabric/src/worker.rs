@@ -17,7 +17,7 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
-use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, refuse, respond};
+use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::admission::Neighbours;
 use crate::call::{Call, CallKey, CallTimers};
@@ -327,6 +327,14 @@ impl Worker {
     fn answer_options(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: u128) {
         if self.draining {
             return self.refuse_request(now, flow, request, fingerprint, Reason::Draining);
+        }
+        // RFC 3261 §8.2.2.1 and §8.2.2.3.
+        let uri = request.request().and_then(|line| Uri::parse(line.uri).ok());
+        if uri.is_none_or(|uri| uri.scheme == Scheme::Other) {
+            return self.refuse_request(now, flow, request, fingerprint, Reason::SchemeUnsupported);
+        }
+        if crate::crossing::unsupported(request).is_some() {
+            return self.refuse_request(now, flow, request, fingerprint, Reason::ExtensionUnsupported);
         }
         let key = self.transactions.open_server(fingerprint, false, flow, User::Nobody);
         let octets = self.build_response(request, flow, 200, None, |writer| {

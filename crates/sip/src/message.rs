@@ -371,7 +371,7 @@ pub struct StatusLine<'a> {
 
 impl<'a> StartLine<'a> {
     /// Reads leniently, so that a wrong line can be answered; `None` when it names no SIP version.
-    fn parse(line: &'a [u8]) -> Option<StartLine<'a>> {
+    pub(crate) fn parse(line: &'a [u8]) -> Option<StartLine<'a>> {
         if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
             let (_, rest) = split_at_space(line);
             let (status, reason) = split_at_space(rest);

@@ -1,4 +1,4 @@
-//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `prepare`, `setup`.
+//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `fuzz`, `prepare`, `setup`.
 //!
 //! Each installs what it misses before it starts (see [`machine`]) and prints what it runs, so that any
 //! step can be repeated by hand.
@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod cluster;
 mod demo;
+mod fuzz;
 mod http;
 mod machine;
 mod prepare;
@@ -41,6 +42,8 @@ enum Command {
     Check,
     /// Runs the benchmarks, or the one that is named
     Bench(bench::Options),
+    /// Runs the fuzz targets, or the one that is named
+    Fuzz(fuzz::Options),
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {
         /// Only compare, and fail where they differ
@@ -70,6 +73,7 @@ fn perform() -> Result<()> {
         Command::Test => test::run(),
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;
             prepare::run(check)
