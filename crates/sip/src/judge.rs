@@ -142,7 +142,8 @@ fn control_octets(message: &Message<'_>) -> Result<(), Fault> {
         return Err(Fault::ControlOctet);
     }
     for header in message.headers() {
-        if header.raw_name.iter().any(|&octet| is_control(octet)) || has_control(header.value) {
+        // Of the whole line: what stands around the name and the value is not theirs.
+        if has_control(header.line.strip_suffix(b"\r\n").unwrap_or(header.line)) {
             return Err(Fault::ControlOctet);
         }
     }
@@ -320,7 +321,11 @@ pub(crate) fn via(value: &[u8], of_request: bool) -> Result<(), Fault> {
         if !is_param(param) {
             return Err(malformed);
         }
-        branches += usize::from(param.0.eq_ignore_ascii_case(b"branch"));
+        let is_branch = param.0.eq_ignore_ascii_case(b"branch");
+        if is_branch && param.1.is_none() {
+            return Err(malformed);
+        }
+        branches += usize::from(is_branch);
     }
     // The magic cookie promises an identifier after it (RFC 4475 §3.2.1).
     if branches > 1 || (of_request && via.branch.is_some_and(|branch| branch == crate::via::MAGIC_COOKIE)) {

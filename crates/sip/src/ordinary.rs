@@ -76,7 +76,7 @@ fn via(value: &[u8]) -> Option<()> {
         let (name, value, rest) = param(rest)?;
         if name.eq_ignore_ascii_case(b"branch") {
             branches += 1;
-            if value.is_some_and(|branch| branch.len() > MAX_IDENTIFIER || branch == MAGIC_COOKIE) {
+            if value.is_none_or(|branch| branch.len() > MAX_IDENTIFIER || branch == MAGIC_COOKIE) {
                 return None;
             }
         }

@@ -103,8 +103,8 @@ fn write_top_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) -> bool {
             branches += usize::from(name.eq_ignore_ascii_case(b"branch"));
             let short = name.len() + value.map_or(0, <[u8]>::len) <= MAX_VALUE;
             let plain = value.unwrap_or_default().iter().all(|&octet| octet > b' ' && octet != 0x7f);
-            let again = name.eq_ignore_ascii_case(b"branch") && branches > 1;
-            short && plain && !again && judge::is_param((name, value))
+            let odd = name.eq_ignore_ascii_case(b"branch") && (branches > 1 || value.is_none());
+            short && plain && !odd && judge::is_param((name, value))
         });
         write_stamp(out, &via, params.take(32), source);
         return true;
