@@ -380,7 +380,7 @@ pub(crate) fn is_param((name, value): (&[u8], Option<&[u8]>)) -> bool {
             None => true,
             Some(value @ [b'"', ..]) => octets::quoted_len(value) == Some(value.len()),
             Some(value) => {
-                !value.iter().any(|&octet| octets::is_space(octet) || octet == b'"')
+                !value.iter().any(|&octet| octets::is_space(octet) || matches!(octet, b'"' | b'<' | b'>'))
                     // An empty tag has a fault of its own.
                     && (!value.is_empty() || name.eq_ignore_ascii_case(b"tag"))
             }
