@@ -38,6 +38,9 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Pause after a connection could not be accepted, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a stream that cannot be read stays open for the answers to what came before.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// How long what may take.
 #[derive(Clone, Copy)]
 struct Deadlines {
@@ -320,7 +323,7 @@ async fn connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
 async fn serve(
     stream: TcpStream,
     flow: Flow,
-    outgoing: mpsc::Receiver<Octets>,
+    mut outgoing: mpsc::Receiver<Octets>,
     events: mpsc::Sender<Event>,
     deadlines: Deadlines,
     first_message: Option<Instant>,
@@ -329,12 +332,19 @@ async fn serve(
     // A peer that is gone without a word is found out.
     let _ = SockRef::from(&stream)
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
-    let (reader, writer) = stream.into_split();
-    let (pong, pongs) = mpsc::channel(4);
+    let (reader, mut writer) = stream.into_split();
+    let (pong, mut pongs) = mpsc::channel(4);
+    let mut framer = Framer::new();
     let cut = tokio::select! {
-        cut = read(reader, flow, pong, &events, deadlines, first_message) => cut,
-        cut = write(writer, outgoing, pongs, deadlines.write) => cut,
+        cut = read(reader, &mut framer, flow, pong, &events, deadlines, first_message) => cut,
+        cut = write(&mut writer, &mut outgoing, &mut pongs, deadlines.write) => cut,
     };
+    if cut == Some(Cut::Unreadable) {
+        // What came before is answered first.
+        let answers = write(&mut writer, &mut outgoing, &mut pongs, deadlines.write);
+        let _ = tokio::time::timeout(LINGER, answers).await;
+        let _ = tokio::time::timeout(deadlines.write, writer.write_all(&refusal(&framer, flow))).await;
+    }
     if let Some(id) = flow.connection {
         let _ = events.send(Event::Closed { id, cut }).await;
     }
@@ -342,13 +352,13 @@ async fn serve(
 
 async fn read(
     mut reader: OwnedReadHalf,
+    framer: &mut Framer,
     flow: Flow,
     pong: mpsc::Sender<()>,
     events: &mpsc::Sender<Event>,
     deadlines: Deadlines,
     mut first_message: Option<Instant>,
 ) -> Option<Cut> {
-    let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
     let mut incomplete_since: Option<Instant> = None;
     loop {
@@ -386,15 +396,24 @@ async fn read(
     }
 }
 
+/// The answer to a request whose length cannot be trusted (RFC 3261 §18.3).
+fn refusal(framer: &Framer, flow: Flow) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some((fault, request)) = framer.broken() {
+        tandem_sip::refuse(&mut out, &request, flow.remote, fault, b"malformed", |_| {});
+    }
+    out
+}
+
 #[allow(clippy::disallowed_methods)] // A deadline of the runtime's own clock, which tests can pause.
 fn now() -> Instant {
     Instant::now()
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
-    mut outgoing: mpsc::Receiver<Octets>,
-    mut pongs: mpsc::Receiver<()>,
+    writer: &mut OwnedWriteHalf,
+    outgoing: &mut mpsc::Receiver<Octets>,
+    pongs: &mut mpsc::Receiver<()>,
     timeout: Duration,
 ) -> Option<Cut> {
     loop {

@@ -385,7 +385,9 @@ async fn serve(
             if woken { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        if nap > 0 { std::thread::sleep(Duration::from_micros(nap)); }
+        if nap > 0 {
+            std::thread::sleep(Duration::from_micros(nap));
+        }
 
         worker.refresh_table();
         let moment = now();

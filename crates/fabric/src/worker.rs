@@ -17,7 +17,7 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
-use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, judge, respond};
+use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::admission::Neighbours;
 use crate::call::{Call, CallKey, CallTimers};
@@ -358,6 +358,14 @@ impl Worker {
         if self.draining {
             return self.refuse_request(now, flow, request, fingerprint, Reason::Draining);
         }
+        // RFC 3261 §8.2.2.1 and §8.2.2.3.
+        let uri = request.request().and_then(|line| Uri::parse(line.uri).ok());
+        if uri.is_none_or(|uri| uri.scheme == Scheme::Other) {
+            return self.refuse_request(now, flow, request, fingerprint, Reason::SchemeUnsupported);
+        }
+        if crate::crossing::unsupported(request).is_some() {
+            return self.refuse_request(now, flow, request, fingerprint, Reason::ExtensionUnsupported);
+        }
         let key = self.transactions.open_server(fingerprint, false, flow, User::Nobody);
         let octets = self.build_response(request, flow, 200, None, |writer| {
             writer.header("Allow", ALLOW).header("Accept", "application/sdp").header("Supported", SUPPORTED);
@@ -372,15 +380,14 @@ impl Worker {
             self.wire.metrics.count_drop(Reason::Malformed);
             return;
         }
-        self.wire.metrics.count_refusal(Reason::Malformed);
-        // Without these a response cannot find its way or be told from another.
-        if request.top_via().is_err() || request.call_id().is_err() || request.cseq().is_err() {
-            self.wire.metrics.count_drop(Reason::Malformed);
-            return;
+        let reason = if fault.status() == 513 { Reason::MessageTooLarge } else { Reason::Malformed };
+        self.wire.metrics.count_refusal(reason);
+        let add = |writer: &mut tandem_sip::Writer<'_>| write_reason(writer, reason);
+        if refuse(&mut self.scratch, request, flow.remote, fault, b"malformed", add) {
+            self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
+        } else {
+            self.wire.metrics.count_drop(reason);
         }
-        let status = fault.status();
-        respond(&mut self.scratch, request, flow.remote, status, &fault.phrase(), Some(b"malformed"), |_| {});
-        self.wire.outbox.push(flow, Octets::from(self.scratch.as_slice()));
     }
 
     /// Refuses a request without a transaction and without a CDR: the same again gets the same again

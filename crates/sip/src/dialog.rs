@@ -313,7 +313,8 @@ mod tests {
 
     #[test]
     fn the_answer_confirms_an_early_dialog_with_its_own_routes_and_target() {
-        let early = String::from_utf8_lossy(OK).replace("sip:p2", "sip:old").replace("192.0.2.2", "192.0.2.3");
+        let early =
+            String::from_utf8_lossy(OK).replace("sip:p2", "sip:old").replace("192.0.2.2", "192.0.2.3");
         let mut dialog = Dialog::from_response(&message(INVITE), &message(early.as_bytes())).unwrap();
         dialog.next_cseq();
         dialog.confirm(&message(OK));

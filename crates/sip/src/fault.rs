@@ -50,14 +50,45 @@ pub enum Fault {
     /// Content-Length says more than the datagram holds (RFC 3261 §18.3).
     #[error("Content-Length Beyond Message")]
     BodyTooShort,
+    /// Over a stream there is no Content-Length, or no single number in it (RFC 3261 §18.3).
+    #[error("No Single Content-Length")]
+    Unframed,
+    /// The head or the body has more octets than are taken ([`MAX_HEAD`](crate::MAX_HEAD),
+    /// [`MAX_BODY`](crate::MAX_BODY)).
+    #[error("Message Too Large")]
+    TooLarge,
+    /// There are more header lines than [`MAX_HEADERS`](crate::MAX_HEADERS).
+    #[error("Too Many Header Fields")]
+    TooManyHeaders,
+    /// The header field has more values than [`MAX_HOPS`](crate::judge::MAX_HOPS).
+    #[error("Too Many {0} Values")]
+    TooMany(Name),
+    /// The name of a header field, or an identifier in it, is longer than is taken.
+    #[error("{0} Too Long")]
+    TooLong(Name),
 }
 
 impl Fault {
-    /// Status code of the response to a request with this fault (RFC 3261 §21.4, §21.5.6).
+    /// Status code of the response to a request with this fault (RFC 3261 §21.4.1, §21.5.6, §21.5.7).
     pub fn status(self) -> u16 {
         match self {
             Fault::Version => 505,
-            _ => 400,
+            Fault::TooLarge | Fault::TooManyHeaders | Fault::TooMany(_) | Fault::TooLong(_) => 513,
+            Fault::StartLine
+            | Fault::RequestUri
+            | Fault::Uri
+            | Fault::StatusCode
+            | Fault::HeaderLine
+            | Fault::ControlOctet
+            | Fault::Missing(_)
+            | Fault::Repeated(_)
+            | Fault::Malformed(_)
+            | Fault::OutOfRange(_)
+            | Fault::CSeqMethod
+            | Fault::EmptyTag(_)
+            | Fault::RepeatedTag(_)
+            | Fault::BodyTooShort
+            | Fault::Unframed => 400,
         }
     }
 

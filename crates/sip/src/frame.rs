@@ -3,10 +3,7 @@
 //! Content-Length is the only mark, so it must be there and right. Once it is not, nothing after it can be
 //! trusted: the error is final, and the connection is to be closed.
 
-use crate::{MAX_MESSAGE, Message, Name, ParseError};
-
-/// Octets of the longest head, start line to empty line, that a stream may carry.
-pub const MAX_HEAD: usize = 16 * 1024;
+use crate::{Fault, MAX_HEAD, MAX_MESSAGE, Message, Name, ParseError, StartLine};
 
 /// Why a stream cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +48,10 @@ pub struct Framer {
     /// Length of the message that begins at `taken`, once its head is whole.
     len: Option<usize>,
     failed: Option<FrameError>,
+    /// The head of the message whose length was not to be trusted.
+    broken: Option<(Fault, Vec<u8>)>,
+    /// The message that begins at `taken` begins with a line of SIP.
+    is_sip: bool,
 }
 
 impl Framer {
@@ -92,6 +93,13 @@ impl Framer {
         }
     }
 
+    /// The head of the message that ended the stream, and what is wrong with it, where it has one: it can be
+    /// answered (see [`refuse`](crate::refuse())) before the connection is closed, as RFC 4475 §3.1.2.3 and §3.3.9 ask.
+    pub fn broken(&self) -> Option<(Fault, Message<'_>)> {
+        let (fault, head) = self.broken.as_ref()?;
+        Some((*fault, Message::parse(head).ok()?))
+    }
+
     /// Octets that wait for the rest of their message.
     pub fn pending(&self) -> usize {
         self.octets.len().saturating_sub(self.taken)
@@ -122,6 +130,7 @@ impl Framer {
         self.taken += len;
         self.searched = 0;
         self.len = None;
+        self.is_sip = false;
         Ok(Found::Message(start, self.taken))
     }
 
@@ -131,21 +140,32 @@ impl Framer {
         let window = &octets[..octets.len().min(MAX_HEAD)];
         // The end of the head may have been cut by up to three octets when it was looked for last.
         let from = self.searched.saturating_sub(3);
+        if !self.is_sip
+            && let Some(end) = memchr::memmem::find(window, b"\r\n")
+        {
+            // Garbage ends the stream at its first line, and waits for no other.
+            StartLine::parse(&window[..end]).ok_or(ParseError::NotSip)?;
+            self.is_sip = true;
+        }
         let Some(end) = memchr::memmem::find(&window[from..], b"\r\n\r\n") else {
             self.searched = window.len();
             return if octets.len() >= MAX_HEAD { Err(FrameError::HeadTooLong) } else { Ok(None) };
         };
         let head_len = from + end + 4;
         let head = Message::parse(&octets[..head_len])?;
-        let length = head.content_length().ok_or(FrameError::ContentLength)?;
-        if head
-            .all(Name::ContentLength)
-            .any(|other| crate::octets::decimal(other, u64::MAX) != Some(length.into()))
-        {
-            return Err(FrameError::ContentLength);
-        }
-        let len = head_len.checked_add(length as usize).filter(|&len| len <= MAX_MESSAGE);
-        len.map(Some).ok_or(FrameError::TooLong)
+        let length = head.content_length().filter(|_| {
+            let declared =
+                |length| crate::octets::decimal(length, u64::from(u32::MAX)).map(|length| length as u32);
+            head.all(Name::ContentLength).all(|length| declared(length) == head.content_length())
+        });
+        let len = length.and_then(|length| head_len.checked_add(length as usize));
+        let (error, fault) = match len {
+            Some(len) if len <= MAX_MESSAGE => return Ok(Some(len)),
+            Some(_) => (FrameError::TooLong, Fault::TooLarge),
+            None => (FrameError::ContentLength, Fault::Unframed),
+        };
+        self.broken = Some((fault, octets[..head_len].to_vec()));
+        Err(error)
     }
 }
 
@@ -207,6 +227,33 @@ mod tests {
         assert_eq!(frames(&mut framer, b"garbage\r\n\r\n"), Err(FrameError::NotSip(ParseError::NotSip)));
         assert_eq!(frames(&mut framer, STREAM), Err(FrameError::NotSip(ParseError::NotSip)));
         assert_eq!(framer.pending(), 0);
+    }
+
+    #[test]
+    fn garbage_ends_the_stream_at_its_first_line() {
+        assert_eq!(error(b"\r\n\r\nGET / HTTP/1.1\r\n"), FrameError::NotSip(ParseError::NotSip));
+        assert_eq!(error(b"\x16\x03\x01\0\r\nBYE sip:h SIP/2.0\r\n"), FrameError::NotSip(ParseError::NotSip));
+        // What came before it was whole.
+        let mut framer = Framer::new();
+        framer.push(b"BYE sip:h SIP/2.0\r\nl: 0\r\n\r\nbody\r\nBYE sip:h SIP/2.0\r\nl: 0\r\n\r\n");
+        assert!(matches!(framer.next(), Ok(Some(Frame::Message(_)))));
+        assert_eq!(framer.next(), Err(FrameError::NotSip(ParseError::NotSip)));
+    }
+
+    #[test]
+    fn a_request_whose_length_cannot_be_trusted_can_still_be_answered() {
+        for (lines, fault) in
+            [("", Fault::Unframed), ("l: 1\r\nl: 2\r\n", Fault::Unframed), ("l: 99999\r\n", Fault::TooLarge)]
+        {
+            let mut framer = Framer::new();
+            framer.push(format!("BYE sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h\r\n{lines}\r\nBYE").as_bytes());
+            assert!(framer.next().is_err());
+            let (found, head) = framer.broken().unwrap();
+            assert_eq!((found, head.octets().ends_with(b"\r\n\r\n")), (fault, true), "{lines}");
+        }
+        let mut framer = Framer::new();
+        framer.push(b"BYE\r\n\r\n");
+        assert!(framer.next().is_err() && framer.broken().is_none());
     }
 
     #[test]

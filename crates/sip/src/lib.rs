@@ -7,6 +7,7 @@
 //! - [`message`], [`name`], [`uri`], [`name_addr`], [`via`]: reading, on demand, without allocation;
 //! - [`mod@judge`]: what RFC 3261 allows, with the [`Fault`] that goes into the response;
 //! - [`writer`], [`mod@rewrite`]: the two ways in which octets are made;
+//! - [`refusal`]: the answer to what was judged wrong;
 //! - [`frame`]: messages out of a stream;
 //! - [`transaction`], [`dialog`]: the state that outlives a message.
 #![forbid(unsafe_code)]
@@ -19,6 +20,8 @@ pub mod message;
 pub mod name;
 pub mod name_addr;
 mod octets;
+mod ordinary;
+pub mod refusal;
 pub mod rewrite;
 pub mod transaction;
 pub mod uri;
@@ -32,11 +35,13 @@ pub use fault::Fault;
 pub use frame::{Frame, FrameError, Framer};
 pub use judge::judge;
 pub use message::{
-    CSeq, Header, MAX_HEADERS, MAX_MESSAGE, Message, Method, ParseError, RequestLine, StartLine, StatusLine,
+    CSeq, Header, MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_MESSAGE, Message, Method, ParseError, RequestLine,
+    StartLine, StatusLine,
 };
 pub use name::Name;
 pub use name_addr::NameAddr;
 pub use octets::Params;
+pub use refusal::refuse;
 pub use rewrite::{Edit, rewrite};
 pub use uri::{Scheme, Uri};
 pub use via::{Via, write_stamped_via};

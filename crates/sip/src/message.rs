@@ -12,8 +12,17 @@ use crate::{Fault, Name, NameAddr, Via};
 /// Octets of the largest message that is read (RFC 3261 §18.1.1): what one UDP datagram can hold.
 pub const MAX_MESSAGE: usize = 65_535;
 
-/// Header lines of the largest message that is read.
+/// Octets of the longest head, start line to empty line, that is taken.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// Octets of the longest body that is taken.
+pub const MAX_BODY: usize = 32 * 1024;
+
+/// Header lines of the largest message that is taken.
 pub const MAX_HEADERS: usize = 256;
+
+/// Header lines that are kept: those of a message that was taken and those that the hub adds to it.
+const KEPT_HEADERS: usize = MAX_HEADERS + 32;
 
 /// Header lines that a message may have before its table of them is allocated.
 const INLINE_HEADERS: usize = 48;
@@ -27,9 +36,6 @@ pub enum ParseError {
     /// More than [`MAX_MESSAGE`] octets.
     #[error("more than {MAX_MESSAGE} octets")]
     TooLong,
-    /// More than [`MAX_HEADERS`] header lines.
-    #[error("more than {MAX_HEADERS} header lines")]
-    TooManyHeaders,
     /// The first line is neither a request line nor a status line of any SIP version.
     #[error("the first line is not SIP's")]
     NotSip,
@@ -60,6 +66,8 @@ pub struct Message<'a> {
     head_end: u16,
     declared: Option<u32>,
     received_len: u32,
+    /// Header lines as they were counted, those that are not kept too.
+    header_count: usize,
 }
 
 impl<'a> Message<'a> {
@@ -67,7 +75,8 @@ impl<'a> Message<'a> {
     ///
     /// CRLFs before the start line are skipped (RFC 3261 §7.5). Folded lines and blanks before the colon are
     /// understood. The body is what follows the empty line, cut to Content-Length where that is shorter
-    /// (RFC 3261 §18.3); where it is longer, or no number, all is kept and `judge` reports it.
+    /// (RFC 3261 §18.3); where it is longer, or no number, all is kept and `judge` reports it. Header lines far
+    /// beyond [`MAX_HEADERS`] are counted, for `judge`, and not kept.
     pub fn parse(datagram: &'a [u8]) -> Result<Message<'a>, ParseError> {
         let mut octets = datagram;
         while let [b'\r', b'\n', rest @ ..] = octets {
@@ -85,6 +94,7 @@ impl<'a> Message<'a> {
 
         let mut spans = SmallVec::new();
         let mut declared = None;
+        let mut header_count = 0;
         let mut at = first_end;
         loop {
             if octets[at..].starts_with(b"\r\n") {
@@ -94,8 +104,10 @@ impl<'a> Message<'a> {
             while let Some(b' ' | b'\t') = octets.get(end) {
                 end = line_end(octets, end).ok_or(ParseError::NoBlankLine)?;
             }
-            if spans.len() == MAX_HEADERS {
-                return Err(ParseError::TooManyHeaders);
+            header_count += 1;
+            if spans.len() == KEPT_HEADERS {
+                at = end;
+                continue;
             }
             let span = Span::read(octets, at, end);
             if span.name == Name::ContentLength && declared.is_none() {
@@ -116,6 +128,7 @@ impl<'a> Message<'a> {
             head_end: at as u16,
             declared,
             received_len: received_len as u32,
+            header_count,
         })
     }
 
@@ -244,9 +257,9 @@ impl<'a> Message<'a> {
         self.received_len
     }
 
-    /// Number of header lines.
+    /// Number of header lines, those that are not kept too.
     pub(crate) fn header_count(&self) -> usize {
-        self.spans.len()
+        self.header_count
     }
 
     /// The octets before the empty line.
@@ -358,7 +371,7 @@ pub struct StatusLine<'a> {
 
 impl<'a> StartLine<'a> {
     /// Reads leniently, so that a wrong line can be answered; `None` when it names no SIP version.
-    fn parse(line: &'a [u8]) -> Option<StartLine<'a>> {
+    pub(crate) fn parse(line: &'a [u8]) -> Option<StartLine<'a>> {
         if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
             let (_, rest) = split_at_space(line);
             let (status, reason) = split_at_space(rest);
@@ -663,8 +676,11 @@ mod tests {
     fn what_is_too_large_or_not_sip_is_refused() {
         assert_eq!(error(b"GET / HTTP/1.1\r\n\r\n"), ParseError::NotSip);
         assert_eq!(error(b"SIP/2.0"), ParseError::NoBlankLine);
-        assert_eq!(error(&request(&"A: b\r\n".repeat(MAX_HEADERS + 1), b"")), ParseError::TooManyHeaders);
-        assert!(Message::parse(&request(&"A: b\r\n".repeat(MAX_HEADERS), b"")).is_ok());
+        let many = request(&"A: b\r\n".repeat(10_000), b"body");
+        let message = Message::parse(&many).unwrap();
+        assert_eq!((message.headers().count(), message.header_count()), (KEPT_HEADERS, 10_000));
+        assert_eq!(message.body(), b"body");
+        assert_eq!(crate::judge(&message), Err(Fault::TooLarge));
         let mut octets = request("", b"");
         octets.resize(MAX_MESSAGE, b'x');
         assert_eq!(Message::parse(&octets).unwrap().octets().len(), MAX_MESSAGE);

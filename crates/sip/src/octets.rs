@@ -174,8 +174,8 @@ impl<'a> Iterator for Params<'a> {
 
 /// A host as SIP writes it, read from the start of `octets`: the host with its brackets off, the port, the rest.
 ///
-/// In brackets stands an IPv6 address, else letters, digits, `-`, `.` and `_`. White space is allowed around
-/// the colon, as `Via` has it. `None` when there is no host or the port is no number up to 65535.
+/// In brackets stands an IPv6 address, else what [`is_host`] takes. White space is allowed around the colon, as
+/// `Via` has it. `None` when there is no host or the port is no number from 1 to 65535.
 pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
     let (host, rest) = match octets {
         [b'[', inside @ ..] => {
@@ -188,21 +188,62 @@ pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
                 .iter()
                 .position(|&octet| !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')))
                 .unwrap_or(octets.len());
-            octets.split_at(end)
+            let (host, rest) = octets.split_at(end);
+            if !is_host(host) {
+                return None;
+            }
+            (host, rest)
         }
     };
-    if host.is_empty() {
-        return None;
-    }
     match trim_start(rest) {
         [b':', after @ ..] => {
             let after = trim_start(after);
             let digits = after.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(after.len());
-            let port = decimal(&after[..digits], u64::from(u16::MAX))?;
+            let port = decimal(&after[..digits], u64::from(u16::MAX)).filter(|&port| port > 0)?;
             Some((host, Some(u16::try_from(port).ok()?), &after[digits..]))
         }
         _ => Some((host, None, rest)),
     }
+}
+
+/// Octets of the longest host name (RFC 1035 §2.3.4).
+const MAX_HOST: usize = 255;
+
+/// True for a host name or an IPv4 address, of octets that may stand in one (RFC 3261 §25.1).
+///
+/// Labels are not empty and begin with no `-`; `_` is tolerated. What ends in a number is an IPv4 address and
+/// nothing else: four numbers up to 255 without zeros before them, which some would read as octal.
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    let (mut dots, mut len, mut number, mut is_number, mut all_numbers) = (0, 0, 0u32, true, true);
+    for &octet in host {
+        if octet == b'.' {
+            if len == 0 {
+                return false;
+            }
+            all_numbers &= is_number && number <= 255;
+            (dots, len, number, is_number) = (dots + 1, 0, 0, true);
+            continue;
+        }
+        if octet.is_ascii_digit() {
+            // A number with a zero before it is none that may stand in an address.
+            let leading_zero = len > 0 && number == 0;
+            number = if leading_zero {
+                256
+            } else {
+                number.saturating_mul(10).saturating_add(u32::from(octet - b'0'))
+            };
+        } else if len == 0 && octet == b'-' {
+            return false;
+        } else {
+            is_number = false;
+        }
+        len += 1;
+    }
+    if len == 0 {
+        // A name may end in one dot, an address may not.
+        return dots > 0 && !all_numbers && host.len() <= MAX_HOST;
+    }
+    if is_number { dots == 3 && all_numbers && number <= 255 } else { host.len() <= MAX_HOST }
 }
 
 /// An IPv6 address without brackets.
@@ -292,6 +333,48 @@ mod tests {
             ["", ":::", "1:::2:::3", "1::::2", "zz", ".1", "2001:db8:::192.0.2.1.2.3.4.5.6.7.8.9.10.11.12.13"]
         {
             assert_eq!(ipv6(text.as_bytes()).is_some(), text == ":::", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_ipv4_address() {
+        for host in [
+            "h",
+            "hub-1.example.com",
+            "example.com.",
+            "_sip.example.com",
+            "1and1.com",
+            "192.0.2.1",
+            "0.0.0.0",
+            "a.1b",
+            "3com",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        let long = format!("{}.com", "a".repeat(MAX_HOST));
+        for host in [
+            "",
+            ".",
+            ".1",
+            "..",
+            "a..b",
+            ".a",
+            "-a",
+            "a.-b",
+            "1",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "192.0.2.1.",
+            "192.0.2.300",
+            "192.0.2.01",
+            "00.0.0.0",
+            "0x7f.1",
+            "a.1",
+            "99999999999999999999.0.0.1",
+            long.as_str(),
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
         }
     }
 

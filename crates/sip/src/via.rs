@@ -35,24 +35,31 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Result<Via<'a>, Fault> {
         let malformed = Fault::Malformed(Name::Via);
         let (protocol, rest) = token_before_slash(value).ok_or(malformed)?;
-        let (version, rest) = token_before_slash(rest).ok_or(malformed)?;
+        let (version, _) = token_before_slash(rest).ok_or(malformed)?;
         if !protocol.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
             return Err(malformed);
         }
+        Via::read(value).ok_or(malformed)
+    }
+
+    /// Reads one value of any protocol and version, for a response to it.
+    pub(crate) fn read(value: &'a [u8]) -> Option<Via<'a>> {
+        let (_, rest) = token_before_slash(value)?;
+        let (_, rest) = token_before_slash(rest)?;
         let rest = octets::trim(rest);
-        let end = rest.iter().position(|octet| octets::is_space(*octet)).ok_or(malformed)?;
+        let end = rest.iter().position(|octet| octets::is_space(*octet))?;
         let (transport, sent_by) = (&rest[..end], octets::trim(&rest[end..]));
-        let (host, port, params) = octets::host_port(sent_by).ok_or(malformed)?;
+        let (host, port, params) = octets::host_port(sent_by)?;
         if !octets::is_token(transport) {
-            return Err(malformed);
+            return None;
         }
         let params = match octets::trim(params) {
             [] => &[][..],
             [b';', params @ ..] => params,
-            _ => return Err(malformed),
+            _ => return None,
         };
         let branch = Params::find(params, b"branch").flatten().filter(|branch| !branch.is_empty());
-        Ok(Via { transport, host, port, branch, params })
+        Some(Via { transport, host, port, branch, params })
     }
 
     /// The `received` parameter, where it is an address (brackets around IPv6 are tolerated).
@@ -101,7 +108,6 @@ pub fn write_stamped_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
     let Ok(via) = Via::parse(value) else {
         return extend_clean(out, value);
     };
-    let ip = source.ip().to_canonical();
     // `params` ends where the value ends, but for white space.
     let value = octets::trim(value);
     let head = match via.params.is_empty() {
@@ -109,20 +115,36 @@ pub fn write_stamped_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
         false => octets::trim(&value[..value.len().saturating_sub(via.params.len() + 1)]),
     };
     extend_clean(out, head.strip_suffix(b";").unwrap_or(head));
-    let wants_rport = via.rport().is_some();
-    for (name, param_value) in Params::new(via.params) {
+    write_stamp(out, &via, Params::new(via.params), source);
+}
+
+/// Appends the parameters of a Via, with `received` and `rport` as the server transport records them.
+pub(crate) fn write_stamp<'a>(
+    out: &mut Vec<u8>,
+    via: &Via<'_>,
+    params: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    source: SocketAddr,
+) {
+    let mut wants_rport = false;
+    for (name, value) in params {
         if name.is_empty() || name.eq_ignore_ascii_case(b"received") {
+            continue;
+        }
+        let is_rport = name.eq_ignore_ascii_case(b"rport");
+        if is_rport && wants_rport {
             continue;
         }
         out.push(b';');
         extend_clean(out, name);
-        if name.eq_ignore_ascii_case(b"rport") {
+        if is_rport {
+            wants_rport = true;
             extend_text(out, format_args!("={}", source.port()));
-        } else if let Some(param_value) = param_value {
+        } else if let Some(value) = value {
             out.push(b'=');
-            extend_clean(out, param_value);
+            extend_clean(out, value);
         }
     }
+    let ip = source.ip().to_canonical();
     if wants_rport || address(via.host) != Some(ip) {
         extend_text(out, format_args!(";received={ip}"));
     }

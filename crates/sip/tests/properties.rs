@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use tandem_sip::transaction::key;
 use tandem_sip::{
-    Dialog, Edit, Frame, Framer, Message, Method, NameAddr, RequestLine, StartLine, Uri, Via, Writer, judge,
-    respond, rewrite,
+    Dialog, Edit, Fault, Frame, Framer, Message, Method, NameAddr, RequestLine, StartLine, Uri, Via, Writer,
+    judge, refuse, respond, rewrite,
 };
 
 const SEEDS: &[&[u8]] = &[
@@ -62,9 +62,21 @@ fn read_everything(octets: &[u8]) {
     let mut out = Vec::new();
     respond(&mut out, &message, "192.0.2.1:5060".parse().unwrap(), 400, "Bad Request", Some(b"t"), |_| {});
     let answer = Message::parse(&out).expect("a response is a message");
-    // The answer to a good request is a good response.
+    // The answer to a good request is a good response, and so is the refusal of a bad one.
     if verdict.is_ok() && message.request().is_some() {
         assert_eq!(judge(&answer), Ok(()), "{}", out.escape_ascii());
+    }
+    let fault = verdict.err().unwrap_or(Fault::StartLine);
+    let source = "192.0.2.1:5060".parse().unwrap();
+    let add = |writer: &mut Writer<'_>| {
+        writer.header("Server", "hub");
+    };
+    if refuse(&mut out, &message, source, fault, b"t", add) {
+        let refusal = Message::parse(&out).expect("a refusal is a message");
+        assert_eq!(judge(&refusal), Ok(()), "{}", out.escape_ascii());
+        assert_eq!(refusal.status(), Some(fault.status()));
+    } else {
+        assert!(out.is_empty());
     }
     rewrite(&mut out, &message, message.start(), &[("X-Top", b"1")], |_| Edit::Keep);
     if verdict.is_ok() {

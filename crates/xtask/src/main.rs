@@ -1,4 +1,5 @@
-//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `sim`, `soak`, `prepare`, `setup`.
+//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `fuzz`, `sim`, `soak`, `prepare`,
+//! `setup`.
 //!
 //! Each installs what it misses before it starts (see [`machine`]) and prints what it runs, so that any
 //! step can be repeated by hand.
@@ -7,6 +8,7 @@ mod bench;
 mod check;
 mod cluster;
 mod demo;
+mod fuzz;
 mod http;
 mod machine;
 mod prepare;
@@ -47,6 +49,8 @@ enum Command {
     Sim(sim::Options),
     /// Runs the hub for long: many calls up, or mutated messages, or one crash after another
     Soak(soak::Options),
+    /// Runs the fuzz targets, or the one that is named
+    Fuzz(fuzz::Options),
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {
         /// Only compare, and fail where they differ
@@ -78,6 +82,7 @@ fn perform() -> Result<()> {
         Command::Bench(options) => bench::run(options),
         Command::Sim(options) => sim::run(&options),
         Command::Soak(options) => soak::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;
             prepare::run(check)

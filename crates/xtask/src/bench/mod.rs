@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the measurements that exist.
 //!
-//! `lookup` is an example of the crate that it measures; `fabric` sets the whole hub beside Kamailio.
+//! `lookup` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio.
 
 mod fabric;
 mod hub;
@@ -29,6 +29,8 @@ pub(crate) struct Options {
 enum Bench {
     /// Route table: build, memory, lookup and change at 1,000 to 10 million prefixes
     Lookup,
+    /// SIP messages: reading and judging ordinary ones, and hostile ones of 8 to 64 kB
+    Judge,
     /// Calls: the hub beside Kamailio under the same load, and what the relaying alone costs
     Fabric(fabric::Options),
 }
@@ -37,10 +39,12 @@ enum Bench {
 pub(crate) fn run(options: Options) -> Result<()> {
     match options.bench {
         Some(Bench::Lookup) => lookup(),
+        Some(Bench::Judge) => judge(),
         Some(Bench::Fabric(options)) => fabric::run(&options),
         None => {
             let mut steps = Steps::new();
             steps.step("lookup", lookup);
+            steps.step("judge", judge);
             steps.step("fabric", || run_command(&mut cargo(&["xtask", "bench", "fabric"])));
             steps.finish()
         }
@@ -49,4 +53,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
 
 fn lookup() -> Result<()> {
     run_command(&mut cargo(&["run", "--release", "--package", "tandem-routing", "--example", "lookup"]))
+}
+
+fn judge() -> Result<()> {
+    run_command(&mut cargo(&["run", "--release", "--package", "tandem-sip", "--example", "judge"]))
 }
