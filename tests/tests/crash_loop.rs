@@ -144,9 +144,6 @@ fn a_hub_that_is_killed_again_and_again_loses_no_answered_call_and_doubles_none(
         stale += seen.stale_cseq + other.map_or(0, |other| other.stale_cseq);
     }
     let placed = tally.calling.len();
-    // A known gap: a call whose 200 was in the journal but not yet with the caller at the kill is up for the hub
-    // alone, until its longest duration is over.
-    let forgotten = hub.metrics().sum("tandem_active_calls", &[]);
     away.sort_unstable();
     #[expect(clippy::print_stderr, reason = "the figures are part of the result")]
     {
@@ -154,7 +151,7 @@ fn a_hub_that_is_killed_again_and_again_loses_no_answered_call_and_doubles_none(
             "crash loop: seed {seed}, {kills} kills, {placed} calls placed, {answered} answered, {lost_in_setup} cut off \
              while being set up; CDRs {}, without {without:?}, doubled {doubled:?}, not as answered {not_answered:?}, \
              still up {still_up:?}, end off {off:?}; re-INVITEs cut off \
-             {reinvites_cut_off}, other in-dialog faults {} {:?}; stale CSeq {stale}; up for the hub alone {forgotten}; serving again after \
+             {reinvites_cut_off}, other in-dialog faults {} {:?}; stale CSeq {stale}; serving again after \
              {:?} at the median, {:?} at most",
             cdrs.len(),
             faults.len(),
@@ -170,8 +167,6 @@ fn a_hub_that_is_killed_again_and_again_loses_no_answered_call_and_doubles_none(
     assert!(still_up.is_empty(), "calls that never end: {still_up:?}");
     assert!(faults.len() * 1_000 <= answered, "{} of {answered} calls: {faults:?}", faults.len());
     assert!(away[away.len() - 1] <= serving_again_within(), "{away:?}");
-    assert!(forgotten <= 5.0 * f64::from(kills), "{forgotten} calls are up that nobody knows");
-    if forgotten == 0.0 {
-        hub.wait_until_as(&before, Duration::from_secs(60));
-    }
+    // Calls that only the hub knew, as the kill came between the journal and the caller, are found out by asking.
+    hub.wait_until_as(&before, Duration::from_secs(60));
 }

@@ -458,6 +458,33 @@ impl Worker {
         self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
     }
 
+    /// Asks both sides, by OPTIONS in the dialog (RFC 3261 §11), whether they know the call.
+    pub(crate) fn probe(&mut self, now: Now, key: CallKey) {
+        let table = self.table.clone();
+        for side in [Side::Ingress, Side::Egress] {
+            let Some(leg) = self.calls[key].leg_mut(side) else { continue };
+            let Some(dialog) = leg.dialog.as_mut() else { continue };
+            let number = dialog.next_cseq();
+            let dialog = dialog.clone();
+            let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+            let probe = self.build_in_dialog(&dialog, flow, Method::Options, number, None, |_| {});
+            self.transactions.open_client(
+                &mut self.wire,
+                now.instant,
+                Method::Options,
+                probe,
+                User::Probe(key),
+            );
+        }
+    }
+
+    /// A side does not know the call, or is gone: the call is over (RFC 3261 §12.2.1.2).
+    pub(crate) fn probe_failed(&mut self, now: Now, key: CallKey) {
+        if self.calls.contains_key(key) {
+            self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
+        }
+    }
+
     /// Takes a CANCEL: it is answered on its own, and the INVITE that it names, if that is pending, is given
     /// up (RFC 3261 §9.2). One that crosses the answer changes nothing.
     pub(crate) fn receive_cancel(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: u128) {
@@ -468,6 +495,10 @@ impl Worker {
         let Some(invite) = invite else {
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
+        // Whoever else knows the branch learns nothing, and leaves nothing that the caller's own CANCEL meets.
+        if self.transactions.flow(invite).is_none_or(|own| own.remote.ip() != flow.remote.ip()) {
+            return self.refuse_statelessly(flow, request, fingerprint, Reason::NoDialog);
+        }
         let call = match self.transactions.user(invite) {
             Some(User::Call(call)) if self.calls.contains_key(call) => Some(call),
             _ => None,
@@ -481,9 +512,7 @@ impl Worker {
             .invite
             .as_ref()
             .is_some_and(|pending| pending.server == invite && pending.success.is_none());
-        let same_source =
-            self.transactions.flow(invite).is_some_and(|own| own.remote.ip() == flow.remote.ip());
-        if !is_pending || !same_source {
+        if !is_pending {
             return;
         }
         if self.calls[call].is_up() {

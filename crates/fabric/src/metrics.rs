@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     /// Transactions that live, those that only wait for retransmissions too.
     pub(crate) transactions: IntGauge,
+    /// Dialogs of the hub's own, early ones too.
+    pub(crate) dialogs: IntGauge,
     /// Deadlines that are set.
     pub(crate) timers: IntGauge,
     /// INVITEs sent toward candidates.
@@ -168,6 +170,7 @@ impl Metrics {
             send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,
             connections: gauge("tandem_sip_connections", "Open stream connections.")?,
             transactions: gauge("tandem_sip_transactions", "Transactions that live.")?,
+            dialogs: gauge("tandem_sip_dialogs", "Dialogs of the hub's own, early ones too.")?,
             timers: gauge("tandem_timers", "Deadlines that are set.")?,
             attempts: counter("tandem_attempts_total", "INVITEs sent toward candidates.")?,
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,

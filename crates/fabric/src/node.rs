@@ -344,7 +344,6 @@ async fn serve(
     let mut received = Received::new();
     let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
     let mut awaiting = Awaiting::default();
-    let nap: u64 = std::env::var("NAP_US").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
     let mut stop_at = None;
     loop {
         let deadline = match (worker.next_deadline(), stop_at) {
@@ -385,9 +384,6 @@ async fn serve(
             if woken { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        if nap > 0 {
-            std::thread::sleep(Duration::from_micros(nap));
-        }
 
         worker.refresh_table();
         let moment = now();
@@ -430,6 +426,7 @@ async fn serve(
         let metrics = &worker.wire.metrics;
         metrics.connections.set(connections.len() as i64);
         metrics.transactions.set(worker.transactions.len() as i64);
+        metrics.dialogs.set(worker.tags.len() as i64);
         metrics.timers.set(worker.wire.timers.len() as i64);
         status.active_calls.store(worker.calls.len() as u32, Ordering::Relaxed);
         if stop_at.is_some_and(|at| moment.instant >= at) {

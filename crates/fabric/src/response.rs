@@ -61,6 +61,8 @@ impl Worker {
             User::Abandoned { cancelled } => {
                 self.abandoned_response(now, client, response, status, cancelled)
             }
+            User::Probe(call) if matches!(status, 408 | 481) => self.probe_failed(now, call),
+            User::Probe(_) => {}
             User::Call(call) if method == Method::Invite => {
                 self.invite_response(now, call, client, response, status);
             }

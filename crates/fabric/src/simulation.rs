@@ -714,6 +714,15 @@ fn after_a_crash_either_side_can_hang_up_and_the_cdr_has_the_whole_duration() {
         sim.pass(Duration::from_secs(10));
         sim.restart();
         sim.pass(Duration::from_secs(5));
+        // Both sides were asked whether they know the call, and do.
+        for side in [ACME, GLOBEX] {
+            let asked = sim.sent_to(side);
+            assert!(
+                asked.iter().all(|message| kind(message) == "OPTIONS") && !asked.is_empty(),
+                "{asked:#?}"
+            );
+            sim.receive(side, &response(&asked[0], "200 OK", "g", ""));
+        }
         if side == ACME {
             sim.receive(ACME, &from_caller("BYE", "2 BYE", &up));
             assert_eq!(sim.kinds_to(GLOBEX), ["BYE"]);
@@ -726,6 +735,20 @@ fn after_a_crash_either_side_can_hang_up_and_the_cdr_has_the_whole_duration() {
         assert_eq!((cdr.outcome, cdr.duration_ms), (Some(Outcome::Answered), Some(15_000)));
         sim.expect_nothing_left();
     }
+}
+
+#[test]
+fn after_a_crash_a_call_that_one_side_does_not_know_is_ended() {
+    let mut sim = Simulation::new();
+    sim.call_up();
+    sim.restart();
+    sim.pass(Duration::from_secs(2));
+    let asked = sim.one_to(ACME);
+    sim.receive(ACME, &response(&asked, "481 Call/Transaction Does Not Exist", "g", ""));
+    assert_eq!(sim.kinds_to(GLOBEX), ["OPTIONS", "BYE"]);
+    let cdr = sim.one_cdr();
+    assert_eq!((cdr.outcome, cdr.reason.as_deref()), (Some(Outcome::Answered), Some("no_dialog")));
+    sim.expect_nothing_left();
 }
 
 #[test]

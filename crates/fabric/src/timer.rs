@@ -47,6 +47,8 @@ pub(crate) enum CallTimer {
     Overdue(u32),
     /// The longest time that a call may be up.
     MaxDuration,
+    /// Ask both sides whether they know a call that was taken up after a restart.
+    Probe,
 }
 
 /// Names a deadline that was set, so that it can be cancelled. One that has passed is named by nothing any more.

@@ -34,6 +34,8 @@ pub(crate) enum User {
     Nobody,
     /// A call.
     Call(CallKey),
+    /// The question whether the other side still knows a call.
+    Probe(CallKey),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered
     /// all the same, the answer is acknowledged and hung up (RFC 3261 §9.1, §15).
     Abandoned {

@@ -17,6 +17,7 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
+use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::admission::Neighbours;
@@ -98,6 +99,10 @@ impl Local {
 /// Seconds after which a member that got 503 may try again.
 const RETRY_AFTER_S: u32 = 5;
 
+/// Time after a restart for members to send again what they sent meanwhile, before they are asked which calls
+/// they know.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) settings: WorkerSettings,
@@ -161,8 +166,12 @@ impl Worker {
     }
 
     /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
+    ///
+    /// The journal knows of an answer before the caller does. Whether the answers of the last moments before the
+    /// crash reached their callers, it does not say, so both sides of those calls are asked.
     pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
         self.wire.timers.start(now.instant);
+        let last_answer = calls.iter().filter_map(|call| call.cdr.answered_at).max();
         for record in calls {
             let UpRecord { cdr, ingress, egress } = record;
             let cdr = cdr.into_owned();
@@ -194,8 +203,16 @@ impl Worker {
             let left = self.settings.max_duration.saturating_sub(
                 call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
             );
+            let is_unproven =
+                call.cdr.answered_at.zip(last_answer).is_some_and(|(answer, last)| {
+                    (last - answer).to_std().is_ok_and(|before| before <= 64 * T1)
+                });
             let key = self.add_call(call);
             self.add_egress_leg(key);
+            if is_unproven {
+                self.calls[key].timers.step =
+                    self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
+            }
             self.calls[key].timers.duration =
                 self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
         }
@@ -482,8 +499,8 @@ impl Worker {
             match wake {
                 Wake::Transaction(key, timer) => {
                     let told = self.transactions.fire(&mut self.wire, now.instant, key, timer);
-                    if let (User::Call(call), Some(_)) = (told.user, told.ending) {
-                        self.client_ended(now, call, key);
+                    if told.ending.is_some() {
+                        self.client_ended(now, told.user, key);
                     }
                 }
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
@@ -511,6 +528,7 @@ impl Worker {
             CallTimer::Reinvite(cseq) => self.reinvite_overdue(now, key, cseq),
             CallTimer::Slow(number) => self.exchange_slow(now, key, number),
             CallTimer::Overdue(number) => self.exchange_overdue(now, key, number),
+            CallTimer::Probe => self.probe(now, key),
             CallTimer::MaxDuration => self.hang_up(now, key, EndedBy::Hub, None),
         }
     }
@@ -519,14 +537,19 @@ impl Worker {
     pub(crate) fn unreachable(&mut self, now: Now, flow: Flow) {
         for key in self.transactions.clients_toward(flow) {
             let told = self.transactions.fail(&mut self.wire, now.instant, key);
-            if let (User::Call(call), Some(_)) = (told.user, told.ending) {
-                self.client_ended(now, call, key);
+            if told.ending.is_some() {
+                self.client_ended(now, told.user, key);
             }
         }
     }
 
-    /// A client transaction of a call ended without a final response.
-    fn client_ended(&mut self, now: Now, call: CallKey, key: TransactionKey) {
+    /// A client transaction ended without a final response.
+    fn client_ended(&mut self, now: Now, user: User, key: TransactionKey) {
+        let call = match user {
+            User::Call(call) => call,
+            User::Probe(call) => return self.probe_failed(now, call),
+            User::Nobody | User::Abandoned { .. } => return,
+        };
         let Some(state) = self.calls.get(call) else { return };
         let is_invite = state.invite.as_ref().is_some_and(|invite| invite.client == Some(key));
         if is_invite && !state.is_up() {

@@ -48,6 +48,9 @@ fn a_cancel_or_an_early_bye_from_elsewhere_cancels_nothing() {
         sim.receive(from, &from_caller("BYE", "2 BYE", &up).replace(ACME, from));
         assert!(sim.sent_to(ACME).is_empty() && sim.sent_to(GLOBEX).is_empty());
         assert_eq!(sim.worker.calls.len(), 1);
+        // Nor does it stand in the way of the caller's own.
+        sim.receive(ACME, &follow_up(&up.0, "CANCEL"));
+        assert_eq!(sim.kinds_to(GLOBEX), ["CANCEL"]);
     }
 }
 
