@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_model::{EndedBy, Outcome, Reason};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
-use tandem_sip::{Message, Method, Name, RequestLine, StartLine};
+use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, StartLine};
 
 use rand::Rng;
 
@@ -192,6 +192,14 @@ impl Worker {
         top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
         cross(&mut self.scratch, request, start, &top, &local.host);
+        // The other leg has routes of its own: what fitted here may not fit there.
+        if self.scratch.len() - request.body().len() > MAX_HEAD {
+            self.transactions.set_user(server, User::Nobody);
+            if let Some(arrived_by) = self.transactions.flow(server) {
+                self.refuse_in(now, server, arrived_by, request, Reason::MessageTooLarge);
+            }
+            return;
+        }
         let octets = Octets::from(self.scratch.as_slice());
         let client = self.transactions.open_client(
             &mut self.wire,

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use tandem_model::{CallId, E164, Endpoint, Outcome, Reason};
 use tandem_routing::{CallRequest, Candidate, LeftOut, select};
 use tandem_sip::transaction::timer::T1;
-use tandem_sip::{Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
+use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
 
 use std::time::Instant;
 
@@ -285,6 +285,9 @@ impl Worker {
         ];
         let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
         cross(&mut self.scratch, &request, start, &top, &local.host);
+        if self.scratch.len() - request.body().len() > MAX_HEAD {
+            return Err(Reason::MessageTooLarge);
+        }
         let octets = Octets::from(self.scratch.as_slice());
 
         let position = call.cdr.attempts.len() as u16 + 1;

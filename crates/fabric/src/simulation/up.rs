@@ -196,3 +196,24 @@ impl Simulation {
         self.call_up()
     }
 }
+
+#[test]
+fn a_request_that_outgrows_the_other_leg_is_refused_and_the_call_goes_on() {
+    let mut sim = Simulation::new();
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    let routes: String =
+        (0..120).map(|n| format!("Record-Route: <sip:p{n}-{}.example;lr>\r\n", "x".repeat(60))).collect();
+    let answer = response(&egress, "200 OK", "g", SDP).replace("Contact:", &format!("{routes}Contact:"));
+    sim.receive(GLOBEX, &answer);
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    sim.receive(ACME, &ack(&ingress, &answer, ""));
+    sim.sent_to(GLOBEX);
+    let up = (ingress, answer, egress);
+    let notes: String = (0..70).map(|n| format!("X-Note-{n}: {}\r\n", "n".repeat(200))).collect();
+    let large = from_caller("INFO", "2 INFO", &up).replace("Max-Forwards", &format!("{notes}Max-Forwards"));
+    sim.receive(ACME, &large);
+    assert_eq!((sim.kinds_to(ACME), sim.kinds_to(GLOBEX)), (vec!["513".to_owned()], vec![]));
+    sim.receive(ACME, &from_caller("INFO", "3 INFO", &up));
+    assert_eq!(sim.kinds_to(GLOBEX), ["INFO"]);
+}
