@@ -29,6 +29,8 @@ pub(crate) struct Call {
     /// When the answer was sent, by the clock that does not step; `None` for a call that was up before the
     /// node restarted, whose times are the CDR's.
     pub(crate) answered: Option<Instant>,
+    /// Whether the caller has acknowledged the answer.
+    pub(crate) acked: bool,
     /// The leg facing the originating member.
     pub(crate) ingress: Leg,
     /// The leg facing the member that is tried, or that answered.
@@ -55,7 +57,7 @@ pub(crate) struct Call {
 pub(crate) struct CallTimers {
     /// Silence of the candidate, then the next retransmission of the 2xx.
     pub(crate) step: TimerHandle,
-    /// The end of ringing, then that of waiting for the ACK.
+    /// The end of ringing, or of waiting for the answer to a re-INVITE, then that of waiting for the ACK.
     pub(crate) patience: TimerHandle,
     /// The longest time that a call may be up.
     pub(crate) duration: TimerHandle,
@@ -185,6 +187,11 @@ impl Call {
     pub(crate) fn record(&self) -> Option<Record<'_>> {
         let egress = self.egress.as_ref()?.record()?;
         let ingress = self.ingress.record()?;
-        Some(Record::Up(Box::new(UpRecord { cdr: Cow::Borrowed(&self.cdr), ingress, egress })))
+        Some(Record::Up(Box::new(UpRecord {
+            cdr: Cow::Borrowed(&self.cdr),
+            acked: self.acked,
+            ingress,
+            egress,
+        })))
     }
 }

@@ -15,6 +15,7 @@ use crate::crossing::{cross, unsupported};
 use crate::early::{CarriedRack, Early};
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
+use crate::record::Record;
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
@@ -223,7 +224,8 @@ impl Worker {
                 since: now.instant,
             }));
             let timer = Wake::Call(key, CallTimer::Reinvite(server_cseq));
-            self.wire.timers.set(now.instant + self.settings.ring_timeout, timer);
+            let place = &mut self.calls[key].timers.patience;
+            self.wire.timers.replace(place, now.instant + self.settings.ring_timeout, timer);
         } else {
             let number = self.rng.next_u32();
             let exchange = Exchange { from: side, request: request_octets, server, client, pair, number };
@@ -261,6 +263,12 @@ impl Worker {
             body => Some((request.header(Name::ContentType).unwrap_or(b"application/sdp"), body)),
         };
         self.transactions.forget_octets(invite.server);
+        let call = &mut self.calls[key];
+        if !call.acked {
+            call.acked = true;
+            let record = Record::Acked(call.cdr.call_id);
+            self.record_later(now, &record);
+        }
         self.send_ack(key, side.other(), invite.client, success.client_cseq, body);
     }
 

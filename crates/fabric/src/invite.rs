@@ -175,6 +175,7 @@ impl Worker {
             cdr,
             started: now.instant,
             answered: None,
+            acked: false,
             ingress,
             egress: None,
             candidates_done: 0,

@@ -32,7 +32,7 @@ const FRAME_BYTES: usize = 8;
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How a segment begins. Its last octet is the version of [`Record`]: raise it with every change of that.
-const HEADER: &[u8; 8] = b"tandem\n\x02";
+const HEADER: &[u8; 8] = b"tandem\n\x03";
 
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {
@@ -46,6 +46,8 @@ pub(crate) struct Journal {
     /// Octets of all segments since the start: the mark of what was written last.
     mark: u64,
     pending: Vec<u8>,
+    /// Whether something pending must be written with this batch.
+    urgent: bool,
     failing: bool,
     flush_failing: bool,
 }
@@ -69,6 +71,7 @@ impl Journal {
             written: 0,
             mark: 0,
             pending: HEADER.to_vec(),
+            urgent: true,
             failing: false,
             flush_failing: false,
         };
@@ -77,6 +80,12 @@ impl Journal {
 
     /// Adds a record to what the next [`commit`](Self::commit) writes.
     pub(crate) fn append(&mut self, record: &Record<'_>) {
+        self.urgent = true;
+        self.append_later(record);
+    }
+
+    /// Adds a record that need not be written before something else is, or [`hurry`](Self::hurry) is called.
+    pub(crate) fn append_later(&mut self, record: &Record<'_>) {
         if self.pending.len() >= MAX_PENDING_BYTES {
             tracing::error!("the journal cannot be written and its memory is full; a record is lost");
             return;
@@ -91,12 +100,17 @@ impl Journal {
         self.pending[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
     }
 
+    /// Lets the next [`commit`](Self::commit) write everything.
+    pub(crate) fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
     /// Writes what was appended. What cannot be written is kept and tried again.
     ///
     /// # Errors
     /// What the disk said.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
-        while !self.pending.is_empty() {
+        while self.urgent && !self.pending.is_empty() {
             match (&*self.file).write(&self.pending) {
                 Ok(0) => return self.fail(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
@@ -108,6 +122,7 @@ impl Journal {
                 Err(error) => return self.fail(error),
             }
         }
+        self.urgent = false;
         self.failing = false;
         Ok(())
     }
@@ -251,6 +266,11 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
     for record in tail.into_iter().rev().flatten() {
         match record {
             Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
+            Record::Acked(call_id) => {
+                if let Some(call) = up.get_mut(&call_id) {
+                    call.acked = true;
+                }
+            }
             Record::Over(cdr) => drop(up.remove(&cdr.call_id)),
             Record::Checkpoint => {}
         }

@@ -23,6 +23,8 @@ use tandem_routing::{Candidate, Selection};
 pub(crate) enum Record<'a> {
     /// The call is up, in this state. The last one of a call counts.
     Up(Box<UpRecord<'a>>),
+    /// The caller has acknowledged the answer of this call: it knows that the call is up.
+    Acked(CallId),
     /// The call is over.
     Over(Cow<'a, CallRecord>),
     /// Every call that was up when the segment began stands before this record, so that older segments are
@@ -35,6 +37,8 @@ pub(crate) enum Record<'a> {
 pub(crate) struct UpRecord<'a> {
     /// Its CDR so far.
     pub(crate) cdr: Cow<'a, CallRecord>,
+    /// Whether the caller has acknowledged the answer.
+    pub(crate) acked: bool,
     /// The leg facing the originating member.
     pub(crate) ingress: LegRecord<'a>,
     /// The leg facing the terminating member.

@@ -49,7 +49,7 @@ impl Shipper {
             if records.is_empty() {
                 return Ok(count);
             }
-            count += records.len() as u64;
+            count += backlog(&records);
             at = next;
         }
     }
@@ -73,7 +73,7 @@ impl Shipper {
                 continue;
             }
             let drained = next.segment == at.segment && next.offset - at.offset < BATCH_BYTES as u64 / 2;
-            let count = records.len() as i64;
+            let count = backlog(&records) as i64;
             let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
             self.write(&db, coalesce(self.node_id, records)).await;
             self.metrics.journal_backlog.sub(count);
@@ -149,6 +149,11 @@ impl Shipper {
     }
 }
 
+/// How many records say something that Postgres is to know.
+fn backlog(records: &[Record<'_>]) -> u64 {
+    records.iter().filter(|record| !matches!(record, Record::Acked(_))).count() as u64
+}
+
 /// The last state of each call: a call that began and ended in one batch is one row written once.
 fn coalesce(node_id: NodeId, records: Vec<Record<'static>>) -> Vec<Cdr> {
     let mut calls: Vec<CallRecord> = Vec::with_capacity(records.len());
@@ -157,7 +162,7 @@ fn coalesce(node_id: NodeId, records: Vec<Record<'static>>) -> Vec<Cdr> {
         let call = match record {
             Record::Up(up) => up.cdr.into_owned(),
             Record::Over(call) => call.into_owned(),
-            Record::Checkpoint => continue,
+            Record::Acked(_) | Record::Checkpoint => continue,
         };
         match index.get(&call.call_id) {
             Some(&at) => calls[at] = call,

@@ -18,6 +18,8 @@ pub(crate) enum Wake {
     Transaction(TransactionKey, Timer),
     /// A timer of a call.
     Call(CallKey, CallTimer),
+    /// What was to be written to the journal later is written now.
+    Journal,
     /// A cancelled INVITE never got its final response (RFC 3261 §9.1): give its transaction up.
     Abandoned(TransactionKey),
 }

@@ -17,7 +17,6 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
-use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::admission::Neighbours;
@@ -32,7 +31,7 @@ use crate::overload::{EmergencyNumbers, Overload};
 use crate::passes::Passes;
 use crate::record::{CallRecord, Record, UpRecord};
 use crate::source_guard::SourceGuard;
-use crate::timer::{CallTimer, TimerQueue, Wake};
+use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
 use crate::transaction::{TransactionKey, Transactions, User, Wire};
 
 /// One moment, by both clocks.
@@ -99,6 +98,9 @@ impl Local {
 /// Seconds after which a member that got 503 may try again.
 const RETRY_AFTER_S: u32 = 5;
 
+/// How long a record that can wait is kept in memory.
+const JOURNAL_DELAY: Duration = Duration::from_millis(50);
+
 /// Time after a restart for members to send again what they sent meanwhile, before they are asked which calls
 /// they know.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
@@ -123,6 +125,8 @@ pub(crate) struct Worker {
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
     pub(crate) journal: Journal,
+    /// When records that can wait are written.
+    pub(crate) journal_timer: TimerHandle,
     pub(crate) rng: StdRng,
     pub(crate) draining: bool,
     /// For messages being written.
@@ -159,6 +163,7 @@ impl Worker {
             is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             journal,
+            journal_timer: TimerHandle::NONE,
             rng,
             draining: false,
             scratch: Vec::with_capacity(MAX_MESSAGE),
@@ -167,13 +172,12 @@ impl Worker {
 
     /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
     ///
-    /// The journal knows of an answer before the caller does. Whether the answers of the last moments before the
-    /// crash reached their callers, it does not say, so both sides of those calls are asked.
+    /// The journal knows of an answer before the caller does. Where it does not say that the caller acknowledged
+    /// it, both sides are asked whether they know the call.
     pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
         self.wire.timers.start(now.instant);
-        let last_answer = calls.iter().filter_map(|call| call.cdr.answered_at).max();
         for record in calls {
-            let UpRecord { cdr, ingress, egress } = record;
+            let UpRecord { cdr, acked, ingress, egress } = record;
             let cdr = cdr.into_owned();
             let (Some(ingress_listener), Some(egress_listener)) = (
                 self.listener_for(ingress.transport, ingress.remote),
@@ -189,6 +193,7 @@ impl Worker {
                 cdr,
                 started: now.instant,
                 answered: None,
+                acked,
                 ingress: Leg::from_record(ingress, ingress_listener, ingress_lease),
                 egress: Some(Leg::from_record(egress, egress_listener, egress_lease)),
                 candidates_done: 0,
@@ -203,13 +208,9 @@ impl Worker {
             let left = self.settings.max_duration.saturating_sub(
                 call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
             );
-            let is_unproven =
-                call.cdr.answered_at.zip(last_answer).is_some_and(|(answer, last)| {
-                    (last - answer).to_std().is_ok_and(|before| before <= 64 * T1)
-                });
             let key = self.add_call(call);
             self.add_egress_leg(key);
-            if is_unproven {
+            if !acked {
                 self.calls[key].timers.step =
                     self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
             }
@@ -242,6 +243,14 @@ impl Worker {
     pub(crate) fn record(&mut self, record: &Record<'_>) {
         self.journal.append(record);
         self.wire.metrics.journal_backlog.inc();
+    }
+
+    /// Adds a record to the journal that can wait for the next one, or a moment.
+    pub(crate) fn record_later(&mut self, now: Now, record: &Record<'_>) {
+        self.journal.append_later(record);
+        if self.journal_timer == TimerHandle::NONE {
+            self.journal_timer = self.wire.timers.set(now.instant + JOURNAL_DELAY, Wake::Journal);
+        }
     }
 
     /// Writes the journal. Call it after a batch, before the outbox is sent.
@@ -502,6 +511,10 @@ impl Worker {
                     if told.ending.is_some() {
                         self.client_ended(now, told.user, key);
                     }
+                }
+                Wake::Journal => {
+                    self.journal_timer = TimerHandle::NONE;
+                    self.journal.hurry();
                 }
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
