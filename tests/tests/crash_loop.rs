@@ -167,6 +167,9 @@ fn a_hub_that_is_killed_again_and_again_loses_no_answered_call_and_doubles_none(
     assert!(still_up.is_empty(), "calls that never end: {still_up:?}");
     assert!(faults.len() * 1_000 <= answered, "{} of {answered} calls: {faults:?}", faults.len());
     assert!(away[away.len() - 1] <= serving_again_within(), "{away:?}");
-    // Calls that only the hub knew, as the kill came between the journal and the caller, are found out by asking.
-    hub.wait_until_as(&before, Duration::from_secs(60));
+    // Calls that only the hub knew, as the kill came between the journal and the caller, are found out by asking
+    // 64·T1 after the restart, and given up as long after that where nobody answers.
+    if long() {
+        hub.wait_until_as(&before, Duration::from_secs(100));
+    }
 }

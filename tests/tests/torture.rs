@@ -66,7 +66,8 @@ const MESSAGES: &[(&str, &str, &[u16])] = &[
     ("rfc4475", "cparam02", &[405]),
     ("rfc4475", "regescrt", &[405]),
     ("rfc4475", "sdp01", &[404, 484]),
-    ("rfc4475", "inv2543", &[404, 484]),
+    // As RFC 2543 had it, without a Contact: there is nowhere to send a BYE (RFC 3261 §8.1.1.8).
+    ("rfc4475", "inv2543", &[400]),
     ("rfc5118", "ipv6-good", &[405]),
     ("rfc5118", "ipv6-bad", &[400]),
     ("rfc5118", "port-ambiguous", &[405]),

@@ -737,7 +737,7 @@ fn after_a_crash_a_call_whose_caller_never_got_the_answer_is_ended() {
     sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
     sim.sent_to(ACME);
     sim.restart();
-    sim.pass(Duration::from_secs(2));
+    sim.pass(Duration::from_secs(32));
     let asked = sim.one_to(ACME);
     sim.receive(ACME, &response(&asked, "481 Call/Transaction Does Not Exist", "g", ""));
     assert_eq!(sim.kinds_to(GLOBEX), ["OPTIONS", "BYE"]);

@@ -17,6 +17,7 @@ use slotmap::SlotMap;
 use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
+use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::admission::Neighbours;
@@ -101,9 +102,9 @@ const RETRY_AFTER_S: u32 = 5;
 /// How long a record that can wait is kept in memory.
 const JOURNAL_DELAY: Duration = Duration::from_millis(50);
 
-/// Time after a restart for members to send again what they sent meanwhile, before they are asked which calls
-/// they know.
-const PROBE_AFTER: Duration = Duration::from_secs(2);
+/// Time after a restart until members are asked which calls they know: whoever never got the answer of a call, or
+/// no ACK to its own, has given it up by then (RFC 3261 §13.3.1.4).
+const PROBE_AFTER: Duration = T1.saturating_mul(64);
 
 /// See the module.
 pub(crate) struct Worker {
