@@ -171,5 +171,8 @@ fn a_hub_that_is_killed_again_and_again_loses_no_answered_call_and_doubles_none(
     // 64·T1 after the restart, and given up as long after that where nobody answers.
     if long() {
         hub.wait_until_as(&before, Duration::from_secs(100));
+    } else {
+        let forgotten = hub.metrics().sum("tandem_active_calls", &[]);
+        assert!(forgotten <= 5.0 * f64::from(kills), "{forgotten} calls are up that nobody knows");
     }
 }

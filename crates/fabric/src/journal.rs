@@ -5,7 +5,8 @@
 //! then a checkpoint: a node that starts reads the newest segment that has one, and what follows it.
 //!
 //! Written with `write(2)` before the messages of the same batch leave, so it survives the end of the
-//! process; what tells of an answer waits for the disk, too (see [`crate::flusher`]), so that outlives a power cut.
+//! process; what tells of an answer waits for the disk, too (see [`crate::flusher`]), so that it outlives a
+//! power cut.
 //!
 //! Records are in the postcard format; a segment begins with the version of what is in it.
 
@@ -341,7 +342,10 @@ fn segment_path(dir: &Path, segment: u64) -> PathBuf {
 }
 
 fn create_segment(dir: &Path, segment: u64) -> io::Result<Arc<File>> {
-    OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment)).map(Arc::new)
+    let file = OpenOptions::new().append(true).create_new(true).open(segment_path(dir, segment))?;
+    // A flushed file that its folder does not name is lost with the power all the same.
+    File::open(dir)?.sync_all()?;
+    Ok(Arc::new(file))
 }
 
 /// Numbers of the segments in `dir`, ascending.
