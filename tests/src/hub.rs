@@ -24,6 +24,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// `None`: the private cluster.
     pub database_url: Option<String>,
+    /// Threads that carry calls; 0: as many as suit the machine.
+    pub workers: u32,
     /// How long calls may go on at SIGTERM.
     pub drain_s: u32,
     /// How long a candidate may be silent.
@@ -41,7 +43,7 @@ pub fn may_mount() -> bool {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { database_url: None, drain_s: 1, attempt_timeout_s: 2, journal_disk_kb: None }
+        Self { database_url: None, workers: 0, drain_s: 1, attempt_timeout_s: 2, journal_disk_kb: None }
     }
 }
 
@@ -85,6 +87,7 @@ data_dir = "{data}"
 {database}
 
 [fabric]
+workers = {workers}
 drain_s = {drain_s}
 attempt_timeout_s = {attempt_timeout_s}
 
@@ -105,6 +108,7 @@ address = "{portal}"
 address = "{metrics}"
 "#,
             data = folder.path().join("data").display(),
+            workers = settings.workers,
             drain_s = settings.drain_s,
             attempt_timeout_s = settings.attempt_timeout_s,
         );
@@ -151,6 +155,15 @@ address = "{metrics}"
         };
         serve.arg("serve").arg("--config").arg(&self.config);
         self.process = Some(Child::start("tandem serve", &mut serve, &self.log()));
+    }
+
+    /// From its next start on the program has so many threads that carry calls.
+    pub fn set_workers(&mut self, workers: u32) {
+        let text = fs::read_to_string(&self.config).expect("the settings are there");
+        let (before, after) = text.split_once("workers = ").expect("the settings name them");
+        let (_, after) = after.split_once('\n').expect("a line ends");
+        fs::write(&self.config, format!("{before}workers = {workers}\n{after}"))
+            .expect("they can be written");
     }
 
     /// Waits until the program says that it is ready.

@@ -159,7 +159,7 @@ impl Worker {
         rack: Option<CarriedRack>,
     ) {
         let table = self.table.clone();
-        let branch = self.rng.next_u64();
+        let branch = self.mint();
         let call = &mut self.calls[key];
         let dialog = call.dialog_mut(side.other(), pair).expect("a pair has both dialogs");
         let number = dialog.next_cseq();

@@ -144,8 +144,9 @@ impl Worker {
         client: TransactionKey,
         response: &Message<'_>,
     ) -> Option<u64> {
+        let fresh = self.mint();
         let call = &self.calls[key];
-        let tag = if call.early.is_empty() { call.ingress.tag } else { self.rng.next_u64() };
+        let tag = if call.early.is_empty() { call.ingress.tag } else { fresh };
         let request = Message::parse(&call.invite.as_ref()?.request).expect("it was read before");
         let ingress = Dialog::from_request(&request, format_tag(tag).as_bytes()).ok()?;
         let sent = Message::parse(self.transactions.octets(client)?).expect("the hub wrote it");
@@ -164,7 +165,7 @@ impl Worker {
         for early in early {
             self.tags.remove(&early.tag);
         }
-        let tag = self.rng.next_u64();
+        let tag = self.mint();
         let used = std::mem::replace(&mut self.calls[key].ingress.tag, tag);
         self.tags.remove(&used);
         self.tags.insert(tag, (key, Side::Ingress));

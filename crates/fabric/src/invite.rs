@@ -6,6 +6,7 @@ use tandem_routing::{CallRequest, Candidate, LeftOut, select};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rand::Rng;
@@ -46,7 +47,7 @@ impl Worker {
             self.wire.metrics.count_drop(Reason::UnknownSource);
             return;
         };
-        let admitted = self.limits.admit(&table, endpoint, now.instant);
+        let admitted = self.share.common.limits.admit(&table, endpoint, now.instant);
         if let Err(Full { reason, is_recorded: false }) = admitted {
             return self.refuse_statelessly(flow, request, fingerprint, reason);
         }
@@ -97,7 +98,7 @@ impl Worker {
         if self.journal.is_failing() {
             return Err(Reason::JournalUnwritable);
         }
-        if self.calls.len() >= self.settings.max_calls {
+        if self.share.common.active_calls.load(Ordering::Relaxed) >= self.settings.max_calls {
             return Err(Reason::NodeFull);
         }
         if request.max_forwards() == Ok(Some(0)) {
@@ -157,7 +158,7 @@ impl Worker {
             member: endpoint.member_id,
             flow,
             target: endpoint.target.address,
-            tag: self.rng.next_u64(),
+            tag: self.mint(),
             dialog: None,
             _lease: None,
         };
@@ -241,10 +242,10 @@ impl Worker {
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
         let target = endpoint.target;
         let listener = self.listener_for(target.transport, target.address).ok_or(Reason::NoListener)?;
-        let reserved = self.limits.reserve(&table, endpoint, candidate, now.instant);
+        let reserved = self.share.common.limits.reserve(&table, endpoint, candidate, now.instant);
         let lease = reserved.map_err(|full| full.reason)?;
-        let tag = self.rng.next_u64();
-        let branch = self.rng.next_u64();
+        let tag = self.mint();
+        let branch = self.mint();
         let flow = Flow { listener, transport: target.transport, remote: target.address, connection: None };
         let local = &self.locals[usize::from(listener)];
 

@@ -128,6 +128,13 @@ impl Journal {
         Ok(())
     }
 
+    /// Brings what was written to the disk, now. Where that fails, the next flush fails too.
+    pub(crate) fn sync(&self) {
+        if let Err(error) = self.file.sync_data() {
+            tracing::error!(%error, "cannot flush the journal to the disk");
+        }
+    }
+
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         self.failing = true;
         Err(error)

@@ -3,8 +3,8 @@
 //! A leg's place among the concurrent calls of each of them is a [`Lease`], a value owned by the leg: however the
 //! call ends, the places are free again when the value is dropped.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
@@ -34,22 +34,22 @@ enum Holder {
 /// The places of one leg, one for each holder that it counts for.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    loads: SmallVec<[Rc<Load>; 4]>,
+    taken: SmallVec<[Arc<AtomicU32>; 4]>,
 }
 
 impl Lease {
-    fn take(loads: SmallVec<[Rc<Load>; 4]>) -> Self {
-        for load in &loads {
-            load.taken.set(load.taken.get() + 1);
-        }
-        Self { loads }
+    fn take(places: impl Iterator<Item = Arc<AtomicU32>>) -> Self {
+        let taken = places.inspect(|taken| {
+            taken.fetch_add(1, Ordering::Relaxed);
+        });
+        Self { taken: taken.collect() }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        for load in &self.loads {
-            load.taken.set(load.taken.get() - 1);
+        for taken in &self.taken {
+            taken.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -90,43 +90,30 @@ impl Bucket {
 #[derive(Debug)]
 struct Load {
     /// Calls that hold a place.
-    taken: Cell<u32>,
+    taken: Arc<AtomicU32>,
     /// New calls; `None` until a rate is asked about.
-    calls: Cell<Option<Bucket>>,
+    calls: Option<Bucket>,
     /// Refusals that get a CDR.
-    refusals: Cell<Option<Bucket>>,
-    used_at: Cell<Instant>,
+    refusals: Option<Bucket>,
+    used_at: Instant,
 }
 
 impl Load {
     fn new(now: Instant) -> Self {
-        Self {
-            taken: Cell::new(0),
-            calls: Cell::new(None),
-            refusals: Cell::new(None),
-            used_at: Cell::new(now),
-        }
+        Self { taken: Arc::default(), calls: None, refusals: None, used_at: now }
     }
 
-    fn has_token(&self, rate: u32, now: Instant) -> bool {
-        let mut bucket = self.calls.get().unwrap_or_else(|| Bucket::new(rate, now));
-        let has = bucket.has(rate, now);
-        self.calls.set(Some(bucket));
-        has
+    fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
-    fn take_token(&self, rate: u32, now: Instant) {
-        let mut bucket = self.calls.get().unwrap_or_else(|| Bucket::new(rate, now));
-        bucket.take(rate, now);
-        self.calls.set(Some(bucket));
+    fn calls(&mut self, rate: u32, now: Instant) -> &mut Bucket {
+        self.calls.get_or_insert_with(|| Bucket::new(rate, now))
     }
 
-    fn may_record_refusal(&self, now: Instant) -> bool {
+    fn may_record_refusal(&mut self, now: Instant) -> bool {
         let rate = MAX_RECORDED_REFUSALS_PER_SECOND;
-        let mut bucket = self.refusals.get().unwrap_or_else(|| Bucket::new(rate, now));
-        let may = bucket.take(rate, now);
-        self.refusals.set(Some(bucket));
-        may
+        self.refusals.get_or_insert_with(|| Bucket::new(rate, now)).take(rate, now)
     }
 }
 
@@ -148,12 +135,17 @@ pub(crate) struct Full {
     pub(crate) is_recorded: bool,
 }
 
-/// The load of everyone and everything that has sent or taken a call.
+/// The load of everyone and everything that has sent or taken a call, over all workers of the node.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    loads: RefCell<AHashMap<Holder, Rc<Load>>>,
+    loads: Mutex<Loads>,
+}
+
+#[derive(Debug, Default)]
+struct Loads {
+    of: AHashMap<Holder, Load>,
     /// At how many loads those that say nothing any more are swept out.
-    sweep_at: Cell<usize>,
+    sweep_at: usize,
 }
 
 impl Limits {
@@ -232,17 +224,19 @@ impl Limits {
             candidate.map(|candidate| Holder::Agreement(candidate.agreement)),
             candidate.map(|candidate| Holder::Prefix(candidate.member, candidate.prefix)),
         ];
-        Lease::take(holders.into_iter().flatten().map(|holder| self.load(holder, now)).collect())
+        let mut loads = self.lock();
+        Lease::take(holders.into_iter().flatten().map(|holder| loads.load(holder, now).taken.clone()))
     }
 
     /// All places, or none.
     fn take(&self, needs: &[Need], now: Instant) -> Result<Lease, Full> {
-        let loads: SmallVec<[Rc<Load>; 4]> = needs.iter().map(|need| self.load(need.holder, now)).collect();
-        for (need, load) in needs.iter().zip(&loads) {
+        let mut loads = self.lock();
+        for need in needs {
+            let load = loads.load(need.holder, now);
             let reason = match (need.limits, need.too_fast) {
-                (CallLimits { max_calls: Some(max), .. }, _) if load.taken.get() >= max => need.full,
+                (CallLimits { max_calls: Some(max), .. }, _) if load.taken() >= max => need.full,
                 (CallLimits { max_calls_per_second: Some(rate), .. }, Some(too_fast))
-                    if !load.has_token(rate, now) =>
+                    if !load.calls(rate, now).has(rate, now) =>
                 {
                     too_fast
                 }
@@ -250,29 +244,16 @@ impl Limits {
             };
             return Err(Full { reason, is_recorded: load.may_record_refusal(now) });
         }
-        for (need, load) in needs.iter().zip(&loads) {
+        for need in needs {
             if let (Some(rate), Some(_)) = (need.limits.max_calls_per_second, need.too_fast) {
-                load.take_token(rate, now);
+                loads.load(need.holder, now).calls(rate, now).take(rate, now);
             }
         }
-        Ok(Lease::take(loads))
+        Ok(Lease::take(needs.iter().map(|need| loads.of[&need.holder].taken.clone())))
     }
 
-    fn load(&self, holder: Holder, now: Instant) -> Rc<Load> {
-        let mut loads = self.loads.borrow_mut();
-        if let Some(load) = loads.get(&holder) {
-            load.used_at.set(now);
-            return load.clone();
-        }
-        if loads.len() >= self.sweep_at.get().max(SWEEP_MIN) {
-            // Without a place out and with full buckets it is as if it had never been there.
-            let idle = Duration::from_secs(1);
-            loads.retain(|_, load| {
-                load.taken.get() > 0 || now.saturating_duration_since(load.used_at.get()) < idle
-            });
-            self.sweep_at.set(2 * loads.len());
-        }
-        loads.entry(holder).or_insert_with(|| Rc::new(Load::new(now))).clone()
+    fn lock(&self) -> MutexGuard<'_, Loads> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Places that are out.
@@ -285,16 +266,30 @@ impl Limits {
     #[cfg(test)]
     pub(crate) fn leased_by_kind(&self) -> [u32; 4] {
         let mut leased = [0; 4];
-        for (holder, load) in self.loads.borrow().iter() {
+        for (holder, load) in &self.lock().of {
             let kind = match holder {
                 Holder::Endpoint(_) => 0,
                 Holder::Member(_) => 1,
                 Holder::Agreement(_) => 2,
                 Holder::Prefix(..) => 3,
             };
-            leased[kind] += load.taken.get();
+            leased[kind] += load.taken();
         }
         leased
+    }
+}
+
+impl Loads {
+    fn load(&mut self, holder: Holder, now: Instant) -> &mut Load {
+        if self.of.len() >= self.sweep_at.max(SWEEP_MIN) && !self.of.contains_key(&holder) {
+            // Without a place out and with full buckets it is as if it had never been there.
+            let idle = Duration::from_secs(1);
+            self.of.retain(|_, load| load.taken() > 0 || now.saturating_duration_since(load.used_at) < idle);
+            self.sweep_at = 2 * self.of.len();
+        }
+        let load = self.of.entry(holder).or_insert_with(|| Load::new(now));
+        load.used_at = now;
+        load
     }
 }
 
@@ -477,7 +472,7 @@ mod tests {
         for n in 0..4 * SWEEP_MIN as u128 {
             load.admit(&table, &endpoint(10 + n, NONE), now + Duration::from_millis(n as u64)).unwrap();
         }
-        assert!(load.loads.borrow().len() <= SWEEP_MIN + 1, "{}", load.loads.borrow().len());
+        assert!(load.lock().of.len() <= SWEEP_MIN + 1, "{}", load.lock().of.len());
         assert_eq!(load.leased_by_kind(), [1, 1, 0, 0]);
         drop(kept);
         assert_eq!(load.leased_by_kind(), [0; 4]);

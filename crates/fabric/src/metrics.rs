@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) parse_errors: IntCounter,
     /// Messages that a socket did not take.
     pub(crate) send_errors: IntCounter,
+    /// Messages lost between two workers.
+    pub(crate) handover_errors: IntCounter,
     /// Open stream connections.
     pub(crate) connections: IntGauge,
     /// Transactions that live, those that only wait for retransmissions too.
@@ -64,6 +66,28 @@ pub(crate) struct Metrics {
     pub(crate) journal_errors: IntCounter,
     /// CDRs that Postgres refused for what is in them.
     pub(crate) cdr_errors: IntCounter,
+}
+
+/// One worker's part of a gauge that all workers of the node add to.
+pub(crate) struct Part {
+    gauge: IntGauge,
+    value: i64,
+}
+
+impl Part {
+    /// Nothing yet.
+    pub(crate) fn of(gauge: &IntGauge) -> Self {
+        Self { gauge: gauge.clone(), value: 0 }
+    }
+
+    /// Sets the worker's part.
+    pub(crate) fn set(&mut self, value: usize) {
+        let value = value as i64;
+        if value != self.value {
+            self.gauge.add(value - self.value);
+            self.value = value;
+        }
+    }
 }
 
 /// Methods that have a label of their own; others count as `other`.
@@ -168,6 +192,10 @@ impl Metrics {
             )?,
             parse_errors: counter("tandem_sip_parse_errors_total", "Octets that are no SIP message.")?,
             send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,
+            handover_errors: counter(
+                "tandem_handover_errors_total",
+                "Messages lost because the worker that they were for had too many waiting.",
+            )?,
             connections: gauge("tandem_sip_connections", "Open stream connections.")?,
             transactions: gauge("tandem_sip_transactions", "Transactions that live.")?,
             dialogs: gauge("tandem_sip_dialogs", "Dialogs of the hub's own, early ones too.")?,

@@ -1,30 +1,28 @@
-//! A running node: a thread with the worker, its sockets, its clock and its journal.
+//! A running node: its workers, each a thread with sockets, a clock and a journal of its own.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::Poll;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prometheus::Registry;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use socket2::{Domain, Protocol, Socket, Type};
 use tandem_model::{Clock, NodeId, Transport};
 use tandem_routing::SharedTable;
-use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use crate::connection::{self, Connections, Event};
-use crate::datagram::{self, Received};
-use crate::flusher::{Awaiting, Flusher};
+use crate::driver::{Command, Driver, Listening};
+use crate::flusher::Flusher;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::outbox::Flow;
 use crate::overload::EmergencyNumbers;
-use crate::record::UpRecord;
+use crate::record::{Record, UpRecord};
+use crate::share::{Common, MAX_WORKERS, Share};
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
@@ -48,8 +46,10 @@ pub struct NodeSettings {
     pub node_id: NodeId,
     /// Where it receives; at least one.
     pub listeners: Vec<ListenerSettings>,
-    /// Folder of its journal. No two nodes share one.
+    /// Folder of its journals. No two nodes share one.
     pub data_dir: PathBuf,
+    /// Threads that handle calls, from 1 to 64; each takes a core when there is much to do.
+    pub workers: usize,
     /// Most calls at once.
     pub max_calls: usize,
     /// Most messages a second of one known source; above it its new calls are refused.
@@ -76,6 +76,7 @@ impl NodeSettings {
             node_id,
             listeners,
             data_dir,
+            workers: 1,
             max_calls: 50_000,
             source_messages_per_second: 100_000,
             emergency_numbers: ["112", "911", "999"].map(String::from).to_vec(),
@@ -101,6 +102,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// There is no worker, or more than 64.
+    #[error("a node has from 1 to {MAX_WORKERS} workers, not {0}")]
+    Workers(usize),
     /// There is no listener, or more than 255.
     #[error("a node has from 1 to 255 listeners, not {0}")]
     Listeners(usize),
@@ -123,30 +127,14 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// What the node is asked to do.
-enum Command {
-    /// Take no new calls.
-    Drain,
-    /// End every call, then stop.
-    Stop,
-}
-
-/// What others may see of the node while it runs.
-#[derive(Default)]
-struct Status {
-    active_calls: AtomicU32,
-    stopped: AtomicBool,
-}
-
 /// A running node.
 pub struct Node {
     node_id: NodeId,
     listeners: Vec<(ListenerSettings, SocketAddr)>,
-    journal_dir: PathBuf,
+    journal_dirs: Vec<PathBuf>,
     metrics: Metrics,
-    commands: mpsc::UnboundedSender<Command>,
-    status: Arc<Status>,
-    thread: Option<JoinHandle<()>>,
+    common: Arc<Common>,
+    workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
 }
 
 /// Octets that the kernel may hold for a socket, in each direction: a second of a busy node's traffic.
@@ -167,38 +155,34 @@ impl Node {
         if !(1..=255).contains(&settings.listeners.len()) {
             return Err(StartError::Listeners(settings.listeners.len()));
         }
+        if !(1..=MAX_WORKERS).contains(&settings.workers) {
+            return Err(StartError::Workers(settings.workers));
+        }
         let metrics = Metrics::register(registry)?;
-        let mut sockets = Vec::new();
+        let mut sockets: Vec<Vec<Listening>> = (0..settings.workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         let mut locals = Vec::new();
-        for listener in &settings.listeners {
+        for (index, listener) in settings.listeners.iter().enumerate() {
             let error = |error| StartError::Listen {
                 address: listener.address,
                 transport: listener.transport,
                 error,
             };
-            let socket = bind(listener.address, listener.transport).map_err(error)?;
-            let bound =
-                socket.local_addr().and_then(|a| a.as_socket().ok_or_else(|| io::ErrorKind::Other.into()));
-            let bound = bound.map_err(error)?;
+            let (bound, all) = bind(listener.address, listener.transport, settings.workers).map_err(error)?;
             let advertised = listener.advertised.unwrap_or(bound);
             if advertised.ip().is_unspecified() {
                 return Err(StartError::Unspecified(listener.address));
             }
             locals.push(Local::new(listener.transport, advertised));
             listeners.push((listener.clone(), bound));
-            sockets.push((listener.transport, bound, socket));
+            for (own, socket) in sockets.iter_mut().zip(all) {
+                own.push(Listening { listener: index as u8, transport: listener.transport, socket });
+            }
         }
-        let journal_dir = settings.data_dir.join("journal");
-        let (journal, up) = Journal::open(&journal_dir)
-            .map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
-        let backlog = Shipper::new(settings.node_id, journal_dir.clone(), metrics.clone()).backlog();
-        let backlog = backlog.map_err(|error| StartError::Journal { path: journal_dir.clone(), error })?;
-        metrics.journal_backlog.set(backlog as i64);
-        let (commands, received_commands) = mpsc::unbounded_channel();
-        let status = Arc::new(Status::default());
-        let flusher = settings.flush_interval.map(Flusher::start).transpose().map_err(StartError::Thread)?;
-        let thread = std::thread::Builder::new().name("tandem-fabric".into());
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, bound)| *bound).collect();
+        let journal_dirs = journal_dirs(&settings.data_dir, settings.workers);
+        let shares = Share::all(settings.workers);
+        let common = shares[0].common.clone();
         let worker_settings = WorkerSettings {
             node_id: settings.node_id,
             max_calls: settings.max_calls,
@@ -209,36 +193,35 @@ impl Node {
             setup_timeout: settings.setup_timeout,
             max_duration: settings.max_duration,
         };
-        let thread = thread
-            .spawn({
-                let (metrics, status) = (metrics.clone(), status.clone());
-                move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()
-                        .expect("a runtime needs only what the process has already");
-                    let worker = Worker::new(worker_settings, locals, table, journal, metrics, seed);
-                    let tasks = tokio::task::LocalSet::new();
-                    let served = serve(worker, up, sockets, flusher, clock, received_commands, &status);
-                    tasks.block_on(&runtime, served);
-                    status.stopped.store(true, Ordering::Release);
-                }
-            })
-            .map_err(StartError::Thread)?;
-        Ok(Self {
-            node_id: settings.node_id,
-            listeners,
-            journal_dir,
-            metrics,
-            commands,
-            status,
-            thread: Some(thread),
-        })
+        let mut seeds = StdRng::from_seed(seed);
+        let make = |share, journal| {
+            let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
+            Worker::new(settings, share, locals, table, journal, metrics.clone(), seeds.random())
+        };
+        let now = Now { instant: clock.instant(), utc: clock.now() };
+        let workers = resume(&settings, shares, &journal_dirs, &metrics, now, make)?;
+
+        let (parcels, mut mailboxes): (Vec<_>, Vec<_>) =
+            (0..settings.workers).map(|_| mpsc::channel(crate::driver::MAILBOX)).unzip();
+        let mut threads = Vec::new();
+        for (index, (worker, sockets)) in workers.into_iter().zip(sockets).enumerate().rev() {
+            let flusher =
+                settings.flush_interval.map(Flusher::start).transpose().map_err(StartError::Thread)?;
+            let (commands, received_commands) = mpsc::unbounded_channel();
+            let mailbox = mailboxes.pop().expect("each worker has one");
+            let driver =
+                Driver::new(worker, flusher, clock.clone(), addresses.clone(), parcels.clone(), mailbox);
+            let thread = std::thread::Builder::new().name(format!("tandem-sip-{index}"));
+            let thread =
+                thread.spawn(move || driver.run(sockets, received_commands)).map_err(StartError::Thread)?;
+            threads.push((commands, thread));
+        }
+        Ok(Self { node_id: settings.node_id, listeners, journal_dirs, metrics, common, workers: threads })
     }
 
     /// Calls being set up or up.
     pub fn active_calls(&self) -> u32 {
-        self.status.active_calls.load(Ordering::Relaxed)
+        self.common.active_calls.load(Ordering::Relaxed) as u32
     }
 
     /// Journal records not yet in Postgres.
@@ -251,33 +234,116 @@ impl Node {
         &self.listeners
     }
 
-    /// Whether the node's thread has ended: after [`stop`](Self::stop), or because it failed.
+    /// Whether one of the node's threads has ended: after [`stop`](Self::stop), or because it failed.
     pub fn has_stopped(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.workers.iter().any(|(_, thread)| thread.is_finished())
     }
 
-    /// The shipper of the node's journal; run one.
-    pub fn shipper(&self) -> Shipper {
-        Shipper::new(self.node_id, self.journal_dir.clone(), self.metrics.clone())
+    /// The shippers of the node's journals; run each once.
+    pub fn shippers(&self) -> Vec<Shipper> {
+        let shipper = |dir: &PathBuf| Shipper::new(self.node_id, dir.clone(), self.metrics.clone());
+        self.journal_dirs.iter().map(shipper).collect()
     }
 
     /// Takes no new calls: INVITE and OPTIONS are answered with 503.
     pub fn drain(&self) {
-        let _ = self.commands.send(Command::Drain);
+        for (commands, _) in &self.workers {
+            let _ = commands.send(Command::Drain);
+        }
     }
 
     /// Ends the calls that are left with BYE, and the node with them.
-    pub fn stop(mut self) {
-        let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the node's thread had panicked");
+    pub fn stop(self) {
+        for (commands, _) in &self.workers {
+            let _ = commands.send(Command::Stop);
+        }
+        for (_, thread) in self.workers {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the node had panicked");
+            }
         }
     }
 }
 
-fn bind(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
+/// The folders of the journals: one for each worker, then those of an earlier run with more workers.
+fn journal_dirs(data_dir: &Path, workers: usize) -> Vec<PathBuf> {
+    let dir = |index| match index {
+        0 => data_dir.join("journal"),
+        _ => data_dir.join(format!("journal-{index}")),
+    };
+    let left_over = (workers..MAX_WORKERS).map(dir).filter(|dir| dir.exists());
+    (0..workers).map(dir).chain(left_over).collect()
+}
+
+/// Makes the workers, with the calls that were up before the restart.
+///
+/// A call may have been another worker's. No journal is let go before all calls stand in the new ones.
+fn resume(
+    settings: &NodeSettings,
+    shares: Vec<Share>,
+    journal_dirs: &[PathBuf],
+    metrics: &Metrics,
+    now: Now,
+    mut make: impl FnMut(Share, Journal) -> Worker,
+) -> Result<Vec<Worker>, StartError> {
+    let mut journals = Vec::new();
+    let mut up: Vec<Vec<UpRecord<'static>>> = shares.iter().map(|_| Vec::new()).collect();
+    let mut known = std::collections::HashSet::new();
+    for path in journal_dirs {
+        let error = |error| StartError::Journal { path: path.clone(), error };
+        let (journal, calls) = Journal::open(path).map_err(error)?;
+        journals.push(journal);
+        // A start that was cut short has left a call in two of them.
+        for call in calls.into_iter().filter(|call| known.insert(call.cdr.call_id)) {
+            up[usize::from(shares[0].owner_of(call.ingress.tag))].push(call);
+        }
+        let backlog = Shipper::new(settings.node_id, path.clone(), metrics.clone()).backlog();
+        metrics.journal_backlog.add(backlog.map_err(error)? as i64);
+    }
+    if !known.is_empty() {
+        tracing::info!(calls = known.len(), "took up the calls that were up before the restart");
+    }
+    let mut left_over = journals.split_off(shares.len());
+    let mut workers: Vec<Worker> =
+        shares.into_iter().zip(journals).map(|(share, journal)| make(share, journal)).collect();
+    for (worker, up) in workers.iter_mut().zip(up) {
+        worker.resume(up, now);
+        worker.commit();
+        worker.journal.sync();
+    }
+    for worker in &mut workers {
+        worker.seal();
+        worker.commit();
+    }
+    for journal in &mut left_over {
+        journal.append(&Record::Checkpoint);
+        if let Err(error) = journal.commit() {
+            tracing::error!(%error, "cannot close the journal of an earlier worker");
+        }
+    }
+    metrics.journal_backlog.add(left_over.len() as i64);
+    Ok(workers)
+}
+
+/// A listener's socket for each of `workers` workers, as far as they need one, and the address that it got.
+fn bind(
+    address: SocketAddr,
+    transport: Transport,
+    workers: usize,
+) -> io::Result<(SocketAddr, Vec<Option<Socket>>)> {
+    let first = bind_one(address, transport, false)?;
+    let bound = first.local_addr()?.as_socket().ok_or(io::ErrorKind::Other)?;
+    if transport == Transport::Tcp || workers == 1 {
+        let others = (1..workers).map(|_| None);
+        return Ok((bound, std::iter::once(Some(first)).chain(others).collect()));
+    }
+    // Nobody else listens there, or the first one would have failed.
+    drop(first);
+    let all: io::Result<_> = (0..workers).map(|_| bind_one(bound, transport, true).map(Some)).collect();
+    Ok((bound, all?))
+}
+
+fn bind_one(address: SocketAddr, transport: Transport, is_shared: bool) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
         Transport::Tcp => (Type::STREAM, Protocol::TCP),
@@ -291,6 +357,7 @@ fn bind(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
             // The kernel gives what it may; less only means less room for a burst.
             let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
             let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+            socket.set_reuse_port(is_shared)?;
             socket.bind(&address.into())?;
         }
         Transport::Tcp => {
@@ -301,209 +368,4 @@ fn bind(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-/// How long a stopping node waits for its last messages to be acknowledged.
-const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// The node's loop: waits for messages, deadlines and commands, and lets the worker handle each batch.
-async fn serve(
-    mut worker: Worker,
-    up: Vec<UpRecord<'static>>,
-    sockets: Vec<(Transport, SocketAddr, Socket)>,
-    flusher: Option<Flusher>,
-    clock: Arc<dyn Clock>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-    status: &Status,
-) {
-    let now = || Now { instant: clock.instant(), utc: clock.now() };
-    let (event_sender, mut events) = mpsc::channel(1_024);
-    let mut connections = Connections::new(event_sender);
-    let mut datagrams: Vec<(u8, UdpSocket)> = Vec::new();
-    let mut addresses = Vec::new();
-    for (index, (transport, address, socket)) in sockets.into_iter().enumerate() {
-        addresses.push(address);
-        match transport {
-            Transport::Udp => {
-                let socket = UdpSocket::from_std(socket.into()).expect("a bound socket that does not block");
-                datagrams.push((index as u8, socket));
-            }
-            Transport::Tcp => {
-                let socket =
-                    TcpListener::from_std(socket.into()).expect("a bound socket that does not block");
-                connections.listen(index as u8, socket);
-            }
-        }
-    }
-    let resumed = up.len();
-    worker.resume(up, now());
-    worker.commit();
-    if resumed > 0 {
-        tracing::info!(calls = resumed, "took up the calls that were up before the restart");
-    }
-    let mut received = Received::new();
-    let mut batches: Vec<datagram::Outgoing> = datagrams.iter().map(|_| Default::default()).collect();
-    let mut awaiting = Awaiting::default();
-    let mut stop_at = None;
-    loop {
-        let deadline = match (worker.next_deadline(), stop_at) {
-            (Some(timer), Some(stop)) => Some(timer.min(stop)),
-            (timer, stop) => timer.or(stop),
-        };
-        let mut sleep = std::pin::pin!(async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
-                None => std::future::pending().await,
-            }
-        });
-        let flushing = flusher.as_ref().filter(|_| !awaiting.is_empty());
-        let mut flush = std::pin::pin!(async {
-            match flushing {
-                Some(flusher) => flusher.done().await,
-                None => std::future::pending().await,
-            }
-        });
-        let mut event = None;
-        let mut command = None;
-        poll_fn(|context| {
-            let mut woken = false;
-            for (_, socket) in &datagrams {
-                woken |= socket.poll_recv_ready(context).is_ready();
-            }
-            if let Poll::Ready(Some(ready)) = events.poll_recv(context) {
-                event = Some(ready);
-                woken = true;
-            }
-            if let Poll::Ready(ready) = commands.poll_recv(context) {
-                // A node whose handle is gone stops, too.
-                command = Some(ready.unwrap_or(Command::Stop));
-                woken = true;
-            }
-            woken |= sleep.as_mut().poll(context).is_ready();
-            woken |= flush.as_mut().poll(context).is_ready();
-            if woken { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-
-        worker.refresh_table();
-        let moment = now();
-        match command {
-            Some(Command::Drain) => worker.draining = true,
-            Some(Command::Stop) => {
-                worker.draining = true;
-                worker.hang_up_all(moment);
-                stop_at.get_or_insert(moment.instant + LAST_WORDS);
-                commands.close();
-            }
-            None => {}
-        }
-        let mut is_drained = true;
-        for (listener, socket) in &datagrams {
-            if let Ok(is_all) = received.fill(socket) {
-                is_drained &= is_all;
-                for (remote, octets) in received.iter() {
-                    let flow =
-                        Flow { listener: *listener, transport: Transport::Udp, remote, connection: None };
-                    worker.receive(moment, flow, octets);
-                }
-            }
-        }
-        let mut taken = 0;
-        while let Some(ready) = event.take().or_else(|| events.try_recv().ok()) {
-            on_event(&mut worker, &mut connections, moment, ready);
-            taken += 1;
-            if taken == datagram::BATCH {
-                break;
-            }
-        }
-        worker.fire_due(moment);
-        worker.observe_load(moment, is_drained && taken < datagram::BATCH, || {
-            datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
-        });
-        worker.commit();
-        await_disk(&mut worker, flusher.as_ref(), &mut awaiting);
-        send(&mut worker, &mut connections, &datagrams, &addresses, &mut batches);
-        let metrics = &worker.wire.metrics;
-        metrics.connections.set(connections.len() as i64);
-        metrics.transactions.set(worker.transactions.len() as i64);
-        metrics.dialogs.set(worker.tags.len() as i64);
-        metrics.timers.set(worker.wire.timers.len() as i64);
-        status.active_calls.store(worker.calls.len() as u32, Ordering::Relaxed);
-        if stop_at.is_some_and(|at| moment.instant >= at) {
-            return;
-        }
-    }
-}
-
-fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event: Event) {
-    match event {
-        Event::Accepted { listener, stream, remote } => {
-            let member = worker.table.endpoint_from(remote).map(|endpoint| endpoint.member_id);
-            if member.is_none() && !worker.neighbours.contains(remote.ip()) {
-                worker.wire.metrics.connections_of_strangers.inc();
-                connection::reset(stream);
-            } else if let Err(too_many) = connections.accept(listener, stream, remote, member) {
-                worker.wire.metrics.count_too_many(too_many);
-            }
-        }
-        Event::Message { flow, octets } => worker.receive(now, flow, &octets),
-        Event::Closed { id, cut } => {
-            connections.remove(id);
-            if let Some(cut) = cut {
-                worker.wire.metrics.count_cut(cut);
-            }
-        }
-        Event::CannotAccept => worker.wire.metrics.accept_errors.inc(),
-        Event::Unreachable { id, flow } => {
-            connections.remove(id);
-            worker.unreachable(now, flow);
-        }
-    }
-}
-
-/// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
-fn await_disk(worker: &mut Worker, flusher: Option<&Flusher>, awaiting: &mut Awaiting) {
-    let Worker { wire, journal, .. } = worker;
-    let Some(flusher) = flusher else { return wire.outbox.release_durable() };
-    if wire.outbox.has_durable() {
-        let (files, mark) = journal.take_files();
-        flusher.ask(files, mark);
-        awaiting.keep(wire.outbox.drain_durable(), mark);
-    }
-    for (flow, octets) in awaiting.release(flusher.flushed()) {
-        wire.outbox.push(flow, octets);
-    }
-    journal.set_flush_failing(flusher.is_failing());
-}
-
-/// Empties the outbox onto the sockets.
-fn send(
-    worker: &mut Worker,
-    connections: &mut Connections,
-    datagrams: &[(u8, UdpSocket)],
-    addresses: &[SocketAddr],
-    batches: &mut [datagram::Outgoing],
-) {
-    let metrics = worker.wire.metrics.clone();
-    let mut lost = 0;
-    for (flow, octets) in worker.wire.outbox.drain() {
-        metrics.messages_out.inc();
-        match flow.transport {
-            Transport::Udp => {
-                let socket = datagrams.iter().position(|(listener, _)| *listener == flow.listener);
-                match socket {
-                    Some(socket) => batches[socket].push(flow.remote, octets),
-                    None => lost += 1,
-                }
-            }
-            Transport::Tcp => {
-                let local = addresses[usize::from(flow.listener)].ip();
-                lost += usize::from(!connections.send(flow, local, octets));
-            }
-        }
-    }
-    for ((_, socket), batch) in datagrams.iter().zip(batches) {
-        lost += batch.send(socket);
-    }
-    metrics.send_errors.inc_by(lost as u64);
 }

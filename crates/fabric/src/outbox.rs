@@ -27,10 +27,23 @@ pub(crate) struct Flow {
     pub(crate) connection: Option<ConnectionId>,
 }
 
+/// Something for another worker of the node.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// A message that came to this worker and is the other's; whether its source kept within its rate.
+    Message { flow: Flow, octets: Octets, is_within_rate: bool },
+    /// A message to send by a stream: the connections are the first worker's.
+    Send(Flow, Octets),
+    /// The transport could not bring messages there.
+    Unreachable(Flow),
+}
+
 /// Messages to send, in order.
 #[derive(Default)]
 pub(crate) struct Outbox {
     messages: Vec<(Flow, Octets)>,
+    /// For the other workers, with the number of each.
+    parcels: Vec<(u8, Parcel)>,
     /// Those that must not leave before the journal is on the disk.
     durable: Vec<(Flow, Octets)>,
     holding: bool,
@@ -51,7 +64,17 @@ impl Outbox {
         self.holding = holding;
     }
 
-    /// Takes out what is in it.
+    /// Adds something for another worker.
+    pub(crate) fn hand_over(&mut self, worker: u8, parcel: Parcel) {
+        self.parcels.push((worker, parcel));
+    }
+
+    /// Takes out what is for other workers.
+    pub(crate) fn drain_parcels(&mut self) -> std::vec::Drain<'_, (u8, Parcel)> {
+        self.parcels.drain(..)
+    }
+
+    /// Takes out what is to be sent.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
         self.messages.drain(..)
     }

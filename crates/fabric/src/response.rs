@@ -1,6 +1,5 @@
 //! Carries responses back across the hub, and decides what a final one means for the call.
 
-use rand::Rng;
 use smallvec::SmallVec;
 use tandem_model::{EndedBy, Outcome};
 use tandem_sip::transaction::key;
@@ -402,7 +401,7 @@ impl Worker {
         body: Option<(&[u8], &[u8])>,
         extra: impl FnOnce(&mut Writer<'_>),
     ) -> Outgoing {
-        let branch = self.rng.next_u64();
+        let branch = self.mint();
         let local = &self.locals[usize::from(flow.listener)];
         let (uri, routes) = dialog.request_target();
         let mut writer = Writer::request(&mut self.scratch, method, uri);

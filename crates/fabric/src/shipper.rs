@@ -13,7 +13,7 @@ use tandem_model::{CallId, Cdr, NodeId};
 use tandem_store::PgPool;
 
 use crate::journal::{self, Position};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Part};
 use crate::record::{CallRecord, Record};
 
 /// Time between two looks at a journal that has been shipped to its end. A short call is one row written once
@@ -58,6 +58,7 @@ impl Shipper {
     pub async fn run(self, db: PgPool) {
         let mut at = self.load_position();
         let mut cleared = 0;
+        let mut size = Part::of(&self.metrics.journal_bytes);
         loop {
             let (records, next) = match journal::read(&self.dir, at, BATCH_BYTES) {
                 Ok(read) => read,
@@ -88,7 +89,7 @@ impl Shipper {
                     tracing::warn!(%error, "cannot delete shipped journal segments");
                 }
             }
-            self.metrics.journal_bytes.set(journal::size(&self.dir).unwrap_or(0) as i64);
+            size.set(journal::size(&self.dir).unwrap_or(0) as usize);
             if drained {
                 tokio::time::sleep(PACE).await;
             }

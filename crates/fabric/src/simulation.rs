@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Flow;
 use crate::overload::EmergencyNumbers;
 use crate::record::Record;
+use crate::share::Share;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 mod agent;
@@ -111,6 +112,10 @@ fn facts() -> Facts {
 
 struct Simulation {
     worker: Worker,
+    /// The other workers of the node; none save in random runs.
+    others: Vec<Worker>,
+    /// Which worker receives the next message, of so many.
+    receiver: usize,
     table: SharedTable,
     now: Now,
     sent: Vec<(String, String)>,
@@ -120,6 +125,10 @@ struct Simulation {
 
 impl Simulation {
     fn new() -> Self {
+        Self::with_workers(1)
+    }
+
+    fn with_workers(workers: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let table = shared(RouteTable::from_facts(facts()));
         #[allow(clippy::disallowed_methods)] // Any instant will do as the origin of simulated time.
@@ -127,12 +136,15 @@ impl Simulation {
             instant: std::time::Instant::now(),
             utc: DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap(),
         };
-        let worker = Self::worker(&dir, table.clone(), now);
-        Self { worker, table, now, sent: Vec::new(), dir, calls: 0 }
+        let mut all =
+            Share::all(workers).into_iter().map(|share| Self::worker(share, &dir, table.clone(), now));
+        let worker = all.next().unwrap();
+        let others = all.collect();
+        Self { worker, others, receiver: 0, table, now, sent: Vec::new(), dir, calls: 0 }
     }
 
-    fn worker(dir: &tempfile::TempDir, table: SharedTable, now: Now) -> Worker {
-        let (journal, up) = Journal::open(&dir.path().join("journal")).unwrap();
+    fn worker(share: Share, dir: &tempfile::TempDir, table: SharedTable, now: Now) -> Worker {
+        let (journal, up) = Journal::open(&dir.path().join(format!("journal-{}", share.index))).unwrap();
         let settings = WorkerSettings {
             node_id: id::<NodeId>(1),
             max_calls: 100,
@@ -147,15 +159,16 @@ impl Simulation {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
         // Another one after each restart, or the tags of calls that are up would be made again.
         let seed = [now.utc.timestamp_millis().to_le_bytes(); 4].concat().try_into().unwrap();
-        let mut worker = Worker::new(settings, locals, table, journal, metrics, seed);
+        let mut worker = Worker::new(settings, share, locals, table, journal, metrics, seed);
         worker.resume(up, now);
+        worker.seal();
         worker
     }
 
     /// The process dies and is started again.
     fn restart(&mut self) {
         self.worker.commit();
-        self.worker = Self::worker(&self.dir, self.table.clone(), self.now);
+        self.worker = Self::worker(Share::all(1).remove(0), &self.dir, self.table.clone(), self.now);
         self.flush();
     }
 
@@ -163,28 +176,59 @@ impl Simulation {
     fn receive(&mut self, from: &str, message: &str) {
         let flow =
             Flow { listener: 0, transport: Transport::Udp, remote: from.parse().unwrap(), connection: None };
-        self.worker.refresh_table();
-        self.worker.receive(self.now, flow, message.as_bytes());
+        let worker = match self.receiver {
+            0 => &mut self.worker,
+            other => &mut self.others[other - 1],
+        };
+        worker.refresh_table();
+        worker.receive(self.now, flow, message.as_bytes());
         self.flush();
     }
 
+    fn workers(&mut self) -> impl Iterator<Item = &mut Worker> {
+        std::iter::once(&mut self.worker).chain(&mut self.others)
+    }
+
     fn flush(&mut self) {
-        self.worker.commit();
-        self.worker.wire.outbox.release_durable();
-        for (flow, octets) in self.worker.wire.outbox.drain() {
+        let mut parcels: Vec<_> = self
+            .workers()
+            .flat_map(|worker| worker.wire.outbox.drain_parcels().collect::<Vec<_>>())
+            .collect();
+        let now = self.now;
+        for (owner, parcel) in parcels.drain(..) {
+            let worker = self.workers().nth(owner.into()).unwrap();
+            worker.receive_parcel(now, parcel);
+            assert_eq!(worker.wire.outbox.drain_parcels().count(), 0, "nobody passes on what is handed over");
+        }
+        let mut sent = Vec::new();
+        for worker in self.workers() {
+            worker.commit();
+            worker.wire.outbox.release_durable();
+            sent.extend(worker.wire.outbox.drain());
+        }
+        for (flow, octets) in sent {
             let message = Message::parse(&octets).expect("the hub sends only SIP");
             judge(&message).expect("the hub sends only clean messages");
             self.sent.push((flow.remote.to_string(), String::from_utf8(octets.to_vec()).unwrap()));
         }
     }
 
+    fn next_deadline(&mut self) -> Option<std::time::Instant> {
+        self.workers().filter_map(|worker| worker.next_deadline()).min()
+    }
+
+    fn fire_due(&mut self) {
+        let now = self.now;
+        self.workers().for_each(|worker| worker.fire_due(now));
+        self.flush();
+    }
+
     /// Time passes; every deadline is met at its moment.
     fn pass(&mut self, time: Duration) {
         let end = self.now.instant + time;
-        while let Some(at) = self.worker.next_deadline().filter(|&at| at <= end) {
+        while let Some(at) = self.next_deadline().filter(|&at| at <= end) {
             self.set_instant(at.max(self.now.instant));
-            self.worker.fire_due(self.now);
-            self.flush();
+            self.fire_due();
         }
         self.set_instant(end);
     }
@@ -237,16 +281,18 @@ impl Simulation {
     }
 
     fn cdrs(&self) -> Vec<Cdr> {
-        let dir = self.dir.path().join("journal");
-        let mut at = Position { segment: 1, offset: 0 };
         let mut records = Vec::new();
-        loop {
-            let (more, next) = journal::read(&dir, at, usize::MAX).unwrap();
-            if more.is_empty() {
-                break;
+        for index in 0..=self.others.len() {
+            let dir = self.dir.path().join(format!("journal-{index}"));
+            let mut at = Position { segment: 1, offset: 0 };
+            loop {
+                let (more, next) = journal::read(&dir, at, usize::MAX).unwrap();
+                if more.is_empty() {
+                    break;
+                }
+                records.extend(more);
+                at = next;
             }
-            records.extend(more);
-            at = next;
         }
         let over = records.into_iter().filter_map(|record| match record {
             Record::Over(call) => Some(call.to_cdr(id::<NodeId>(1))),
@@ -271,9 +317,9 @@ impl Simulation {
             worker.calls.len(),
             worker.tags.len(),
             worker.transactions.len(),
-            worker.limits.leased(),
+            worker.share.common.limits.leased(),
             worker.wire.timers.len(),
-            worker.neighbours.contains(ACME.parse::<std::net::SocketAddr>().unwrap().ip()),
+            worker.share.common.neighbours.contains(ACME.parse::<std::net::SocketAddr>().unwrap().ip()),
             worker.passes.len(),
         );
         assert_eq!(

@@ -534,7 +534,7 @@ pub(crate) fn format_branch(branch: u64) -> String {
 }
 
 /// The number in a branch that this hub made.
-fn parse_branch(branch: &[u8]) -> Option<u64> {
+pub(crate) fn parse_branch(branch: &[u8]) -> Option<u64> {
     parse_hex(branch.strip_prefix(COOKIE.as_bytes())?)
 }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
@@ -20,17 +21,16 @@ use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
-use crate::admission::Neighbours;
 use crate::call::{Call, CallKey, CallTimers};
 use crate::crossing::{ALLOW, SUPPORTED};
 use crate::journal::Journal;
 use crate::leg::{Leg, Side, format_tag};
-use crate::limit::Limits;
 use crate::metrics::Metrics;
-use crate::outbox::{Flow, Octets, Outbox};
+use crate::outbox::{Flow, Octets, Outbox, Parcel};
 use crate::overload::{EmergencyNumbers, Overload};
 use crate::passes::Passes;
 use crate::record::{CallRecord, Record, UpRecord};
+use crate::share::Share;
 use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
 use crate::transaction::{TransactionKey, Transactions, User, Wire};
@@ -117,8 +117,8 @@ pub(crate) struct Worker {
     /// Which leg a tag of ours belongs to.
     pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
     pub(crate) transactions: Transactions,
-    pub(crate) neighbours: Neighbours,
-    pub(crate) limits: Limits,
+    /// Which of the node's workers it is, and what it has in common with the others.
+    pub(crate) share: Share,
     pub(crate) passes: Passes,
     pub(crate) guard: SourceGuard,
     pub(crate) overload: Overload,
@@ -137,6 +137,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         settings: WorkerSettings,
+        share: Share,
         locals: Vec<Local>,
         shared_table: SharedTable,
         journal: Journal,
@@ -157,8 +158,7 @@ impl Worker {
             calls: SlotMap::with_key(),
             tags: AHashMap::new(),
             transactions,
-            neighbours: Neighbours::default(),
-            limits: Limits::default(),
+            share,
             guard,
             overload: Overload::default(),
             is_within_rate: true,
@@ -171,7 +171,8 @@ impl Worker {
         }
     }
 
-    /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
+    /// Takes up calls that were up before the node restarted, and begins the journal anew with them. Once every
+    /// worker of the node has, [`seal`](Self::seal) lets the old journal go.
     ///
     /// The journal knows of an answer before the caller does. Where it does not say that the caller acknowledged
     /// it, both sides are asked whether they know the call.
@@ -188,8 +189,8 @@ impl Worker {
                 self.close_record(cdr, now);
                 continue;
             };
-            let ingress_lease = self.limits.resume(&ingress, None, now.instant);
-            let egress_lease = self.limits.resume(&egress, cdr.tried(), now.instant);
+            let ingress_lease = self.share.common.limits.resume(&ingress, None, now.instant);
+            let egress_lease = self.share.common.limits.resume(&egress, cdr.tried(), now.instant);
             let call = Call {
                 cdr,
                 started: now.instant,
@@ -218,7 +219,7 @@ impl Worker {
             self.calls[key].timers.duration =
                 self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
         }
-        self.checkpoint();
+        self.append_up();
     }
 
     /// Ends the record of a call that cannot be carried on.
@@ -232,12 +233,16 @@ impl Worker {
     }
 
     /// Begins a journal segment with every call that is up.
-    fn checkpoint(&mut self) {
-        let records = self.calls.values().filter(|call| call.is_up()).filter_map(|call| call.record());
-        for record in records.chain([Record::Checkpoint]) {
+    fn append_up(&mut self) {
+        for record in self.calls.values().filter(|call| call.is_up()).filter_map(|call| call.record()) {
             self.journal.append(&record);
             self.wire.metrics.journal_backlog.inc();
         }
+    }
+
+    /// Says in the journal that every call that is up stands in this segment.
+    pub(crate) fn seal(&mut self) {
+        self.record(&Record::Checkpoint);
     }
 
     /// Adds to the journal.
@@ -258,7 +263,10 @@ impl Worker {
     pub(crate) fn commit(&mut self) {
         if self.journal.is_segment_full() {
             match self.journal.commit().and_then(|()| self.journal.rotate()) {
-                Ok(()) => self.checkpoint(),
+                Ok(()) => {
+                    self.append_up();
+                    self.seal();
+                }
                 Err(error) => tracing::error!(%error, "cannot begin a journal segment"),
             }
         }
@@ -285,8 +293,8 @@ impl Worker {
 
     /// Takes the octets of one message that came by `flow`.
     pub(crate) fn receive(&mut self, now: Now, flow: Flow, octets: &[u8]) {
-        let is_known =
-            self.table.endpoint_from(flow.remote).is_some() || self.neighbours.contains(flow.remote.ip());
+        let is_known = self.table.endpoint_from(flow.remote).is_some()
+            || self.share.common.neighbours.contains(flow.remote.ip());
         if !is_known {
             return self.ignore_stranger(now, flow, octets);
         }
@@ -303,17 +311,41 @@ impl Worker {
                 return;
             }
         };
+        let owner = self.share.owner(&message);
+        if owner != self.share.index {
+            let is_within_rate = self.is_within_rate;
+            let octets = Octets::from(octets);
+            return self.wire.outbox.hand_over(owner, Parcel::Message { flow, octets, is_within_rate });
+        }
+        self.take(now, flow, &message);
+    }
+
+    /// Takes what another worker of the node handed over.
+    pub(crate) fn receive_parcel(&mut self, now: Now, parcel: Parcel) {
+        match parcel {
+            Parcel::Message { flow, octets, is_within_rate } => {
+                self.overload.note_known();
+                self.is_within_rate = is_within_rate;
+                self.take(now, flow, &Message::parse(&octets).expect("it was read before"));
+            }
+            Parcel::Unreachable(flow) => self.unreachable(now, flow),
+            Parcel::Send(flow, octets) => self.wire.outbox.push(flow, octets),
+        }
+    }
+
+    /// Takes a message that is this worker's.
+    fn take(&mut self, now: Now, flow: Flow, message: &Message<'_>) {
         match (message.request(), message.status()) {
             (Some(line), _) => {
                 self.wire.metrics.count_request(line.method.as_bytes());
-                self.receive_request(now, flow, &message, line.method);
+                self.receive_request(now, flow, message, line.method);
             }
             (None, Some(status)) => {
                 self.wire.metrics.count_response(status);
-                if judge(&message).is_err() {
+                if judge(message).is_err() {
                     self.wire.metrics.count_drop(Reason::Malformed);
                 } else {
-                    self.receive_response(now, flow, &message, status);
+                    self.receive_response(now, flow, message, status);
                 }
             }
             (None, None) => unreachable!("a message is a request or a response"),
@@ -428,7 +460,7 @@ impl Worker {
     ) {
         self.wire.metrics.count_refusal(reason);
         self.wire.metrics.stateless_refusals.inc();
-        let tag = format_tag(fingerprint as u64);
+        let tag = format_tag(self.share.mint(fingerprint as u64));
         let octets = self.build_response(request, flow, reason.status(), Some(tag.as_bytes()), |writer| {
             write_reason(writer, reason);
         });
@@ -460,7 +492,7 @@ impl Worker {
     ) {
         self.wire.metrics.count_refusal(reason);
         let status = reason.status();
-        let tag = format_tag(self.rng.next_u64());
+        let tag = format_tag(self.mint());
         let retry_after = self.rng.next_u32() % 11;
         let octets = self.build_response(request, flow, status, Some(tag.as_bytes()), |writer| {
             write_reason(writer, reason);
@@ -492,7 +524,7 @@ impl Worker {
         to_tag: Option<&[u8]>,
         extra: impl FnOnce(&mut tandem_sip::Writer<'_>),
     ) -> Octets {
-        let fresh = format_tag(self.rng.next_u64());
+        let fresh = format_tag(self.mint());
         let to_tag = match (status, to_tag) {
             (100, _) => None,
             (_, Some(tag)) => Some(tag),
@@ -593,23 +625,29 @@ impl Worker {
         let (tag, ip) = (call.ingress.tag, call.ingress.flow.remote.ip());
         let key = self.calls.insert(Box::new(call));
         self.tags.insert(tag, (key, Side::Ingress));
-        self.neighbours.add(ip);
-        self.wire.metrics.active_calls.set(self.calls.len() as i64);
+        self.share.common.neighbours.add(ip);
+        self.share.common.active_calls.fetch_add(1, Ordering::Relaxed);
+        self.wire.metrics.active_calls.inc();
         key
+    }
+
+    /// A tag or branch by which whatever follows finds this worker.
+    pub(crate) fn mint(&mut self) -> u64 {
+        self.share.mint(self.rng.next_u64())
     }
 
     /// Makes the egress leg of a call known.
     pub(crate) fn add_egress_leg(&mut self, key: CallKey) {
         if let Some(leg) = &self.calls[key].egress {
             self.tags.insert(leg.tag, (key, Side::Egress));
-            self.neighbours.add(leg.flow.remote.ip());
+            self.share.common.neighbours.add(leg.flow.remote.ip());
         }
     }
 
     /// Forgets a leg.
     pub(crate) fn drop_leg(&mut self, leg: Leg) {
         self.tags.remove(&leg.tag);
-        self.neighbours.remove(leg.flow.remote.ip());
+        self.share.common.neighbours.remove(leg.flow.remote.ip());
     }
 
     /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.
@@ -636,7 +674,8 @@ impl Worker {
             });
         }
         self.wire.metrics.count_call(outcome);
-        self.wire.metrics.active_calls.set(self.calls.len() as i64);
+        self.share.common.active_calls.fetch_sub(1, Ordering::Relaxed);
+        self.wire.metrics.active_calls.dec();
         self.record(&Record::Over(Cow::Owned(cdr)));
     }
 }

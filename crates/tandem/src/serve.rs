@@ -82,7 +82,9 @@ pub async fn run(
     follower.restore().await;
     let node = match settings.roles.fabric {
         true => {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
             let settings = NodeSettings {
+                workers: settings.fabric.workers.unwrap_or(cores.div_ceil(2).min(64)),
                 max_calls: settings.fabric.max_calls as usize,
                 source_messages_per_second: settings.fabric.source_messages_per_second,
                 emergency_numbers: settings.fabric.emergency_numbers.clone(),
@@ -124,7 +126,7 @@ pub async fn run(
                 move || node.upgrade().map_or((0, 0), |node| (node.active_calls(), node.journal_backlog()))
             }),
         };
-        let shipper = node.shipper();
+        let shippers = node.shippers();
         let reported_db = db.clone();
         let listeners = node.listeners().to_vec();
         let mut migrated = migrated.subscribe();
@@ -134,11 +136,13 @@ pub async fn run(
             reporter.run().await;
             (REPORTS, Ok(()))
         });
-        let shipped_db = db.clone();
-        tasks.spawn(async move {
-            shipper.run(shipped_db).await;
-            ("the journal's shipper", Ok(()))
-        });
+        for shipper in shippers {
+            let db = db.clone();
+            tasks.spawn(async move {
+                shipper.run(db).await;
+                ("the journal's shipper", Ok(()))
+            });
+        }
     }
     tasks.spawn({
         let db = db.clone();

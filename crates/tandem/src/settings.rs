@@ -68,6 +68,8 @@ pub struct DatabaseSettings {
 /// How calls are carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FabricSettings {
+    /// Threads that carry calls; `None` for one for each two cores.
+    pub workers: Option<usize>,
     /// Most calls up at once.
     pub max_calls: u32,
     /// Most messages a second of one address of a member.
@@ -364,6 +366,10 @@ impl Values {
             },
             listeners,
             fabric: FabricSettings {
+                workers: match self.integer("fabric.workers", 0..=64)? {
+                    0 => None,
+                    workers => Some(workers as usize),
+                },
                 max_calls: self.integer("fabric.max_calls", 1..=1_000_000)?,
                 source_messages_per_second: self
                     .integer("fabric.source_messages_per_second", 10..=1_000_000)?,

@@ -34,7 +34,7 @@ fn a_second(max_calls_per_second: u32) -> CallLimits {
 fn expect_leases_match_legs(sim: &Simulation) {
     let calls = sim.worker.calls.len() as u32;
     let egress = sim.worker.calls.values().filter(|call| call.egress.is_some()).count() as u32;
-    let leased = sim.worker.limits.leased_by_kind();
+    let leased = sim.worker.share.common.limits.leased_by_kind();
     assert_eq!(leased, [calls + egress, calls + egress, egress, egress]);
 }
 
@@ -217,6 +217,6 @@ proptest! {
         }
         sim.pass(Duration::from_secs(8_000));
         expect_leases_match_legs(&sim);
-        prop_assert_eq!((sim.worker.calls.len(), sim.worker.limits.leased()), (0, 0));
+        prop_assert_eq!((sim.worker.calls.len(), sim.worker.share.common.limits.leased()), (0, 0));
     }
 }

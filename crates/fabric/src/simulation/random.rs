@@ -44,7 +44,7 @@ struct World {
 impl World {
     fn new(seed: u64, is_shown: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let sim = Simulation::new();
+        let sim = Simulation::with_workers([1, 1, 2, 5][rng.random_range(0..4)]);
         Self {
             start: sim.now.instant,
             sim,
@@ -102,6 +102,7 @@ impl World {
             if message.starts_with("INVITE") && !field(message, "To").contains(";tag=") {
                 self.reached.insert(field(message, "Call-ID").to_owned());
             }
+            self.sim.receiver = self.rng.random_range(0..=self.sim.others.len());
             self.sim.receive(from, message);
             return self.collect();
         }
@@ -145,7 +146,7 @@ impl World {
     fn run_until(&mut self, end: Millis) {
         for steps in 0.. {
             assert!(steps < 50_000, "it never ends");
-            let hub = self.sim.worker.next_deadline();
+            let hub = self.sim.next_deadline();
             let hub =
                 hub.map(|at| at.saturating_duration_since(self.start).as_micros().div_ceil(1000) as Millis);
             let network = self.network.peek().map(|Reverse(first)| first.0);
@@ -156,7 +157,7 @@ impl World {
             let at = at.max(self.now());
             self.sim.set_instant(self.start + Duration::from_millis(at));
             if hub.is_some_and(|due| due <= at) {
-                self.sim.worker.fire_due(self.sim.now);
+                self.sim.fire_due();
                 self.collect();
             }
             while let Some(Reverse(first)) = self.network.peek()
@@ -181,17 +182,21 @@ impl World {
         }
     }
 
-    fn expect_order(&self) {
-        let worker = &self.sim.worker;
-        let left = (
-            worker.calls.len(),
-            worker.tags.len(),
-            worker.transactions.len(),
-            worker.limits.leased(),
-            MEMBERS.iter().filter(|member| worker.neighbours.contains(member[..9].parse().unwrap())).count(),
-            worker.passes.len(),
-        );
-        assert_eq!(left, (0, 0, 0, 0, 0, 0), "calls, tags, transactions, leases, neighbours, passes");
+    fn expect_order(&mut self) {
+        for worker in self.sim.workers() {
+            let common = &worker.share.common;
+            let neighbours =
+                MEMBERS.iter().filter(|member| common.neighbours.contains(member[..9].parse().unwrap()));
+            let left = (
+                worker.calls.len(),
+                worker.tags.len(),
+                worker.transactions.len(),
+                common.limits.leased(),
+                neighbours.count(),
+                worker.passes.len(),
+            );
+            assert_eq!(left, (0, 0, 0, 0, 0, 0), "calls, tags, transactions, leases, neighbours, passes");
+        }
         let cdrs = self.sim.cdrs();
         let ids: HashSet<&str> = cdrs.iter().map(|cdr| &*cdr.ingress_call_id).collect();
         assert_eq!(ids.len(), cdrs.len(), "two records of one call");

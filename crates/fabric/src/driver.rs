@@ -1,0 +1,336 @@
+//! Drives one worker: waits for messages, deadlines and commands, lets the worker handle each batch, writes its
+//! journal, and sends what it wants sent.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tandem_model::{Clock, Transport};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::connection::{self, Connections, Event};
+use crate::datagram::{self, Received};
+use crate::flusher::{Awaiting, Flusher};
+use crate::metrics::Part;
+use crate::outbox::{Flow, Parcel};
+use crate::worker::{Now, Worker};
+
+/// Most parcels that may wait for one worker; further ones are lost like datagrams.
+pub(crate) const MAILBOX: usize = 16_384;
+
+/// How long a stopping node waits for its last messages to be acknowledged.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What the node is asked to do.
+pub(crate) enum Command {
+    /// Take no new calls.
+    Drain,
+    /// End every call, then stop.
+    Stop,
+}
+
+/// One listener as a worker has it.
+pub(crate) struct Listening {
+    /// Its index.
+    pub(crate) listener: u8,
+    pub(crate) transport: Transport,
+    /// `None` where another worker receives for all.
+    pub(crate) socket: Option<Socket>,
+}
+
+/// See the module.
+pub(crate) struct Driver {
+    worker: Worker,
+    flusher: Option<Flusher>,
+    awaiting: Awaiting,
+    clock: Arc<dyn Clock>,
+    /// What each listener is bound to.
+    addresses: Vec<SocketAddr>,
+    /// To every worker of the node.
+    parcels: Vec<mpsc::Sender<Parcel>>,
+    mailbox: mpsc::Receiver<Parcel>,
+    stop_at: Option<Instant>,
+}
+
+/// What a thread of the node waits for, and sends by.
+struct Wires {
+    datagrams: Vec<(u8, UdpSocket)>,
+    /// What is to be sent by each of `datagrams`.
+    batches: Vec<datagram::Outgoing>,
+    connections: Connections,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        worker: Worker,
+        flusher: Option<Flusher>,
+        clock: Arc<dyn Clock>,
+        addresses: Vec<SocketAddr>,
+        parcels: Vec<mpsc::Sender<Parcel>>,
+        mailbox: mpsc::Receiver<Parcel>,
+    ) -> Self {
+        let awaiting = Awaiting::default();
+        Self { worker, flusher, awaiting, clock, addresses, parcels, mailbox, stop_at: None }
+    }
+
+    /// Serves until the node stops; the thread is the worker's own.
+    pub(crate) fn run(self, sockets: Vec<Listening>, commands: mpsc::UnboundedReceiver<Command>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime needs only what the process has already");
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime, async move {
+            let wires = Wires::new(sockets);
+            self.serve(wires, commands).await;
+        });
+    }
+
+    fn now(&self) -> Now {
+        Now { instant: self.clock.instant(), utc: self.clock.now() }
+    }
+
+    async fn serve(mut self, mut wires: Wires, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut received = Received::new();
+        let metrics = &self.worker.wire.metrics;
+        let mut connections = Part::of(&metrics.connections);
+        let mut transactions = Part::of(&metrics.transactions);
+        let mut dialogs = Part::of(&metrics.dialogs);
+        let mut timers = Part::of(&metrics.timers);
+        loop {
+            let Woken { event, parcel, command } = self.wait(&mut wires, &mut commands).await;
+            self.worker.refresh_table();
+            let now = self.now();
+            match command {
+                Some(Command::Drain) => self.worker.draining = true,
+                Some(Command::Stop) => {
+                    self.worker.draining = true;
+                    self.worker.hang_up_all(now);
+                    self.stop_at.get_or_insert(now.instant + LAST_WORDS);
+                    commands.close();
+                }
+                None => {}
+            }
+            let mut is_drained = true;
+            for (listener, socket) in &wires.datagrams {
+                if let Ok(is_all) = received.fill(socket) {
+                    is_drained &= is_all;
+                    for (remote, octets) in received.iter() {
+                        let (listener, transport) = (*listener, Transport::Udp);
+                        self.worker.receive(
+                            now,
+                            Flow { listener, transport, remote, connection: None },
+                            octets,
+                        );
+                    }
+                }
+            }
+            is_drained &= self.take_events(now, &mut wires, event);
+            is_drained &= self.take_parcels(now, parcel);
+            self.worker.fire_due(now);
+            self.worker.observe_load(now, is_drained, || {
+                wires.datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
+            });
+            self.worker.commit();
+            self.await_disk();
+            self.send(&mut wires);
+            connections.set(wires.connections.len());
+            transactions.set(self.worker.transactions.len());
+            dialogs.set(self.worker.tags.len());
+            timers.set(self.worker.wire.timers.len());
+            if self.stop_at.is_some_and(|at| now.instant >= at) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self, wires: &mut Wires, commands: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
+        let deadline = match (self.worker.next_deadline(), self.stop_at) {
+            (Some(timer), Some(stop)) => Some(timer.min(stop)),
+            (timer, stop) => timer.or(stop),
+        };
+        let mut sleep = std::pin::pin!(async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
+                None => std::future::pending().await,
+            }
+        });
+        let flushing = self.flusher.as_ref().filter(|_| !self.awaiting.is_empty());
+        let mut flush = std::pin::pin!(async {
+            match flushing {
+                Some(flusher) => flusher.done().await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut woken = Woken::default();
+        poll_fn(|context| {
+            let mut is_woken = false;
+            for (_, socket) in &wires.datagrams {
+                is_woken |= socket.poll_recv_ready(context).is_ready();
+            }
+            if let Poll::Ready(Some(event)) = wires.events.poll_recv(context) {
+                woken.event = Some(event);
+                is_woken = true;
+            }
+            if let Poll::Ready(Some(parcel)) = self.mailbox.poll_recv(context) {
+                woken.parcel = Some(parcel);
+                is_woken = true;
+            }
+            if let Poll::Ready(command) = commands.poll_recv(context) {
+                // A node whose handle is gone stops, too.
+                woken.command = Some(command.unwrap_or(Command::Stop));
+                is_woken = true;
+            }
+            is_woken |= sleep.as_mut().poll(context).is_ready();
+            is_woken |= flush.as_mut().poll(context).is_ready();
+            if is_woken { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        woken
+    }
+
+    /// Takes a batch of what the connections tell, and says whether that was all.
+    fn take_events(&mut self, now: Now, wires: &mut Wires, first: Option<Event>) -> bool {
+        let mut next = first;
+        for _ in 0..datagram::BATCH {
+            let Some(event) = next.or_else(|| wires.events.try_recv().ok()) else { return true };
+            self.on_event(&mut wires.connections, now, event);
+            next = None;
+        }
+        false
+    }
+
+    /// Takes a batch of what other workers handed over, and says whether that was all.
+    fn take_parcels(&mut self, now: Now, first: Option<Parcel>) -> bool {
+        let mut next = first;
+        for _ in 0..datagram::BATCH {
+            let Some(parcel) = next.or_else(|| self.mailbox.try_recv().ok()) else { return true };
+            self.worker.receive_parcel(now, parcel);
+            next = None;
+        }
+        false
+    }
+
+    fn on_event(&mut self, connections: &mut Connections, now: Now, event: Event) {
+        let worker = &mut self.worker;
+        match event {
+            Event::Accepted { listener, stream, remote } => {
+                let member = worker.table.endpoint_from(remote).map(|endpoint| endpoint.member_id);
+                if member.is_none() && !worker.share.common.neighbours.contains(remote.ip()) {
+                    worker.wire.metrics.connections_of_strangers.inc();
+                    connection::reset(stream);
+                } else if let Err(too_many) = connections.accept(listener, stream, remote, member) {
+                    worker.wire.metrics.count_too_many(too_many);
+                }
+            }
+            Event::Message { flow, octets } => worker.receive(now, flow, &octets),
+            Event::Closed { id, cut } => {
+                connections.remove(id);
+                if let Some(cut) = cut {
+                    worker.wire.metrics.count_cut(cut);
+                }
+            }
+            Event::CannotAccept => worker.wire.metrics.accept_errors.inc(),
+            Event::Unreachable { id, flow } => {
+                connections.remove(id);
+                worker.unreachable(now, flow);
+                for other in 1..self.parcels.len() {
+                    worker.wire.outbox.hand_over(other as u8, Parcel::Unreachable(flow));
+                }
+            }
+        }
+    }
+
+    /// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
+    fn await_disk(&mut self) {
+        let Worker { wire, journal, .. } = &mut self.worker;
+        let Some(flusher) = &self.flusher else { return wire.outbox.release_durable() };
+        if wire.outbox.has_durable() {
+            let (files, mark) = journal.take_files();
+            flusher.ask(files, mark);
+            self.awaiting.keep(wire.outbox.drain_durable(), mark);
+        }
+        for (flow, octets) in self.awaiting.release(flusher.flushed()) {
+            wire.outbox.push(flow, octets);
+        }
+        journal.set_flush_failing(flusher.is_failing());
+    }
+
+    /// Empties the outbox onto the sockets and to the other workers.
+    fn send(&mut self, wires: &mut Wires) {
+        let Worker { wire, share, .. } = &mut self.worker;
+        let (mut sent, mut lost) = (0, 0);
+        let mut for_first = Vec::new();
+        for (flow, octets) in wire.outbox.drain() {
+            if flow.transport == Transport::Tcp && share.index > 0 {
+                for_first.push(Parcel::Send(flow, octets));
+                continue;
+            }
+            sent += 1;
+            match flow.transport {
+                Transport::Udp => {
+                    let socket = wires.datagrams.iter().position(|(listener, _)| *listener == flow.listener);
+                    match socket {
+                        Some(socket) => wires.batches[socket].push(flow.remote, octets),
+                        None => lost += 1,
+                    }
+                }
+                Transport::Tcp => {
+                    let local = self.addresses[usize::from(flow.listener)].ip();
+                    lost += usize::from(!wires.connections.send(flow, local, octets));
+                }
+            }
+        }
+        for ((_, socket), batch) in wires.datagrams.iter().zip(&mut wires.batches) {
+            lost += batch.send(socket);
+        }
+        let for_first = for_first.into_iter().map(|parcel| (0, parcel));
+        for (other, parcel) in wire.outbox.drain_parcels().chain(for_first) {
+            if self.parcels[usize::from(other)].try_send(parcel).is_err() {
+                wire.metrics.handover_errors.inc();
+            }
+        }
+        wire.metrics.messages_out.inc_by(sent);
+        wire.metrics.send_errors.inc_by(lost as u64);
+    }
+}
+
+/// What a wait has taken already.
+#[derive(Default)]
+struct Woken {
+    event: Option<Event>,
+    parcel: Option<Parcel>,
+    command: Option<Command>,
+}
+
+impl Wires {
+    /// Call it within the thread's runtime.
+    fn new(sockets: Vec<Listening>) -> Self {
+        let (event_sender, events) = mpsc::channel(1_024);
+        let connections = Connections::new(event_sender);
+        let mut datagrams = Vec::new();
+        for Listening { listener, transport, socket } in sockets {
+            let Some(socket) = socket else { continue };
+            match transport {
+                Transport::Udp => {
+                    let socket =
+                        UdpSocket::from_std(socket.into()).expect("a bound socket that does not block");
+                    datagrams.push((listener, socket));
+                }
+                Transport::Tcp => {
+                    let socket =
+                        TcpListener::from_std(socket.into()).expect("a bound socket that does not block");
+                    connections.listen(listener, socket);
+                }
+            }
+        }
+        let batches = datagrams.iter().map(|_| datagram::Outgoing::default()).collect();
+        Self { datagrams, batches, connections, events }
+    }
+}
