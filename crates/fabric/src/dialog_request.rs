@@ -67,6 +67,7 @@ impl Worker {
         let Some((key, side, pair)) = self.find_leg(arrival, request) else {
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
+        self.handle(key);
         let server =
             self.transactions.open_server(fingerprint, method == Method::Invite, flow, User::Call(key));
         if method == Method::Invite {
@@ -241,6 +242,7 @@ impl Worker {
             self.wire.metrics.count_drop(Reason::UnknownTransaction);
             return;
         };
+        self.handle(key);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let call = &mut self.calls[key];
         let is_awaited = call.invite.as_ref().is_some_and(|invite| {
@@ -413,16 +415,17 @@ impl Worker {
         self.finish(now, key, Outcome::Answered);
     }
 
-    /// Ends a call because the node stops.
-    pub(crate) fn stop_call(&mut self, now: Now, key: CallKey) {
+    /// Ends a call for a reason of the hub's own, whether it is up or not.
+    pub(crate) fn end_call(&mut self, now: Now, key: CallKey, reason: Reason) {
         if self.calls[key].is_up() {
-            return self.hang_up(now, key, EndedBy::Hub, Some(Reason::NodeStopped));
+            return self.hang_up(now, key, EndedBy::Hub, Some(reason));
         }
         self.abandon_attempt(now, key);
         if self.calls[key].egress.is_some() {
-            self.end_attempt(now, key, None, Some(Reason::NodeStopped));
+            self.end_attempt(now, key, None, Some(reason));
         }
-        self.refuse_with(now, key, Reason::Draining.status(), Some(Reason::Draining), Outcome::Failed);
+        let told = if reason == Reason::NodeStopped { Reason::Draining } else { reason };
+        self.refuse_with(now, key, told.status(), Some(told), Outcome::Failed);
     }
 
     /// Ends what is under way in a call that is being hung up: an answer that was not acknowledged is
@@ -524,6 +527,7 @@ impl Worker {
         let octets = self.build_response(request, flow, 200, own_tag.as_deref().map(str::as_bytes), |_| {});
         self.transactions.respond(&mut self.wire, now.instant, server, 200, octets);
         let Some(call) = call else { return };
+        self.handle(call);
         let is_pending = self.calls[call]
             .invite
             .as_ref()

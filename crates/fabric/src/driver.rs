@@ -25,6 +25,9 @@ pub(crate) const MAILBOX: usize = 16_384;
 /// How long a stopping node waits for its last messages to be acknowledged.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// Deadlines of one batch whose handling may panic.
+const MAX_PANICS: u32 = 1_000;
+
 /// What the node is asked to do.
 pub(crate) enum Command {
     /// Take no new calls.
@@ -122,17 +125,20 @@ impl Driver {
                     is_drained &= is_all;
                     for (remote, octets) in received.iter() {
                         let (listener, transport) = (*listener, Transport::Udp);
-                        self.worker.receive(
-                            now,
-                            Flow { listener, transport, remote, connection: None },
-                            octets,
-                        );
+                        let flow = Flow { listener, transport, remote, connection: None };
+                        self.worker.contain(now, |worker| worker.receive(now, flow, octets));
                     }
                 }
             }
             is_drained &= self.take_events(now, &mut wires, event);
             is_drained &= self.take_parcels(now, parcel);
-            self.worker.fire_due(now);
+            // A panic leaves deadlines that are due for the next try; a bug in all of them ends the node.
+            for tries in 1.. {
+                if self.worker.contain(now, |worker| worker.fire_due(now)) {
+                    break;
+                }
+                assert!(tries < MAX_PANICS, "too many deadlines cannot be handled");
+            }
             self.worker.observe_load(now, is_drained, || {
                 wires.datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
             });
@@ -211,7 +217,7 @@ impl Driver {
         let mut next = first;
         for _ in 0..datagram::BATCH {
             let Some(parcel) = next.or_else(|| self.mailbox.try_recv().ok()) else { return true };
-            self.worker.receive_parcel(now, parcel);
+            self.worker.contain(now, |worker| worker.receive_parcel(now, parcel));
             next = None;
         }
         false
@@ -229,7 +235,9 @@ impl Driver {
                     worker.wire.metrics.count_too_many(too_many);
                 }
             }
-            Event::Message { flow, octets } => worker.receive(now, flow, &octets),
+            Event::Message { flow, octets } => {
+                worker.contain(now, |worker| worker.receive(now, flow, &octets));
+            }
             Event::Closed { id, cut } => {
                 connections.remove(id);
                 if let Some(cut) = cut {
@@ -239,7 +247,7 @@ impl Driver {
             Event::CannotAccept => worker.wire.metrics.accept_errors.inc(),
             Event::Unreachable { id, flow } => {
                 connections.remove(id);
-                worker.unreachable(now, flow);
+                worker.contain(now, |worker| worker.unreachable(now, flow));
                 for other in 1..self.parcels.len() {
                     worker.wire.outbox.hand_over(other as u8, Parcel::Unreachable(flow));
                 }

@@ -158,14 +158,13 @@ impl Worker {
 
     /// Forgets the early dialogs of an attempt that is over. Those of the next attempt have other tags.
     pub(crate) fn drop_early(&mut self, key: CallKey) {
-        let early = std::mem::take(&mut self.calls[key].early);
-        if early.is_empty() {
+        if self.calls[key].early.is_empty() {
             return;
         }
-        for early in early {
+        let tag = self.mint();
+        for early in std::mem::take(&mut self.calls[key].early) {
             self.tags.remove(&early.tag);
         }
-        let tag = self.mint();
         let used = std::mem::replace(&mut self.calls[key].ingress.tag, tag);
         self.tags.remove(&used);
         self.tags.insert(tag, (key, Side::Ingress));

@@ -190,6 +190,7 @@ impl Worker {
         };
         let key = self.add_call(call);
         self.transactions.set_user(server, User::Call(key));
+        self.handle(key);
         Ok(key)
     }
 
@@ -440,15 +441,15 @@ impl Worker {
             attempt.status = status;
             attempt.reason = reason;
         }
-        let leg = call.egress.take();
-        for exchange in std::mem::take(&mut call.exchanges) {
+        let exchanges = std::mem::take(&mut call.exchanges);
+        if let Some(leg) = call.egress.take() {
+            self.drop_leg(leg);
+        }
+        for exchange in exchanges {
             self.transactions.set_user(exchange.client, User::Nobody);
             self.answer_pending(now, exchange.server, &exchange.request, 481);
         }
         self.drop_early(key);
-        if let Some(leg) = leg {
-            self.drop_leg(leg);
-        }
     }
 
     /// An attempt ended without an answer, for a cause that means "this egress cannot": the next is tried.

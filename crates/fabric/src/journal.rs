@@ -33,7 +33,7 @@ const FRAME_BYTES: usize = 8;
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How a segment begins. Its last octet is the version of [`Record`]: raise it with every change of that.
-const HEADER: &[u8; 8] = b"tandem\n\x03";
+const HEADER: &[u8; 8] = b"tandem\n\x04";
 
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {

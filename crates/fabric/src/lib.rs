@@ -7,6 +7,7 @@
 mod admission;
 mod call;
 mod connection;
+mod containment;
 mod crossing;
 mod datagram;
 mod dialog_request;

@@ -64,6 +64,8 @@ pub(crate) struct Metrics {
     pub(crate) journal_bytes: IntGauge,
     /// Failed writes of the journal.
     pub(crate) journal_errors: IntCounter,
+    /// Panics that ended one call, or the handling of one message.
+    pub(crate) panics: IntCounter,
     /// CDRs that Postgres refused for what is in them.
     pub(crate) cdr_errors: IntCounter,
 }
@@ -204,6 +206,10 @@ impl Metrics {
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
             journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,
             journal_errors: counter("tandem_journal_errors_total", "Failed writes of the journal.")?,
+            panics: counter(
+                "tandem_panics_total",
+                "Bugs that ended one call, or left one message unhandled.",
+            )?,
             cdr_errors: counter("tandem_cdr_errors_total", "CDRs that Postgres refused for their content.")?,
         };
         // Every series exists from the start, so that a rate over it is right from its first increment.

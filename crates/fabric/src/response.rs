@@ -55,6 +55,11 @@ impl Worker {
         if !told.deliver {
             return;
         }
+        if let User::Call(call) | User::Probe(call) = told.user
+            && self.calls.contains_key(call)
+        {
+            self.handle(call);
+        }
         match told.user {
             User::Nobody => {}
             User::Abandoned { cancelled } => {

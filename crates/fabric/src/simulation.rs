@@ -181,7 +181,8 @@ impl Simulation {
             other => &mut self.others[other - 1],
         };
         worker.refresh_table();
-        worker.receive(self.now, flow, message.as_bytes());
+        let now = self.now;
+        worker.contain(now, |worker| worker.receive(now, flow, message.as_bytes()));
         self.flush();
     }
 
@@ -197,11 +198,16 @@ impl Simulation {
         let now = self.now;
         for (owner, parcel) in parcels.drain(..) {
             let worker = self.workers().nth(owner.into()).unwrap();
-            worker.receive_parcel(now, parcel);
+            worker.contain(now, |worker| worker.receive_parcel(now, parcel));
             assert_eq!(worker.wire.outbox.drain_parcels().count(), 0, "nobody passes on what is handed over");
         }
         let mut sent = Vec::new();
         for worker in self.workers() {
+            assert_eq!(
+                worker.wire.metrics.panics.get(),
+                worker.faults,
+                "nothing panics unless a test wants it"
+            );
             worker.commit();
             worker.wire.outbox.release_durable();
             sent.extend(worker.wire.outbox.drain());
@@ -219,7 +225,7 @@ impl Simulation {
 
     fn fire_due(&mut self) {
         let now = self.now;
-        self.workers().for_each(|worker| worker.fire_due(now));
+        self.workers().for_each(|worker| while !worker.contain(now, |worker| worker.fire_due(now)) {});
         self.flush();
     }
 

@@ -200,6 +200,8 @@ pub(crate) struct Transactions {
     clients: AHashMap<(u64, bool), TransactionKey>,
     servers: AHashMap<u128, TransactionKey>,
     fingerprints: [RandomState; 2],
+    /// The server transaction that was begun last.
+    begun: Option<TransactionKey>,
     scratch: Vec<u8>,
 }
 
@@ -212,6 +214,7 @@ impl Transactions {
             clients: AHashMap::new(),
             servers: AHashMap::new(),
             fingerprints: [RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(d, c, b, a)],
+            begun: None,
             scratch: Vec::new(),
         }
     }
@@ -291,6 +294,7 @@ impl Transactions {
         let key = Key::Server(fingerprint);
         let key = self.slots.insert(Transaction::new(machine, key, flow, user, None));
         self.servers.insert(fingerprint, key);
+        self.begun = Some(key);
         key
     }
 
@@ -414,6 +418,31 @@ impl Transactions {
                 Key::Client { branch, cancel } => drop(self.clients.remove(&(branch, cancel))),
                 Key::Server(fingerprint) => drop(self.servers.remove(&fingerprint)),
             }
+        }
+    }
+
+    /// Forgets which server transaction was begun last.
+    pub(crate) fn clear_begun(&mut self) {
+        self.begun = None;
+    }
+
+    /// Drops the server transactions that nobody will answer any more: of those without a final response, the one
+    /// that was begun last and those of `call`. A request that comes again is a new one then.
+    pub(crate) fn forget_unanswered(&mut self, wire: &mut Wire, call: Option<CallKey>) {
+        use server_non_invite::State::{Proceeding, Trying};
+        let begun = self.begun.take();
+        let unanswered = self.slots.iter().filter(|(key, transaction)| {
+            let is_meant =
+                begun == Some(*key) || call.is_some_and(|call| transaction.user == User::Call(call));
+            let is_unanswered = matches!(
+                transaction.machine,
+                Machine::InviteServer(server_invite::State::Proceeding)
+                    | Machine::NonInviteServer(Trying | Proceeding)
+            );
+            is_meant && is_unanswered
+        });
+        for key in unanswered.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.forget(wire, key);
         }
     }
 

@@ -130,6 +130,14 @@ pub(crate) struct Worker {
     pub(crate) journal_timer: TimerHandle,
     pub(crate) rng: StdRng,
     pub(crate) draining: bool,
+    /// The call that is being handled.
+    pub(crate) handled: Option<CallKey>,
+    /// After how many more fault points a test wants a panic.
+    #[cfg(test)]
+    pub(crate) fault_in: Option<u32>,
+    /// Panics that a test wanted.
+    #[cfg(test)]
+    pub(crate) faults: u64,
     /// For messages being written.
     pub(crate) scratch: Vec<u8>,
 }
@@ -167,6 +175,11 @@ impl Worker {
             journal_timer: TimerHandle::NONE,
             rng,
             draining: false,
+            handled: None,
+            #[cfg(test)]
+            fault_in: None,
+            #[cfg(test)]
+            faults: 0,
             scratch: Vec::with_capacity(MAX_MESSAGE),
         }
     }
@@ -564,6 +577,7 @@ impl Worker {
         if !self.calls.contains_key(key) {
             return;
         }
+        self.handle(key);
         match timer {
             CallTimer::Attempt(position) => self.attempt_silent(now, key, position),
             CallTimer::Ring(position) => self.attempt_rang_too_long(now, key, position),
@@ -596,7 +610,11 @@ impl Worker {
             User::Probe(call) => return self.probe_failed(now, call),
             User::Nobody | User::Abandoned { .. } => return,
         };
-        let Some(state) = self.calls.get(call) else { return };
+        if !self.calls.contains_key(call) {
+            return;
+        }
+        self.handle(call);
+        let state = &self.calls[call];
         let is_invite = state.invite.as_ref().is_some_and(|invite| invite.client == Some(key));
         if is_invite && !state.is_up() {
             self.attempt_ended(now, call, None, Some(Reason::EndpointUnreachable));
@@ -608,7 +626,7 @@ impl Worker {
     /// Hangs up every call, for a node that stops.
     pub(crate) fn hang_up_all(&mut self, now: Now) {
         for key in self.calls.keys().collect::<Vec<_>>() {
-            self.stop_call(now, key);
+            self.end_call(now, key, Reason::NodeStopped);
         }
     }
 
@@ -633,6 +651,7 @@ impl Worker {
 
     /// A tag or branch by which whatever follows finds this worker.
     pub(crate) fn mint(&mut self) -> u64 {
+        self.fault_point();
         self.share.mint(self.rng.next_u64())
     }
 

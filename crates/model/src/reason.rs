@@ -119,6 +119,8 @@ reasons! {
         "Check that PRACK reaches the hub, or do not offer 100rel."
     CallerGone "caller_gone" 487 "the originating member cancelled the call"
         "Nothing to do: the caller gave up."
+    HubFault "hub_fault" 500 "the hub failed while it handled the call"
+        "Try again; the operator finds the cause in the node's log."
     NodeStopped "node_stopped" 503 "the node was stopped while the call was up"
         "Nothing to do: place the call again."
 
