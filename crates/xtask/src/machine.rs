@@ -29,10 +29,11 @@ pub(crate) enum Need {
     Chromium,
     Promtool,
     Kamailio,
+    Valgrind,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -40,6 +41,7 @@ impl Need {
         Self::Chromium,
         Self::Promtool,
         Self::Kamailio,
+        Self::Valgrind,
     ];
 
     /// Debian packages that bring it.
@@ -54,6 +56,7 @@ impl Need {
             // Taken from the package without installing it: see `fetch_promtool`.
             Self::Promtool => &[],
             Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
+            Self::Valgrind => &["valgrind"],
         }
     }
 
@@ -66,6 +69,7 @@ impl Need {
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,
             Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
+            Self::Valgrind => on_path("valgrind"),
         }
     }
 }
