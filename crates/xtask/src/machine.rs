@@ -30,10 +30,11 @@ pub(crate) enum Need {
     Promtool,
     Kamailio,
     Valgrind,
+    SofiaSip,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -42,6 +43,7 @@ impl Need {
         Self::Promtool,
         Self::Kamailio,
         Self::Valgrind,
+        Self::SofiaSip,
     ];
 
     /// Debian packages that bring it.
@@ -57,6 +59,7 @@ impl Need {
             Self::Promtool => &[],
             Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
             Self::Valgrind => &["valgrind"],
+            Self::SofiaSip => &["libsofia-sip-ua-dev"],
         }
     }
 
@@ -70,6 +73,7 @@ impl Need {
             Self::Promtool => true,
             Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
             Self::Valgrind => on_path("valgrind"),
+            Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
         }
     }
 }
