@@ -52,7 +52,7 @@ enum Command {
     Soak(soak::Options),
     /// Runs the fuzz targets, or the one that is named
     Fuzz(fuzz::Options),
-    /// Sends the torture messages and a call to a hub under valgrind
+    /// Runs the fabric under AddressSanitizer, and a hub under valgrind with the torture messages and a call
     Memcheck,
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {

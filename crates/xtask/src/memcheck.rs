@@ -1,14 +1,17 @@
-//! `cargo xtask memcheck`: the torture messages and a call, sent to a hub that valgrind watches.
+//! `cargo xtask memcheck`: the fabric's tests under AddressSanitizer, then the torture messages and a call, sent to a hub
+//! that valgrind watches.
 //!
-//! The program is a release build whose allocator tells valgrind what it hands out; without that, valgrind would
+//! The sanitizer sees what `unsafe` does with memory of ours; valgrind sees the libraries and their C code too. The program is a release build whose allocator tells valgrind what it hands out; without that, valgrind would
 //! see its arenas and no blocks.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::fuzz::machine;
 use crate::machine::{Need, set_up};
 use crate::run::{Steps, cargo, run as run_command};
 
@@ -20,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     set_up(&[Need::Postgres, Need::Valgrind])?;
     let folder = crate::target().join("valgrind");
     let mut steps = Steps::new();
+    steps.step("sanitizer", || run_command(&mut sanitized()));
     let mut build = cargo(&["build", "--release", "--package", "tandem", "--target-dir"]);
     build.arg(&folder).env("CFLAGS", "-DMI_TRACK_VALGRIND=1");
     if steps.step("build", || run_command(&mut build)) {
@@ -31,6 +35,15 @@ pub(crate) fn run() -> Result<()> {
         });
     }
     steps.finish()
+}
+
+/// The tests of the crate that has the program's `unsafe`. The stable compiler has the sanitizer but not the option.
+fn sanitized() -> Command {
+    let mut test =
+        cargo(&["test", "--package", "tandem-fabric", "--lib", "--target", &machine(), "--target-dir"]);
+    test.arg(crate::target().join("asan"));
+    test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    test
 }
 
 /// A program that serves under valgrind and does all else by itself, and the folder of valgrind's logs.
