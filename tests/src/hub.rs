@@ -32,6 +32,8 @@ pub struct Settings {
     pub attempt_timeout_s: u32,
     /// The journal lies on a disk of its own, of so many kilobytes: see [`may_mount`].
     pub journal_disk_kb: Option<u32>,
+    /// Most file descriptors of the program (`ulimit -n`).
+    pub max_files: Option<u32>,
 }
 
 /// Whether this process may give a program a disk of its own: root may, where there are mount namespaces.
@@ -43,7 +45,14 @@ pub fn may_mount() -> bool {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { database_url: None, workers: 0, drain_s: 1, attempt_timeout_s: 2, journal_disk_kb: None }
+        Self {
+            database_url: None,
+            workers: 0,
+            drain_s: 1,
+            attempt_timeout_s: 2,
+            journal_disk_kb: None,
+            max_files: None,
+        }
     }
 }
 
@@ -61,6 +70,7 @@ pub struct Hub {
     config: PathBuf,
     process: Option<Child>,
     journal_disk_kb: Option<u32>,
+    max_files: Option<u32>,
     folder: TempDir,
 }
 
@@ -122,6 +132,7 @@ address = "{metrics}"
             config,
             process: None,
             journal_disk_kb: settings.journal_disk_kb,
+            max_files: settings.max_files,
             folder,
         };
         hub.start_again();
@@ -140,13 +151,19 @@ address = "{metrics}"
     /// Starts the program on the data that is there, without waiting.
     pub fn begin_again(&mut self) {
         assert!(self.process.is_none(), "the hub is running");
+        let files = self.max_files.map_or(String::new(), |most| format!("ulimit -n {most} && "));
         let mut serve = match self.journal_disk_kb {
-            None => Command::new(program()),
+            None if files.is_empty() => Command::new(program()),
+            None => {
+                let mut limited = Command::new("sh");
+                limited.args(["-c", &format!("{files}exec \"$0\" \"$@\"")]).arg(program());
+                limited
+            }
             Some(kilobytes) => {
                 // Seen by the program alone, and gone with it.
                 let mut unshare = Command::new("unshare");
                 let mount = format!(
-                    "mkdir -p '{0}' && mount -t tmpfs -o size={kilobytes}k tmpfs '{0}' && exec \"$0\" \"$@\"",
+                    "mkdir -p '{0}' && mount -t tmpfs -o size={kilobytes}k tmpfs '{0}' && {files}exec \"$0\" \"$@\"",
                     self.journal_folder().display()
                 );
                 unshare.args(["--mount", "sh", "-c", &mount]).arg(program());
@@ -290,6 +307,24 @@ address = "{metrics}"
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process has a status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("Linux counts it")
+    }
+
+    /// Time that the program has had on the processors.
+    pub fn processor_time(&self) -> Duration {
+        /// Linux counts in hundredths of a second for all that it tells programs (`USER_HZ`).
+        const TICK: Duration = Duration::from_millis(10);
+        let id = self.process.as_ref().expect("the hub is running").id();
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("a process has a status");
+        // The second field, the name, is in parentheses and may hold blanks; utime and stime are the 14th and 15th.
+        let fields = stat.rsplit_once(')').expect("the name ends").1.split_whitespace();
+        let ticks: u32 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("a number")).sum();
+        TICK * ticks
+    }
+
+    /// How many file descriptors the program has open.
+    pub fn open_files(&self) -> usize {
+        let id = self.process.as_ref().expect("the hub is running").id();
+        fs::read_dir(format!("/proc/{id}/fd")).expect("its files are listed for its parent").count()
     }
 
     /// Whether the program is still running.

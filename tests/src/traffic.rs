@@ -71,6 +71,8 @@ pub struct Seen {
     pub setup: Option<Duration>,
     /// The final response to its INVITE.
     pub status: Option<u16>,
+    /// Retry-After of that response, in seconds.
+    pub retry_after_s: Option<u32>,
     /// On the called side: the answer was acknowledged.
     pub acknowledged: bool,
     /// From when on it was up for this side.
@@ -246,7 +248,13 @@ impl Tally {
     /// Time from INVITE to the first response above 100: half of all within the first, 99 in 100 within the
     /// second, all within the third.
     pub fn setup(&self) -> (Duration, Duration, Duration) {
-        let mut times: Vec<Duration> = self.calling.values().filter_map(|seen| seen.progress).collect();
+        self.setup_where(|_| true)
+    }
+
+    /// The same of some calls, as the calling side saw them.
+    pub fn setup_where(&self, counts: impl Fn(&Seen) -> bool) -> (Duration, Duration, Duration) {
+        let calls = self.calling.values().filter(|seen| counts(seen));
+        let mut times: Vec<Duration> = calls.filter_map(|seen| seen.progress).collect();
         times.sort_unstable();
         let Some(&longest) = times.last() else { return Default::default() };
         (times[times.len() / 2], times[(times.len() - 1) * 99 / 100], longest)
@@ -496,6 +504,7 @@ impl Side {
             "INVITE" => {
                 if is_first && awaited {
                     seen.status = Some(status);
+                    seen.retry_after_s = field(text, "Retry-After").parse().ok();
                     seen.setup = seen.began.map(|began| moment - began);
                     if status < 300 {
                         seen.up = Some(moment);

@@ -1,4 +1,4 @@
-//! Holds the map in ARCHITECTURE.md and the rules of who may use whom against the workspace.
+//! Holds the map in ARCHITECTURE.md, the rules of who may use whom and the places of `unsafe` against the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,6 +27,16 @@ const ONLY_IN: [(&str, &[&str]); 3] = [
     ("tokio", &["store", "media", "fabric", "portal", "tandem", "testkit"]),
     ("sqlx", &["store", "testkit"]),
     ("axum", &["portal", "tandem"]),
+];
+
+/// The files that may have `unsafe` code. The first is the only one of the program; the others are tools and tests.
+const UNSAFE: [&str; 6] = [
+    "crates/fabric/src/datagram.rs",
+    "crates/sip/tests/allocations.rs",
+    "crates/xtask/src/bin/sipload/datagram.rs",
+    "crates/xtask/src/process.rs",
+    "tests/src/child.rs",
+    "tests/src/cluster.rs",
 ];
 
 /// Most crates of ours in a chain of dependencies: the program, a part, the store, the nouns.
@@ -127,4 +137,55 @@ fn the_map_in_architecture_md_is_the_workspace() {
         .map(|(folder, package)| (folder.clone(), ours(package).into_iter().map(str::to_owned).collect()))
         .collect();
     assert_eq!(map, is, "left: ARCHITECTURE.md, right: cargo metadata");
+}
+
+/// The Rust sources below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the workspace").flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lint denies it everywhere, and a module that is to have it says so: what it may not be is one that nobody knows of.
+#[test]
+fn unsafe_code_is_only_where_it_is_known_to_be() {
+    let (_, root) = workspace();
+    let mut found = Vec::new();
+    sources(&root.join("crates"), &mut found);
+    sources(&root.join("tests"), &mut found);
+    let begins = ["{", "fn ", "impl ", "impl<", "trait ", "extern "].map(|next| ["unsafe", next].join(" "));
+    let lifts = ["allow", "warn", "expect"].map(|level| format!("{level}(unsafe_code"));
+    let has = |path: &PathBuf| {
+        let text = fs::read_to_string(path).expect("a source is text");
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        text.lines().filter(is_code).any(|line| begins.iter().chain(&lifts).any(|it| line.contains(it)))
+    };
+    let name = |path: &PathBuf| {
+        path.strip_prefix(&root).expect("it lies in the workspace").to_string_lossy().into_owned()
+    };
+    let is: BTreeSet<String> = found.iter().filter(|path| has(path)).map(name).collect();
+    assert_eq!(is, UNSAFE.iter().map(|&path| path.to_owned()).collect());
+}
+
+#[test]
+fn unsafe_code_is_denied_in_every_crate() {
+    let (_, root) = workspace();
+    let manifest = |path: &Path| -> toml::Table {
+        let text = fs::read_to_string(path).expect("a package has a manifest");
+        text.parse().expect("a manifest is TOML")
+    };
+    let lints = &manifest(&root.join("Cargo.toml"))["workspace"]["lints"]["rust"];
+    assert!(matches!(lints["unsafe_code"].as_str(), Some("deny" | "forbid")));
+    let mut manifests: Vec<PathBuf> =
+        crates().into_values().map(|package| package.manifest_path.into_std_path_buf()).collect();
+    manifests.push(root.join("tests/Cargo.toml"));
+    for path in manifests {
+        let lints = manifest(&path).get("lints").and_then(|lints| lints.get("workspace")?.as_bool());
+        assert_eq!(lints, Some(true), "{}", path.display());
+    }
 }

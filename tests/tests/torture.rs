@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tandem_sip::{Frame, Framer, MAX_MESSAGE, Message, Method, Name, judge};
-use tandem_tests::{Exchange, Hub, Socket, now, until};
+use tandem_tests::{Endpoint, Exchange, Hub, Plan, Socket, Switch, Traffic, now, until};
 
 /// Folder, name without `.dat`, and the final statuses that are right; none where nothing may be answered.
 const MESSAGES: &[(&str, &str, &[u16])] = &[
@@ -167,7 +167,9 @@ fn marker(ip: IpAddr, number: usize) -> String {
 #[test]
 fn each_torture_message_is_answered_over_udp_as_its_rfc_says() {
     let ip = tandem_tests::peer_address();
-    let hub = Hub::start(&Exchange::of_two(ip, &[]));
+    let called = Switch::at(tandem_tests::peer_address());
+    let gateway = Endpoint::new("globex-1", called.address().ip(), &called.target());
+    let hub = Hub::start(&Exchange::of_two(ip, &[gateway]));
     let member = Member::at(ip);
     let mut answers = BTreeMap::new();
     for (number, (folder, name, expected)) in MESSAGES.iter().enumerate() {
@@ -195,8 +197,9 @@ fn each_torture_message_is_answered_over_udp_as_its_rfc_says() {
     }
     assert_eq!(answers.len(), 61);
     check(&answers, false);
-    let switch = Socket::at(ip);
-    assert_eq!(switch.ask(hub.sip, &switch.request("OPTIONS", hub.sip, "ping")).status, 200);
+    let plan = Plan::new(1, 1, Duration::from_millis(100));
+    let call = Traffic::start(&plan, hub.sip, Switch::at(ip), called);
+    call.finish(Duration::from_secs(20)).assert_all_went_well(1);
 }
 
 /// True for a response with the branch of that request: an INVITE's final response comes again until its ACK.

@@ -82,7 +82,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
      -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
 
 /// The machine that is built for: named, so that build scripts are not instrumented.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 

@@ -29,10 +29,12 @@ pub(crate) enum Need {
     Chromium,
     Promtool,
     Kamailio,
+    Valgrind,
+    SofiaSip,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -40,6 +42,8 @@ impl Need {
         Self::Chromium,
         Self::Promtool,
         Self::Kamailio,
+        Self::Valgrind,
+        Self::SofiaSip,
     ];
 
     /// Debian packages that bring it.
@@ -54,6 +58,8 @@ impl Need {
             // Taken from the package without installing it: see `fetch_promtool`.
             Self::Promtool => &[],
             Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
+            Self::Valgrind => &["valgrind"],
+            Self::SofiaSip => &["libsofia-sip-ua-dev"],
         }
     }
 
@@ -66,6 +72,8 @@ impl Need {
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,
             Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
+            Self::Valgrind => on_path("valgrind"),
+            Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
         }
     }
 }

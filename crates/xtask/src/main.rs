@@ -1,5 +1,5 @@
-//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `fuzz`, `sim`, `soak`, `prepare`,
-//! `setup`.
+//! The commands of the workspace: `cargo xtask demo`, `test`, `check`, `bench`, `fuzz`, `sim`, `soak`, `memcheck`,
+//! `prepare`, `setup`.
 //!
 //! Each installs what it misses before it starts (see [`machine`]) and prints what it runs, so that any
 //! step can be repeated by hand.
@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod http;
 mod machine;
+mod memcheck;
 mod prepare;
 mod process;
 mod run;
@@ -51,6 +52,8 @@ enum Command {
     Soak(soak::Options),
     /// Runs the fuzz targets, or the one that is named
     Fuzz(fuzz::Options),
+    /// Runs the fabric under AddressSanitizer, and a hub under valgrind with the torture messages and a call
+    Memcheck,
     /// Renews the committed SQL metadata (.sqlx) from the migrations
     Prepare {
         /// Only compare, and fail where they differ
@@ -83,6 +86,7 @@ fn perform() -> Result<()> {
         Command::Sim(options) => sim::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Memcheck => memcheck::run(),
         Command::Prepare { check } => {
             machine::set_up(&[Need::Postgres])?;
             prepare::run(check)

@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Instead: so many times `kill -9` of the hub under load
     #[arg(long)]
     kills: Option<u32>,
+    /// Instead: loads beyond the capacity of the machine, each for so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    overload: Option<f64>,
     /// First seed of the fuzzer, and seed of the kills' moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -50,7 +53,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run_command(scenario("crash_loop").env("CRASH_KILLS", kills.to_string()).env("CRASH_SEED", &seed))
         });
     }
-    if options.socket_fuzz.is_none() && options.kills.is_none() {
+    if let Some(seconds) = options.overload {
+        steps.step("overload", || {
+            run_command(scenario("overload").env("OVERLOAD_SECONDS", seconds.to_string()))
+        });
+    }
+    if options.socket_fuzz.is_none() && options.kills.is_none() && options.overload.is_none() {
         let calls = options.calls.unwrap_or((options.minutes * 50_000.0) as u32);
         steps.step("soak", || {
             let mut scenario = scenario("soak");
