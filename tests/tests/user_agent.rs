@@ -312,3 +312,13 @@ fn reliable_responses_go_one_by_one_and_a_100_is_none() {
     stage.called_sends(&stage.answer(&prack, 200, &[]));
     assert_eq!(status(&stage.final_of("2 PRACK")), "200");
 }
+
+#[test]
+fn an_invite_that_comes_a_second_way_is_answered_482() {
+    let stage = Stage::set();
+    let invite = stage.invite_with("");
+    stage.place(&invite);
+    stage.caller_sends(&invite.replace("branch=z9hG4bK", "branch=z9hG4bKother"));
+    assert_eq!(status(&stage.final_of("1 INVITE")), "482");
+    assert_eq!(stage.called.receive(SILENCE), None, "it rings once");
+}

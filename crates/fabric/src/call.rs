@@ -47,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) reliable: Option<Box<Reliable>>,
     /// Until when the candidate may ring (Timer C).
     pub(crate) ring_until: Instant,
+    /// What tells its INVITE from every other; 0 once it is answered.
+    pub(crate) identity: u64,
     /// By which the calls between the same two numbers find each other; 0 before the call is routed.
     pub(crate) numbers: u64,
     pub(crate) timers: CallTimers,

@@ -55,6 +55,11 @@ impl Worker {
         let trying = self.build_response(request, flow, 100, None, |_| {});
         self.transactions.respond(&mut self.wire, now.instant, server, 100, trying);
 
+        let identity = self.transactions.identity(request);
+        if self.identities.contains(&identity) {
+            // RFC 3261 §8.2.2.2: it has forked on its way here.
+            return self.refuse_in(now, server, flow, request, Reason::MergedRequest);
+        }
         if let Err(reason) = self.admit_request(request) {
             // Not a call yet: a broken, looping or untimely request has no CDR, only its metric.
             return self.refuse_in(now, server, flow, request, reason);
@@ -63,6 +68,8 @@ impl Worker {
             Ok(key) => key,
             Err(reason) => return self.refuse_in(now, server, flow, request, reason),
         };
+        self.identities.insert(identity);
+        self.calls[key].identity = identity;
         let called = match called_number(request) {
             Ok(called) => called,
             Err(reason) => return self.refuse_call(now, key, reason),
@@ -185,6 +192,7 @@ impl Worker {
             early: Vec::new(),
             reliable: None,
             ring_until: now.instant,
+            identity: 0,
             numbers: 0,
             timers: CallTimers::default(),
         };

@@ -200,6 +200,7 @@ impl Worker {
         response: &Message<'_>,
     ) {
         let call = &mut self.calls[key];
+        self.identities.remove(&std::mem::take(&mut call.identity));
         let mut early = std::mem::take(&mut call.early);
         let at = early.iter().position(|early| early.tag == pair).expect("it was just found");
         let Early { ingress, mut egress, reliable, .. } = early.swap_remove(at);

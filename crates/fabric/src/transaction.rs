@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 use tandem_sip::transaction::{
     Action, Match, Timer, client_invite, client_non_invite, server_invite, server_non_invite,
 };
-use tandem_sip::{Message, Method, Name, Writer};
+use tandem_sip::{Message, Method, Name, Uri, Writer};
 
 use crate::call::CallKey;
 use crate::metrics::Metrics;
@@ -231,6 +231,15 @@ impl Transactions {
         key.write(&mut self.scratch);
         let [high, low] = &self.fingerprints;
         u128::from(high.hash_one(&self.scratch)) << 64 | u128::from(low.hash_one(&self.scratch))
+    }
+
+    /// What tells an INVITE from every other, whichever way it came (RFC 3261 §8.2.2.2): From tag, Call-ID, CSeq, and
+    /// the called number too, since one hub is the way to many. Never 0.
+    pub(crate) fn identity(&self, invite: &Message<'_>) -> u64 {
+        let uri = invite.request().map(|line| line.uri);
+        let called = uri.and_then(|uri| Uri::parse(uri).ok()?.user_number());
+        let number = invite.cseq().map_or(0, |cseq| cseq.number);
+        self.fingerprints[0].hash_one((invite.from_tag(), invite.call_id().ok(), number, called)).max(1)
     }
 
     /// The server transaction with this fingerprint.

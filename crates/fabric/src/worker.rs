@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -114,6 +114,8 @@ pub(crate) struct Worker {
     /// The table that this batch routes by.
     pub(crate) table: Arc<RouteTable>,
     pub(crate) calls: SlotMap<CallKey, Box<Call>>,
+    /// INVITEs of calls that are being set up, by what tells one from another.
+    pub(crate) identities: AHashSet<u64>,
     /// Which leg a tag of ours belongs to.
     pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
     pub(crate) transactions: Transactions,
@@ -164,6 +166,7 @@ impl Worker {
             table: shared_table.load_full(),
             shared_table,
             calls: SlotMap::with_key(),
+            identities: AHashSet::new(),
             tags: AHashMap::new(),
             transactions,
             share,
@@ -217,6 +220,7 @@ impl Worker {
                 early: Vec::new(),
                 reliable: None,
                 ring_until: now.instant,
+                identity: 0,
                 numbers: 0,
                 timers: CallTimers::default(),
             };
@@ -672,7 +676,8 @@ impl Worker {
     /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.
     pub(crate) fn finish(&mut self, now: Now, key: CallKey, outcome: Outcome) {
         let Some(call) = self.calls.remove(key) else { return };
-        let Call { mut cdr, answered, ingress, egress, timers, early, numbers, .. } = *call;
+        let Call { mut cdr, answered, ingress, egress, timers, early, numbers, identity, .. } = *call;
+        self.identities.remove(&identity);
         for timer in [timers.step, timers.patience, timers.duration] {
             self.wire.timers.cancel(timer);
         }

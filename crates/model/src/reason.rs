@@ -101,6 +101,8 @@ reasons! {
         "Send the number internationally, such as sip:+442079460000@…;user=phone."
     TooManyHops "too_many_hops" 483 "Max-Forwards has reached 0"
         "Look for a routing loop between the members."
+    MergedRequest "merged_request" 482 "the same INVITE has come another way and is being served"
+        "Send an INVITE by one way at a time; the response to the first one counts."
     LoopDetected "loop_detected" 482 "the call has come back to the hub for the same number"
         "The terminating member routes the number on its own network instead of returning it."
     NotReady "not_ready" 503 "the node has no route table yet"

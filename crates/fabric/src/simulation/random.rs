@@ -205,7 +205,7 @@ impl World {
                 worker.transactions.len(),
                 common.limits.leased(),
                 neighbours.count(),
-                worker.passes.len(),
+                worker.passes.len() + worker.identities.len(),
             );
             assert_eq!(left, (0, 0, 0, 0, 0, 0), "calls, tags, transactions, leases, neighbours, passes");
         }
