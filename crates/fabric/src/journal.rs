@@ -33,7 +33,7 @@ const FRAME_BYTES: usize = 8;
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How a segment begins. Its last octet is the version of [`Record`]: raise it with every change of that.
-const HEADER: &[u8; 8] = b"tandem\n\x03";
+const HEADER: &[u8; 8] = b"tandem\n\x04";
 
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {
@@ -269,7 +269,7 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
             Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
             Record::Acked(call_id) => {
                 if let Some(call) = up.get_mut(&call_id) {
-                    call.acked = true;
+                    (call.acked, call.answer) = (true, None);
                 }
             }
             Record::Over(cdr) => drop(up.remove(&cdr.call_id)),

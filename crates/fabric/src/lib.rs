@@ -5,6 +5,7 @@
 //! go out. [`Node`] gives it sockets, a clock and a disk; [`Shipper`] brings its journal to Postgres.
 
 mod admission;
+mod answer;
 mod call;
 mod connection;
 mod crossing;

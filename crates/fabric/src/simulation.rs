@@ -21,6 +21,7 @@ use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 mod agent;
+mod crash;
 mod early;
 mod guard;
 mod limits;
@@ -727,23 +728,6 @@ fn after_a_crash_either_side_can_hang_up_and_the_cdr_has_the_whole_duration() {
         assert_eq!((cdr.outcome, cdr.duration_ms), (Some(Outcome::Answered), Some(15_000)));
         sim.expect_nothing_left();
     }
-}
-
-#[test]
-fn after_a_crash_a_call_whose_caller_never_got_the_answer_is_ended() {
-    let mut sim = Simulation::new();
-    sim.invite("+442079460000");
-    let egress = sim.one_to(GLOBEX);
-    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
-    sim.sent_to(ACME);
-    sim.restart();
-    sim.pass(Duration::from_secs(32));
-    let asked = sim.one_to(ACME);
-    sim.receive(ACME, &response(&asked, "481 Call/Transaction Does Not Exist", "g", ""));
-    assert_eq!(sim.kinds_to(GLOBEX), ["OPTIONS", "BYE"]);
-    let cdr = sim.one_cdr();
-    assert_eq!((cdr.outcome, cdr.reason.as_deref()), (Some(Outcome::Answered), Some("no_dialog")));
-    sim.expect_nothing_left();
 }
 
 #[test]

@@ -173,12 +173,12 @@ impl Worker {
 
     /// Takes up the calls that were up before the node restarted, and begins the journal anew with them.
     ///
-    /// The journal knows of an answer before the caller does. Where it does not say that the caller acknowledged
-    /// it, both sides are asked whether they know the call.
+    /// The journal knows of an answer before the caller does. Where it does not say that it was acknowledged, it is
+    /// sent again.
     pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
         self.wire.timers.start(now.instant);
         for record in calls {
-            let UpRecord { cdr, acked, ingress, egress } = record;
+            let UpRecord { cdr, acked, answer, ingress, egress } = record;
             let cdr = cdr.into_owned();
             let (Some(ingress_listener), Some(egress_listener)) = (
                 self.listener_for(ingress.transport, ingress.remote),
@@ -211,7 +211,8 @@ impl Worker {
             );
             let key = self.add_call(call);
             self.add_egress_leg(key);
-            if !acked {
+            let is_taken_up = answer.is_some_and(|answer| self.resume_answer(now, key, answer));
+            if !acked && !is_taken_up {
                 self.calls[key].timers.step =
                     self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
             }
