@@ -139,6 +139,16 @@ impl Journal {
         (files, self.mark)
     }
 
+    /// The mark of what is written.
+    pub(crate) fn written_mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// The mark of what was appended, once it is written.
+    pub(crate) fn end_mark(&self) -> u64 {
+        self.mark + self.pending.len() as u64
+    }
+
     /// Says whether the disk refused the last flush.
     pub(crate) fn set_flush_failing(&mut self, failing: bool) {
         self.flush_failing = failing;
@@ -152,6 +162,12 @@ impl Journal {
     /// Whether the disk refused the last write or flush.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing || self.flush_failing
+    }
+
+    /// Puts another file in the place of that of the segment, and gives that one.
+    #[cfg(test)]
+    pub(crate) fn replace_file(&mut self, file: Arc<File>) -> Arc<File> {
+        std::mem::replace(&mut self.file, file)
     }
 
     /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
@@ -214,11 +230,12 @@ pub(crate) fn read(
     Ok((Vec::new(), at))
 }
 
-/// Deletes the segments before `segment`.
+/// Deletes the segments before `segment`, whose checkpoint takes their place: that is brought to the disk first.
 ///
 /// # Errors
-/// When a file cannot be deleted.
+/// When a file cannot be flushed or deleted.
 pub(crate) fn discard_before(dir: &Path, segment: u64) -> io::Result<()> {
+    File::open(segment_path(dir, segment))?.sync_data()?;
     for old in segments(dir)?.into_iter().filter(|&old| old < segment) {
         fs::remove_file(segment_path(dir, old))?;
     }
@@ -248,6 +265,8 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
     for &segment in segments.iter().rev() {
         let path = segment_path(dir, segment);
         let octets = fs::read(&path)?;
+        // The checkpoint to come takes its place, and must not be on the disk before it.
+        File::open(&path)?.sync_data()?;
         let offset = if has_header(&path, &octets)? { HEADER.len() } else { octets.len() };
         let mut frames = Frames { octets: &octets, offset };
         let records: Vec<Record<'static>> = frames.by_ref().collect();

@@ -464,16 +464,22 @@ fn on_event(worker: &mut Worker, connections: &mut Connections, now: Now, event:
 /// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
 fn await_disk(worker: &mut Worker, flusher: Option<&Flusher>, awaiting: &mut Awaiting) {
     let Worker { wire, journal, .. } = worker;
-    let Some(flusher) = flusher else { return wire.outbox.release_durable() };
-    if wire.outbox.has_durable() {
-        let (files, mark) = journal.take_files();
-        flusher.ask(files, mark);
-        awaiting.keep(wire.outbox.drain_durable(), mark);
-    }
-    for (flow, octets) in awaiting.release(flusher.flushed()) {
+    // A disk that refuses the record keeps the answer: nobody is told of a call that could be forgotten.
+    awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
+    let safe = match flusher {
+        Some(flusher) => {
+            if awaiting.needs_flush(journal.written_mark()) {
+                let (files, mark) = journal.take_files();
+                flusher.ask(files, mark);
+            }
+            journal.set_flush_failing(flusher.is_failing());
+            flusher.flushed()
+        }
+        None => journal.written_mark(),
+    };
+    for (flow, octets) in awaiting.release(safe) {
         wire.outbox.push(flow, octets);
     }
-    journal.set_flush_failing(flusher.is_failing());
 }
 
 /// Empties the outbox onto the sockets.

@@ -270,9 +270,15 @@ impl Worker {
             .filter(|invite| invite.server_cseq == cseq)
             .and_then(|invite| invite.success.as_ref())
             .is_some_and(|success| now.instant >= success.since.instant + 64 * T1);
-        if is_unacknowledged && !self.end_hung_up(now, key) {
+        if !is_unacknowledged {
+            return;
+        }
+        // The answer itself may still wait for the disk: no BYE overtakes it.
+        self.wire.outbox.hold(true);
+        if !self.end_hung_up(now, key) {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
         }
+        self.wire.outbox.hold(false);
     }
 
     /// A 2xx that came again is acknowledged again; one of another fork is hung up (RFC 3261 §13.2.2.4).

@@ -20,8 +20,11 @@ use crate::overload::EmergencyNumbers;
 use crate::record::Record;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
+use disk::Disk;
+
 mod agent;
 mod crash;
+mod disk;
 mod early;
 mod guard;
 mod limits;
@@ -115,6 +118,7 @@ struct Simulation {
     table: SharedTable,
     now: Now,
     sent: Vec<(String, String)>,
+    disk: Disk,
     dir: tempfile::TempDir,
     calls: u32,
 }
@@ -129,7 +133,7 @@ impl Simulation {
             utc: DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap(),
         };
         let worker = Self::worker(&dir, table.clone(), now);
-        Self { worker, table, now, sent: Vec::new(), dir, calls: 0 }
+        Self { worker, table, now, sent: Vec::new(), disk: Disk::default(), dir, calls: 0 }
     }
 
     fn worker(dir: &tempfile::TempDir, table: SharedTable, now: Now) -> Worker {
@@ -156,7 +160,13 @@ impl Simulation {
     /// The process dies and is started again.
     fn restart(&mut self) {
         self.worker.commit();
+        self.start_again();
+    }
+
+    /// The program is started again with what is in its journal.
+    fn start_again(&mut self) {
         self.worker = Self::worker(&self.dir, self.table.clone(), self.now);
+        self.disk.start_again();
         self.flush();
     }
 
@@ -171,7 +181,7 @@ impl Simulation {
 
     fn flush(&mut self) {
         self.worker.commit();
-        self.worker.wire.outbox.release_durable();
+        self.disk.turn(&mut self.worker);
         for (flow, octets) in self.worker.wire.outbox.drain() {
             let message = Message::parse(&octets).expect("the hub sends only SIP");
             judge(&message).expect("the hub sends only clean messages");
