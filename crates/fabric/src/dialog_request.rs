@@ -318,7 +318,7 @@ impl Worker {
             success.hung_up = Some(now);
             let (client, cseq) = (invite.client, success.client_cseq);
             self.record_up(key);
-            self.wire.outbox.hold(true);
+            self.wire.outbox.hold(!self.calls[key].acked);
             self.send_ack(key, side, client, cseq, None);
             return self.wire.outbox.hold(false);
         }

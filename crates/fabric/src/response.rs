@@ -167,7 +167,8 @@ impl Worker {
         }
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
-        self.wire.outbox.hold(true);
+        // With a re-INVITE the call is on the disk already.
+        self.wire.outbox.hold(!self.calls[key].acked);
         let carried = self.carry_back(now, key, pair, response, status);
         self.wire.outbox.hold(false);
         let branch = self.transactions.branch(client);
@@ -253,7 +254,7 @@ impl Worker {
         let octets = success.octets.clone();
         if let Some(flow) = self.transactions.flow(server) {
             // The disk may be slower than this timer.
-            self.wire.outbox.hold(true);
+            self.wire.outbox.hold(!self.calls[key].acked);
             self.wire.outbox.push(flow, octets);
             self.wire.outbox.hold(false);
             self.wire.metrics.retransmissions_out.inc();
@@ -274,7 +275,7 @@ impl Worker {
             return;
         }
         // The answer itself may still wait for the disk: no BYE overtakes it.
-        self.wire.outbox.hold(true);
+        self.wire.outbox.hold(!self.calls[key].acked);
         if !self.end_hung_up(now, key) {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
         }

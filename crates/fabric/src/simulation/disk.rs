@@ -110,7 +110,14 @@ fn while_the_disk_is_full_answers_of_calls_under_way_wait_and_calls_that_are_up_
     let info = sim.one_to(GLOBEX);
     sim.receive(GLOBEX, &response(&info, "200 OK", "g", ""));
     assert_eq!(sim.kinds_to(ACME), ["200"]);
-    sim.receive(ACME, &from_caller("BYE", "3 BYE", &up));
+    let reinvite = from_caller("INVITE", "3 INVITE", &up);
+    sim.receive(ACME, &reinvite);
+    let carried = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&carried, "200 OK", "g", SDP));
+    assert_eq!(sim.kinds_to(ACME), ["100", "200"]);
+    sim.receive(ACME, &reinvite.replace("INVITE", "ACK").replace("z9hG4bK", "z9hG4bKack"));
+    assert_eq!(sim.kinds_to(GLOBEX), ["ACK"]);
+    sim.receive(ACME, &from_caller("BYE", "4 BYE", &up));
     assert_eq!((sim.kinds_to(ACME), sim.kinds_to(GLOBEX)), (vec!["200".to_owned()], vec!["BYE".to_owned()]));
     sim.make_room();
     sim.pass(Duration::from_secs(4));
