@@ -31,6 +31,7 @@ mod limits;
 mod overload;
 mod passes;
 mod random;
+mod recovery;
 mod strangers;
 mod up;
 
