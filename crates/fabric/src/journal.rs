@@ -91,6 +91,24 @@ impl Journal {
         Ok((journal, up))
     }
 
+    /// A journal that keeps nothing.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn nowhere() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/null").expect("it is always there");
+        Self {
+            dir: PathBuf::new(),
+            file: Arc::new(file),
+            full: Vec::new(),
+            segment: 1,
+            written: 0,
+            mark: 0,
+            pending: Vec::new(),
+            urgent: false,
+            failing: false,
+            flush_failing: false,
+        }
+    }
+
     /// Adds a record to what the next [`commit`](Self::commit) writes.
     pub(crate) fn append(&mut self, record: &Record<'_>) {
         self.urgent = true;
@@ -293,7 +311,7 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<(Vec<UpRecord<'static>>, 
 }
 
 /// The calls that are up after these records, the oldest first.
-fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRecord<'static>> {
+pub(crate) fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRecord<'static>> {
     let mut up: HashMap<CallId, UpRecord<'static>> = HashMap::new();
     for record in records {
         match record {
@@ -314,7 +332,7 @@ fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRecord<'stati
 
 /// The records of a segment up to its end or to the first that is incomplete or damaged, and the offsets of what
 /// is. `None` when another version of the program wrote it.
-fn read_segment(octets: &[u8]) -> Option<(Vec<Record<'static>>, Vec<u64>)> {
+pub(crate) fn read_segment(octets: &[u8]) -> Option<(Vec<Record<'static>>, Vec<u64>)> {
     let mut damage = Vec::new();
     match Head::of(octets) {
         Head::Own => {}
@@ -407,6 +425,22 @@ impl Iterator for Frames<'_> {
         self.offset += FRAME_BYTES + len;
         Some(record)
     }
+}
+
+/// A segment with the header, lengths and checksums put right, so that what else is in it is read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn mend(octets: &[u8]) -> Vec<u8> {
+    let mut mended = header(VERSION).to_vec();
+    let mut rest = octets.get(HEADER_BYTES..).unwrap_or_default();
+    while let Some((frame, payload)) = rest.split_at_checked(FRAME_BYTES) {
+        let len = u32::from_le_bytes(frame[..4].try_into().expect("a frame begins with four octets"));
+        let (payload, behind) = payload.split_at((len as usize).min(payload.len()));
+        mended.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        mended.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        mended.extend_from_slice(payload);
+        rest = behind;
+    }
+    mended
 }
 
 /// A record that owns what it says.

@@ -13,6 +13,9 @@ mod datagram;
 mod dialog_request;
 mod early;
 mod flusher;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod invite;
 mod journal;
 mod leg;

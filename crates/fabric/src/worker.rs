@@ -102,8 +102,8 @@ const RETRY_AFTER_S: u32 = 5;
 /// How long a record that can wait is kept in memory.
 const JOURNAL_DELAY: Duration = Duration::from_millis(50);
 
-/// Time after a restart until members are asked which calls they know: whoever never got the answer of a call, or
-/// no ACK to its own, has given it up by then (RFC 3261 §13.3.1.4).
+/// Time after a restart until both sides are asked about a call whose answer was not acknowledged and cannot be sent
+/// again: whoever never got it, or no ACK to its own, has given it up by then (RFC 3261 §13.3.1.4).
 const PROBE_AFTER: Duration = T1.saturating_mul(64);
 
 /// See the module.
