@@ -1,7 +1,8 @@
 //! One call through the hub: two legs, what is pending between them, and the record of it.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tandem_routing::Candidate;
 use tandem_sip::Dialog;
@@ -102,13 +103,17 @@ pub(crate) enum Cancel {
 pub(crate) struct Success {
     /// As it was sent back.
     pub(crate) octets: Octets,
+    /// To where.
+    pub(crate) remote: SocketAddr,
+    /// The number in the branch of the INVITE that was sent on.
+    pub(crate) branch: Option<u64>,
     /// When it was sent first.
-    pub(crate) since: Instant,
+    pub(crate) since: Now,
     /// When the other side hung up without waiting for the ACK: the call ends as of then, as soon as the ACK
     /// has come.
     pub(crate) hung_up: Option<Now>,
-    /// How often it was sent again.
-    pub(crate) sent_again: u32,
+    /// The time between the last two times that it was sent.
+    pub(crate) wait: Duration,
     /// When it is sent again next.
     pub(crate) again_at: Instant,
     /// Number in the CSeq of the INVITE that was sent on: its ACK has the same.
@@ -192,6 +197,7 @@ impl Call {
         Some(Record::Up(Box::new(UpRecord {
             cdr: Cow::Borrowed(&self.cdr),
             acked: self.acked,
+            answer: self.invite.as_ref().and_then(|invite| invite.record()),
             ingress,
             egress,
         })))

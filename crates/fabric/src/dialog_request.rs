@@ -266,11 +266,9 @@ impl Worker {
         };
         self.transactions.forget_octets(invite.server);
         let call = &mut self.calls[key];
-        if !call.acked {
-            call.acked = true;
-            let record = Record::Acked(call.cdr.call_id);
-            self.record_later(now, &record);
-        }
+        call.acked = true;
+        let record = Record::Acked(call.cdr.call_id);
+        self.record_later(now, &record);
         self.send_ack(key, side.other(), invite.client, success.client_cseq, body);
     }
 
@@ -321,7 +319,10 @@ impl Worker {
             // No BYE may overtake the answer: it goes out once that is acknowledged (RFC 3261 §15).
             success.hung_up = Some(now);
             let (client, cseq) = (invite.client, success.client_cseq);
-            return self.send_ack(key, side, client, cseq, None);
+            self.record_up(key);
+            self.wire.outbox.hold(!self.calls[key].acked);
+            self.send_ack(key, side, client, cseq, None);
+            return self.wire.outbox.hold(false);
         }
         let reason = request.header(Name::Reason).map(<[u8]>::to_vec);
         self.end_pending(now, key);

@@ -258,16 +258,22 @@ impl Driver {
     /// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
     fn await_disk(&mut self) {
         let Worker { wire, journal, .. } = &mut self.worker;
-        let Some(flusher) = &self.flusher else { return wire.outbox.release_durable() };
-        if wire.outbox.has_durable() {
-            let (files, mark) = journal.take_files();
-            flusher.ask(files, mark);
-            self.awaiting.keep(wire.outbox.drain_durable(), mark);
-        }
-        for (flow, octets) in self.awaiting.release(flusher.flushed()) {
+        // A disk that refuses the record keeps the answer: nobody is told of a call that could be forgotten.
+        self.awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
+        let safe = match &self.flusher {
+            Some(flusher) => {
+                if self.awaiting.needs_flush(journal.written_mark()) {
+                    let (files, mark) = journal.take_files();
+                    flusher.ask(files, mark);
+                }
+                journal.set_flush_failing(flusher.is_failing());
+                flusher.flushed()
+            }
+            None => journal.written_mark(),
+        };
+        for (flow, octets) in self.awaiting.release(safe) {
             wire.outbox.push(flow, octets);
         }
-        journal.set_flush_failing(flusher.is_failing());
     }
 
     /// Empties the outbox onto the sockets and to the other workers.

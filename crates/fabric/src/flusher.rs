@@ -114,12 +114,23 @@ fn run(shared: &Shared, interval: Duration) {
 #[derive(Default)]
 pub(crate) struct Awaiting {
     messages: VecDeque<(u64, Flow, Octets)>,
+    /// Up to where a flush was asked for.
+    asked: u64,
 }
 
 impl Awaiting {
     /// Keeps messages until the journal is on the disk up to `mark`.
     pub(crate) fn keep(&mut self, messages: impl IntoIterator<Item = (Flow, Octets)>, mark: u64) {
         self.messages.extend(messages.into_iter().map(|(flow, octets)| (mark, flow, octets)));
+    }
+
+    /// Whether a flush is to be asked for now that the journal is written up to `written`. It counts as asked for.
+    pub(crate) fn needs_flush(&mut self, written: u64) -> bool {
+        let needs = written > self.asked && self.messages.back().is_some_and(|&(mark, ..)| mark > self.asked);
+        if needs {
+            self.asked = written;
+        }
+        needs
     }
 
     /// Takes out what no longer waits.
@@ -162,6 +173,17 @@ mod tests {
         assert!(numbers(awaiting.release(249)).is_empty());
         assert_eq!(numbers(awaiting.release(1_000)), [3]);
         assert!(awaiting.is_empty());
+    }
+
+    #[test]
+    fn a_flush_is_asked_for_again_as_long_as_a_record_that_is_waited_for_is_not_written() {
+        let mut awaiting = Awaiting::default();
+        assert!(!awaiting.needs_flush(50), "nothing waits");
+        awaiting.keep([message(1)], 100);
+        assert!(awaiting.needs_flush(50), "a part is written");
+        assert!(!awaiting.needs_flush(50));
+        assert!(awaiting.needs_flush(120));
+        assert!(!awaiting.needs_flush(200), "what was written since is waited for by nothing");
     }
 
     #[tokio::test]

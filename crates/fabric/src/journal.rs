@@ -32,8 +32,17 @@ const FRAME_BYTES: usize = 8;
 /// Most octets of one record; a longer length is damage.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// How a segment begins. Its last octet is the version of [`Record`]: raise it with every change of that.
-const HEADER: &[u8; 8] = b"tandem\n\x04";
+/// How a segment begins; then come the version and the checksum of both.
+const MAGIC: &[u8; 7] = b"tandem\n";
+
+/// The version of [`Record`]: raise it with every change of that.
+const VERSION: u8 = 4;
+
+/// The first version with a checksum in its header.
+const FIRST_WITH_CHECKSUM: u8 = 4;
+
+/// Octets of the header.
+const HEADER_BYTES: usize = 12;
 
 /// The end of the journal, where records are added.
 pub(crate) struct Journal {
@@ -61,7 +70,10 @@ impl Journal {
     pub(crate) fn open(dir: &Path) -> io::Result<(Self, Vec<UpRecord<'static>>)> {
         fs::create_dir_all(dir)?;
         let segments = segments(dir)?;
-        let up = recover(dir, &segments)?;
+        let (up, damage) = recover(dir, &segments)?;
+        for Position { segment, offset } in damage {
+            tracing::warn!(segment, offset, "the journal is incomplete or damaged here");
+        }
         let segment = segments.last().map_or(1, |last| last + 1);
         let file = create_segment(dir, segment)?;
         let journal = Self {
@@ -71,12 +83,30 @@ impl Journal {
             segment,
             written: 0,
             mark: 0,
-            pending: HEADER.to_vec(),
+            pending: header(VERSION).to_vec(),
             urgent: true,
             failing: false,
             flush_failing: false,
         };
         Ok((journal, up))
+    }
+
+    /// A journal that keeps nothing.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn nowhere() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/null").expect("it is always there");
+        Self {
+            dir: PathBuf::new(),
+            file: Arc::new(file),
+            full: Vec::new(),
+            segment: 1,
+            written: 0,
+            mark: 0,
+            pending: Vec::new(),
+            urgent: false,
+            failing: false,
+            flush_failing: false,
+        }
     }
 
     /// Adds a record to what the next [`commit`](Self::commit) writes.
@@ -146,6 +176,16 @@ impl Journal {
         (files, self.mark)
     }
 
+    /// The mark of what is written.
+    pub(crate) fn written_mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// The mark of what was appended, once it is written.
+    pub(crate) fn end_mark(&self) -> u64 {
+        self.mark + self.pending.len() as u64
+    }
+
     /// Says whether the disk refused the last flush.
     pub(crate) fn set_flush_failing(&mut self, failing: bool) {
         self.flush_failing = failing;
@@ -159,6 +199,12 @@ impl Journal {
     /// Whether the disk refused the last write or flush.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing || self.flush_failing
+    }
+
+    /// Puts another file in the place of that of the segment, and gives that one.
+    #[cfg(test)]
+    pub(crate) fn replace_file(&mut self, file: Arc<File>) -> Arc<File> {
+        std::mem::replace(&mut self.file, file)
     }
 
     /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
@@ -175,7 +221,7 @@ impl Journal {
         self.full.push(std::mem::replace(&mut self.file, next));
         self.segment += 1;
         self.written = 0;
-        self.pending.splice(..0, *HEADER);
+        self.pending.splice(..0, header(VERSION));
         Ok(())
     }
 }
@@ -205,10 +251,11 @@ pub(crate) fn read(
         }
         let path = segment_path(dir, segment);
         if at.offset == 0 {
-            if !has_header(&path, &read_from(&path, 0, HEADER.len())?)? {
-                continue;
+            match Head::of(&read_from(&path, 0, HEADER_BYTES)?) {
+                Head::Own | Head::Damaged => at.offset = HEADER_BYTES as u64,
+                Head::Torn => continue,
+                Head::OtherVersion => return Err(other_version(&path)),
             }
-            at.offset = HEADER.len() as u64;
         }
         let octets = read_from(&path, at.offset, limit)?;
         let mut frames = Frames { octets: &octets, offset: 0 };
@@ -221,11 +268,12 @@ pub(crate) fn read(
     Ok((Vec::new(), at))
 }
 
-/// Deletes the segments before `segment`.
+/// Deletes the segments before `segment`, whose checkpoint takes their place: that is brought to the disk first.
 ///
 /// # Errors
-/// When a file cannot be deleted.
+/// When a file cannot be flushed or deleted.
 pub(crate) fn discard_before(dir: &Path, segment: u64) -> io::Result<()> {
+    File::open(segment_path(dir, segment))?.sync_data()?;
     for old in segments(dir)?.into_iter().filter(|&old| old < segment) {
         fs::remove_file(segment_path(dir, old))?;
     }
@@ -248,35 +296,36 @@ pub(crate) fn size(dir: &Path) -> io::Result<u64> {
     segments(dir)?.into_iter().map(|segment| Ok(fs::metadata(segment_path(dir, segment))?.len())).sum()
 }
 
-/// The calls that are up by the newest checkpoint and what follows it, the oldest call first.
-fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
-    let mut up: HashMap<CallId, UpRecord<'static>> = HashMap::new();
+/// The calls that are up by the newest checkpoint and what follows it, the oldest call first; and where what was
+/// read for that is damaged.
+fn recover(dir: &Path, segments: &[u64]) -> io::Result<(Vec<UpRecord<'static>>, Vec<Position>)> {
     let mut tail: Vec<Vec<Record<'static>>> = Vec::new();
+    let mut damage = Vec::new();
     for &segment in segments.iter().rev() {
         let path = segment_path(dir, segment);
         let octets = fs::read(&path)?;
-        let offset = if has_header(&path, &octets)? { HEADER.len() } else { octets.len() };
-        let mut frames = Frames { octets: &octets, offset };
-        let records: Vec<Record<'static>> = frames.by_ref().collect();
-        if frames.offset < octets.len() {
-            tracing::warn!(
-                segment,
-                offset = frames.offset,
-                "the journal segment ends in an incomplete or damaged record"
-            );
-        }
+        // The checkpoint to come takes its place, and must not be on the disk before it.
+        File::open(&path)?.sync_data()?;
+        let Some((records, damaged)) = read_segment(&octets) else { return Err(other_version(&path)) };
+        damage.extend(damaged.into_iter().map(|offset| Position { segment, offset }));
         let has_checkpoint = records.iter().any(|record| matches!(record, Record::Checkpoint));
         tail.push(records);
         if has_checkpoint {
             break;
         }
     }
-    for record in tail.into_iter().rev().flatten() {
+    Ok((replay(tail.into_iter().rev().flatten()), damage))
+}
+
+/// The calls that are up after these records, the oldest first.
+pub(crate) fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRecord<'static>> {
+    let mut up: HashMap<CallId, UpRecord<'static>> = HashMap::new();
+    for record in records {
         match record {
             Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
             Record::Acked(call_id) => {
                 if let Some(call) = up.get_mut(&call_id) {
-                    call.acked = true;
+                    (call.acked, call.answer) = (true, None);
                 }
             }
             Record::Over(cdr) => drop(up.remove(&cdr.call_id)),
@@ -285,23 +334,78 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<Vec<UpRecord<'static>>> {
     }
     let mut up: Vec<UpRecord> = up.into_values().collect();
     up.sort_by_key(|call| call.cdr.call_id);
-    Ok(up)
+    up
 }
 
-/// Whether a segment that begins with `octets` says what is in it: an empty or torn one has nothing.
-///
-/// # Errors
-/// When it was written by another version of the program.
-fn has_header(path: &Path, octets: &[u8]) -> io::Result<bool> {
-    match octets.get(..HEADER.len()) {
-        Some(header) if header == HEADER => Ok(true),
-        None if HEADER.starts_with(octets) => Ok(false),
-        _ => Err(io::Error::other(format!(
-            "{} was written by another version of the program: let that version stop in good order, so that it \
-             ships every CDR, then delete the journal",
-            path.display()
-        ))),
+/// The records of a segment up to its end or to the first that is incomplete or damaged, and the offsets of what
+/// is. `None` when another version of the program wrote it.
+pub(crate) fn read_segment(octets: &[u8]) -> Option<(Vec<Record<'static>>, Vec<u64>)> {
+    let mut damage = Vec::new();
+    match Head::of(octets) {
+        Head::Own => {}
+        Head::Torn if octets.is_empty() => return Some((Vec::new(), damage)),
+        Head::Torn | Head::Damaged => damage.push(0),
+        Head::OtherVersion => return None,
     }
+    // What follows a damaged header has checksums of its own.
+    let mut frames = Frames { octets, offset: HEADER_BYTES.min(octets.len()) };
+    let records = frames.by_ref().collect();
+    if frames.offset < octets.len() {
+        damage.push(frames.offset as u64);
+    }
+    Some((records, damage))
+}
+
+/// The header of a segment of that version.
+fn header(version: u8) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..MAGIC.len()].copy_from_slice(MAGIC);
+    header[MAGIC.len()] = version;
+    let sum = crc32fast::hash(&header[..=MAGIC.len()]);
+    header[MAGIC.len() + 1..].copy_from_slice(&sum.to_le_bytes());
+    header
+}
+
+/// What the beginning of a segment says of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Head {
+    /// It is of this version.
+    Own,
+    /// The segment ends in its header, or before.
+    Torn,
+    /// No version wrote this.
+    Damaged,
+    /// Another version wrote it.
+    OtherVersion,
+}
+
+impl Head {
+    fn of(octets: &[u8]) -> Self {
+        let own = header(VERSION);
+        let Some(begin) = octets.get(..HEADER_BYTES) else {
+            return if own.starts_with(octets) { Self::Torn } else { Self::Damaged };
+        };
+        let (version, sum) = (begin[MAGIC.len()], &begin[MAGIC.len() + 1..]);
+        let is_plausible = match version {
+            0 => false,
+            // Records follow at once. Where this version's checksum follows it is the version that is damaged.
+            1..FIRST_WITH_CHECKSUM => begin.starts_with(MAGIC) && sum != &own[MAGIC.len() + 1..],
+            FIRST_WITH_CHECKSUM.. => begin == header(version),
+        };
+        match is_plausible {
+            true if version == VERSION => Self::Own,
+            true => Self::OtherVersion,
+            false => Self::Damaged,
+        }
+    }
+}
+
+fn other_version(path: &Path) -> io::Error {
+    io::Error::other(format!(
+        "{} was written by another version of the program: let that version stop in good order, so that it ships \
+         every CDR, then delete the journal",
+        path.display()
+    ))
 }
 
 /// The records in some octets; stops before the first that is incomplete or damaged.
@@ -328,6 +432,22 @@ impl Iterator for Frames<'_> {
         self.offset += FRAME_BYTES + len;
         Some(record)
     }
+}
+
+/// A segment with the header, lengths and checksums put right, so that what else is in it is read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn mend(octets: &[u8]) -> Vec<u8> {
+    let mut mended = header(VERSION).to_vec();
+    let mut rest = octets.get(HEADER_BYTES..).unwrap_or_default();
+    while let Some((frame, payload)) = rest.split_at_checked(FRAME_BYTES) {
+        let len = u32::from_le_bytes(frame[..4].try_into().expect("a frame begins with four octets"));
+        let (payload, behind) = payload.split_at((len as usize).min(payload.len()));
+        mended.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        mended.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        mended.extend_from_slice(payload);
+        rest = behind;
+    }
+    mended
 }
 
 /// A record that owns what it says.
@@ -411,28 +531,91 @@ mod tests {
         (dir, octets)
     }
 
-    fn records_in(octets: &[u8]) -> usize {
-        Frames { octets, offset: HEADER.len().min(octets.len()) }.count()
+    /// How many records are read, and where damage is reported.
+    fn read_back(octets: &[u8]) -> (usize, Vec<u64>) {
+        let (records, damage) = read_segment(octets).expect("it is of this version");
+        (records.len(), damage)
+    }
+
+    /// The numbers of the records before `offset`, of `size` octets each, and where the record there begins.
+    fn before(offset: usize, size: usize) -> (usize, u64) {
+        let count = offset.saturating_sub(HEADER_BYTES) / size;
+        (count, (HEADER_BYTES + count * size) as u64)
+    }
+
+    #[track_caller]
+    fn expect_every_record_before_the_cut(octets: &[u8], cut: usize, size: usize) {
+        let (count, start) = before(cut, size);
+        let damage = match cut {
+            0 => vec![],
+            1..HEADER_BYTES => vec![0],
+            _ if start == cut as u64 => vec![],
+            _ => vec![start],
+        };
+        assert_eq!(read_back(&octets[..cut]), (count, damage), "cut at {cut}");
+    }
+
+    #[track_caller]
+    fn expect_every_record_but_the_damaged(octets: &mut [u8], bit: usize, size: usize) {
+        octets[bit / 8] ^= 1 << (bit % 8);
+        let read = read_back(octets);
+        octets[bit / 8] ^= 1 << (bit % 8);
+        let expected = match bit / 8 {
+            0..HEADER_BYTES => ((octets.len() - HEADER_BYTES) / size, vec![0]),
+            at => (before(at, size).0, vec![before(at, size).1]),
+        };
+        assert_eq!(read, expected, "bit {bit}");
     }
 
     #[test]
     fn a_journal_cut_at_any_octet_gives_every_record_before_the_cut() {
         let (_dir, octets) = written(5);
-        let size = (octets.len() - HEADER.len()) / 5;
+        let size = (octets.len() - HEADER_BYTES) / 5;
         for cut in 0..=octets.len() {
-            let expected = cut.saturating_sub(HEADER.len()) / size;
-            assert_eq!(records_in(&octets[..cut]), expected, "cut at {cut}");
+            expect_every_record_before_the_cut(&octets, cut, size);
+        }
+        let count = (1 << 20) / size + 1;
+        let (_dir, octets) = written(count as u128);
+        let size = (octets.len() - HEADER_BYTES) / count;
+        for cut in (0..octets.len()).step_by(4_999) {
+            expect_every_record_before_the_cut(&octets, cut, size);
         }
     }
 
     #[test]
-    fn a_flipped_bit_loses_no_record_before_it() {
-        let (_dir, octets) = written(3);
-        let size = (octets.len() - HEADER.len()) / 3;
-        for bit in HEADER.len() * 8..octets.len() * 8 {
-            let mut damaged = octets.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(records_in(&damaged), (bit / 8 - HEADER.len()) / size, "bit {bit}");
+    fn a_flipped_bit_loses_no_record_before_it_and_is_reported() {
+        use rand::{RngExt, SeedableRng};
+        let (_dir, mut octets) = written(3);
+        let size = (octets.len() - HEADER_BYTES) / 3;
+        for bit in 0..octets.len() * 8 {
+            expect_every_record_but_the_damaged(&mut octets, bit, size);
+        }
+        let (_dir, mut octets) = written(200);
+        let size = (octets.len() - HEADER_BYTES) / 200;
+        let mut rng = rand::rngs::StdRng::seed_from_u64(7);
+        for _ in 0..10_000 {
+            let bit = rng.random_range(0..octets.len() * 8);
+            expect_every_record_but_the_damaged(&mut octets, bit, size);
+        }
+    }
+
+    #[test]
+    fn a_journal_with_a_damaged_header_is_read_and_one_of_another_version_is_not() {
+        let (dir, mut octets) = written(2);
+        octets[7] ^= 1;
+        fs::write(segment_path(dir.path(), 1), &octets).unwrap();
+        let (_, damage) = recover(dir.path(), &[1]).unwrap();
+        assert_eq!(damage, [Position { segment: 1, offset: 0 }]);
+        let (records, _) = read(dir.path(), beginning(dir.path()).unwrap(), usize::MAX).unwrap();
+        assert_eq!(records.len(), 2);
+        Journal::open(dir.path()).unwrap();
+        let earlier = [&b"tandem\n\x03"[..], &octets[HEADER_BYTES..]].concat();
+        let later = [&header(VERSION + 1)[..], b"whatever"].concat();
+        for octets in [earlier, later] {
+            fs::write(segment_path(dir.path(), 1), octets).unwrap();
+            let error = read(dir.path(), beginning(dir.path()).unwrap(), usize::MAX).unwrap_err();
+            assert!(error.to_string().contains("another version"), "{error}");
+            assert!(recover(dir.path(), &[1]).is_err());
         }
     }
 

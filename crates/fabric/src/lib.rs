@@ -5,6 +5,7 @@
 //! go out. [`Node`] gives it sockets, a clock and a disk; [`Shipper`] brings its journal to Postgres.
 
 mod admission;
+mod answer;
 mod call;
 mod connection;
 mod containment;
@@ -14,6 +15,9 @@ mod dialog_request;
 mod driver;
 mod early;
 mod flusher;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod invite;
 mod journal;
 mod leg;

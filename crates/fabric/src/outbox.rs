@@ -79,16 +79,6 @@ impl Outbox {
         self.messages.drain(..)
     }
 
-    /// Whether something waits for the disk.
-    pub(crate) fn has_durable(&self) -> bool {
-        !self.durable.is_empty()
-    }
-
-    /// Lets everything leave that waits for the disk.
-    pub(crate) fn release_durable(&mut self) {
-        self.messages.append(&mut self.durable);
-    }
-
     /// Takes out what waits for the disk.
     pub(crate) fn drain_durable(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
         self.durable.drain(..)

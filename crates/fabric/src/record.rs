@@ -23,7 +23,7 @@ use tandem_routing::{Candidate, Selection};
 pub(crate) enum Record<'a> {
     /// The call is up, in this state. The last one of a call counts.
     Up(Box<UpRecord<'a>>),
-    /// The caller has acknowledged the answer of this call: it knows that the call is up.
+    /// The answer that this call waited for is acknowledged: whoever got it knows that the call is up.
     Acked(CallId),
     /// The call is over.
     Over(Cow<'a, CallRecord>),
@@ -39,10 +39,36 @@ pub(crate) struct UpRecord<'a> {
     pub(crate) cdr: Cow<'a, CallRecord>,
     /// Whether the caller has acknowledged the answer.
     pub(crate) acked: bool,
+    /// The 2xx that was sent last, to the first INVITE or to another one, until its ACK comes.
+    pub(crate) answer: Option<AnswerRecord<'a>>,
     /// The leg facing the originating member.
     pub(crate) ingress: LegRecord<'a>,
     /// The leg facing the terminating member.
     pub(crate) egress: LegRecord<'a>,
+}
+
+/// A 2xx to INVITE whose ACK is awaited.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AnswerRecord<'a> {
+    /// Whether it goes to the originating member.
+    pub(crate) to_caller: bool,
+    /// As it is sent.
+    #[serde(with = "octets")]
+    pub(crate) octets: Cow<'a, [u8]>,
+    /// To where.
+    pub(crate) remote: SocketAddr,
+    /// Number in the CSeq of the INVITE that came.
+    pub(crate) server_cseq: u32,
+    /// Number in the CSeq of the INVITE that was sent on.
+    pub(crate) client_cseq: u32,
+    /// The number in the branch of that one.
+    pub(crate) branch: Option<u64>,
+    /// When it was sent first.
+    #[serde(with = "micros")]
+    pub(crate) since: DateTime<Utc>,
+    /// When the other side hung up without waiting for the ACK.
+    #[serde(with = "optional_micros")]
+    pub(crate) hung_up: Option<DateTime<Utc>>,
 }
 
 /// The record of one call, as it grows.

@@ -48,7 +48,9 @@ impl Worker {
             .ok()
             .and_then(|(branch, method)| Some((self.transactions.client(branch, method, flow)?, method)));
         let Some((client, method)) = client else {
-            self.wire.metrics.count_drop(Reason::UnknownTransaction);
+            if !self.acknowledge_unknown(flow, response, status) {
+                self.wire.metrics.count_drop(Reason::UnknownTransaction);
+            }
             return;
         };
         let told = self.transactions.receive_response(&mut self.wire, now.instant, client, response, status);
@@ -167,22 +169,29 @@ impl Worker {
             let place = &mut self.calls[key].timers.duration;
             self.wire.timers.replace(place, now.instant + self.settings.max_duration, timer);
         }
-        self.record_up(key);
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
-        self.wire.outbox.hold(true);
+        // With a re-INVITE the call is on the disk already.
+        self.wire.outbox.hold(!self.calls[key].acked);
         let carried = self.carry_back(now, key, pair, response, status);
         self.wire.outbox.hold(false);
-        let Some(octets) = carried else { return };
+        let branch = self.transactions.branch(client);
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
+        let (Some(octets), Some(to)) = (carried, self.transactions.flow(invite.server)) else {
+            return self.record_up(key);
+        };
         invite.success = Some(Success {
             octets,
-            since: now.instant,
+            remote: to.remote,
+            branch,
+            since: now,
             hung_up: None,
-            sent_again: 0,
+            wait: T1,
             again_at: now.instant + T1,
             client_cseq,
         });
+        // What tells of the answer waits for this record.
+        self.record_up(key);
         let timers = &mut self.calls[key].timers;
         let timer = Wake::Call(key, CallTimer::Retransmit(server_cseq));
         self.wire.timers.replace(&mut timers.step, now.instant + T1, timer);
@@ -245,12 +254,14 @@ impl Worker {
         if now.instant < success.again_at {
             return; // The timer of an earlier INVITE with the same number, from the other leg.
         }
-        success.sent_again += 1;
-        let wait = (T1 * (1 << success.sent_again.min(8))).min(T2);
-        success.again_at = now.instant + wait;
+        let wait = (success.wait * 2).min(T2);
+        (success.wait, success.again_at) = (wait, now.instant + wait);
         let octets = success.octets.clone();
         if let Some(flow) = self.transactions.flow(server) {
+            // The disk may be slower than this timer.
+            self.wire.outbox.hold(!self.calls[key].acked);
             self.wire.outbox.push(flow, octets);
+            self.wire.outbox.hold(false);
             self.wire.metrics.retransmissions_out.inc();
         }
         let timer = Wake::Call(key, CallTimer::Retransmit(cseq));
@@ -264,10 +275,16 @@ impl Worker {
             .as_ref()
             .filter(|invite| invite.server_cseq == cseq)
             .and_then(|invite| invite.success.as_ref())
-            .is_some_and(|success| now.instant >= success.since + 64 * T1);
-        if is_unacknowledged && !self.end_hung_up(now, key) {
+            .is_some_and(|success| now.instant >= success.since.instant + 64 * T1);
+        if !is_unacknowledged {
+            return;
+        }
+        // The answer itself may still wait for the disk: no BYE overtakes it.
+        self.wire.outbox.hold(!self.calls[key].acked);
+        if !self.end_hung_up(now, key) {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoAck));
         }
+        self.wire.outbox.hold(false);
     }
 
     /// A 2xx that came again is acknowledged again; one of another fork is hung up (RFC 3261 §13.2.2.4).

@@ -330,6 +330,37 @@ impl Transactions {
         key
     }
 
+    /// Takes up an INVITE server transaction that has had its 2xx (RFC 6026 §7.1).
+    pub(crate) fn resume_server(
+        &mut self,
+        wire: &mut Wire,
+        now: Instant,
+        fingerprint: u128,
+        flow: Flow,
+        user: User,
+    ) -> TransactionKey {
+        let key = self.open_server(fingerprint, true, flow, user);
+        self.happen(wire, now, key, Happening::Send(200), None);
+        key
+    }
+
+    /// Takes up an INVITE client transaction that has had its 2xx (RFC 6026 §7.2).
+    pub(crate) fn resume_client(
+        &mut self,
+        wire: &mut Wire,
+        now: Instant,
+        branch: u64,
+        flow: Flow,
+        user: User,
+    ) -> TransactionKey {
+        let (machine, key) =
+            (Machine::InviteClient(client_invite::START.0), Key::Client { branch, cancel: false });
+        let key = self.slots.insert(Transaction::new(machine, key, flow, user, None));
+        self.clients.insert((branch, false), key);
+        self.happen(wire, now, key, Happening::Response(200), None);
+        key
+    }
+
     /// Changes on whose behalf a transaction runs.
     pub(crate) fn set_user(&mut self, key: TransactionKey, user: User) {
         if let Some(transaction) = self.slots.get_mut(key) {

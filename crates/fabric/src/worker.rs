@@ -102,8 +102,8 @@ const RETRY_AFTER_S: u32 = 5;
 /// How long a record that can wait is kept in memory.
 const JOURNAL_DELAY: Duration = Duration::from_millis(50);
 
-/// Time after a restart until members are asked which calls they know: whoever never got the answer of a call, or
-/// no ACK to its own, has given it up by then (RFC 3261 §13.3.1.4).
+/// Time after a restart until both sides are asked about a call whose answer was not acknowledged and cannot be sent
+/// again: whoever never got it, or no ACK to its own, has given it up by then (RFC 3261 §13.3.1.4).
 const PROBE_AFTER: Duration = T1.saturating_mul(64);
 
 /// See the module.
@@ -190,12 +190,12 @@ impl Worker {
     /// Takes up calls that were up before the node restarted, and begins the journal anew with them. Once every
     /// worker of the node has, [`seal`](Self::seal) lets the old journal go.
     ///
-    /// The journal knows of an answer before the caller does. Where it does not say that the caller acknowledged
-    /// it, both sides are asked whether they know the call.
+    /// The journal knows of an answer before the caller does. Where it does not say that it was acknowledged, it is
+    /// sent again.
     pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
         self.wire.timers.start(now.instant);
         for record in calls {
-            let UpRecord { cdr, acked, ingress, egress } = record;
+            let UpRecord { cdr, acked, answer, ingress, egress } = record;
             let cdr = cdr.into_owned();
             let (Some(ingress_listener), Some(egress_listener)) = (
                 self.listener_for(ingress.transport, ingress.remote),
@@ -229,7 +229,8 @@ impl Worker {
             );
             let key = self.add_call(call);
             self.add_egress_leg(key);
-            if !acked {
+            let is_taken_up = answer.is_some_and(|answer| self.resume_answer(now, key, answer));
+            if !acked && !is_taken_up {
                 self.calls[key].timers.step =
                     self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
             }

@@ -49,6 +49,13 @@ const TARGETS: &[Target] = &[
     sip("uri", "a URI", &["crates/sip/fuzz/seeds/uri"], 512),
     sip("name_addr", "a From, To or Contact value", &["crates/sip/fuzz/seeds/name_addr"], 512),
     sip("via", "a Via value", &["crates/sip/fuzz/seeds/via"], 512),
+    Target {
+        name: "journal",
+        what: "a journal segment: read, replayed, its calls taken up",
+        folder: "crates/fabric/fuzz",
+        seeds: &["crates/fabric/fuzz/seeds/journal"],
+        max_len: 8_192,
+    },
 ];
 
 const fn sip(name: &'static str, what: &'static str, seeds: &'static [&'static str], max_len: u32) -> Target {
