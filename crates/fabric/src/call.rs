@@ -179,6 +179,11 @@ impl Call {
         self.cdr.answered_at.is_some()
     }
 
+    /// Whether its end is recorded already: it ended just before the node was restarted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cdr.outcome.is_some()
+    }
+
     /// The next candidate, if one is left of the first `limit`.
     pub(crate) fn next_candidate(&mut self, limit: u8) -> Option<(u8, Candidate)> {
         let index = self.candidates_done;

@@ -307,6 +307,9 @@ impl Worker {
         self.transactions.set_user(server, User::Nobody);
         let octets = self.build_response(request, flow, 200, None, |_| {});
         self.transactions.respond(&mut self.wire, now.instant, server, 200, octets);
+        if self.calls[key].is_over() {
+            return;
+        }
         if !self.calls[key].is_up() {
             return self.end_early(now, key, side, pair);
         }
@@ -462,7 +465,7 @@ impl Worker {
         }
     }
 
-    fn send_bye(
+    pub(crate) fn send_bye(
         &mut self,
         now: Now,
         key: CallKey,

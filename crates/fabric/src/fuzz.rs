@@ -55,7 +55,8 @@ fn carry_on(up: Vec<crate::record::UpRecord<'static>>) {
     };
     let address = "192.0.2.1:5060".parse().expect("it is an address");
     let locals = [Transport::Udp, Transport::Tcp].map(|transport| Local::new(transport, address)).to_vec();
-    let mut worker = Worker::new(settings, Share::all(1).remove(0), locals, table, Journal::nowhere(), metrics, [1; 32]);
+    let mut worker =
+        Worker::new(settings, Share::all(1).remove(0), locals, table, Journal::nowhere(), metrics, [1; 32]);
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     let start = std::time::Instant::now();
     let utc = DateTime::from_timestamp(1_800_000_000, 0).expect("it is a moment");

@@ -10,11 +10,12 @@
 //!
 //! Records are in the postcard format; a segment begins with the version of what is in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tandem_model::CallId;
 
@@ -28,6 +29,9 @@ const MAX_PENDING_BYTES: usize = 64 << 20;
 
 /// Octets before a record: its length and its checksum, both little-endian.
 const FRAME_BYTES: usize = 8;
+
+/// How long before the last end of a call another one ended last, too: a write that waits for the disk takes less.
+const JUST_ENDED: Duration = Duration::from_millis(500);
 
 /// Most octets of one record; a longer length is damage.
 const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -317,9 +321,11 @@ fn recover(dir: &Path, segments: &[u64]) -> io::Result<(Vec<UpRecord<'static>>, 
     Ok((replay(tail.into_iter().rev().flatten()), damage))
 }
 
-/// The calls that are up after these records, the oldest first.
+/// The calls that are up after these records, the oldest first, and with them those that ended last: the members
+/// may not have been told. Their CDR says that they are over.
 pub(crate) fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRecord<'static>> {
     let mut up: HashMap<CallId, UpRecord<'static>> = HashMap::new();
+    let mut over: VecDeque<UpRecord<'static>> = VecDeque::new();
     for record in records {
         match record {
             Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
@@ -328,11 +334,19 @@ pub(crate) fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRe
                     (call.acked, call.answer) = (true, None);
                 }
             }
-            Record::Over(cdr) => drop(up.remove(&cdr.call_id)),
+            Record::Over(cdr) => {
+                let since = cdr.ended_at.map(|at| at - JUST_ENDED);
+                while over.front().is_some_and(|first| first.cdr.ended_at < since) {
+                    over.pop_front();
+                }
+                if let Some(call) = up.remove(&cdr.call_id) {
+                    over.push_back(UpRecord { cdr, answer: None, ..call });
+                }
+            }
             Record::Checkpoint => {}
         }
     }
-    let mut up: Vec<UpRecord> = up.into_values().collect();
+    let mut up: Vec<UpRecord> = up.into_values().chain(over).collect();
     up.sort_by_key(|call| call.cdr.call_id);
     up
 }

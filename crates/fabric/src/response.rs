@@ -238,7 +238,7 @@ impl Worker {
 
     /// Keeps the state of a call that is up.
     pub(crate) fn record_up(&mut self, key: CallKey) {
-        if let Some(record) = self.calls[key].record() {
+        if let Some(record) = self.calls[key].record().filter(|_| !self.calls[key].is_over()) {
             self.journal.append(&record);
             self.wire.metrics.journal_backlog.inc();
         }

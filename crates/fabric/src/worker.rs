@@ -230,10 +230,18 @@ impl Worker {
             let key = self.add_call(call);
             self.add_egress_leg(key);
             let is_taken_up = answer.is_some_and(|answer| self.resume_answer(now, key, answer));
-            if !acked && !is_taken_up {
+            if !acked && !is_taken_up && !self.calls[key].is_over() {
                 self.calls[key].timers.step =
                     self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
             }
+            let is_over = self.calls[key].is_over();
+            if is_over {
+                // Its end is recorded; whoever was not told is told now, and may have sent a BYE of its own.
+                for side in [Side::Ingress, Side::Egress] {
+                    self.send_bye(now, key, side, |_| {});
+                }
+            }
+            let left = if is_over { 64 * T1 } else { left };
             self.calls[key].timers.duration =
                 self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
         }
@@ -252,7 +260,8 @@ impl Worker {
 
     /// Begins a journal segment with every call that is up.
     fn append_up(&mut self) {
-        for record in self.calls.values().filter(|call| call.is_up()).filter_map(|call| call.record()) {
+        let up = self.calls.values().filter(|call| call.is_up() && !call.is_over());
+        for record in up.filter_map(|call| call.record()) {
             self.journal.append(&record);
             self.wire.metrics.journal_backlog.inc();
         }
@@ -594,6 +603,7 @@ impl Worker {
             CallTimer::Slow(number) => self.exchange_slow(now, key, number),
             CallTimer::Overdue(number) => self.exchange_overdue(now, key, number),
             CallTimer::Probe => self.probe(now, key),
+            CallTimer::MaxDuration if self.calls[key].is_over() => self.finish(now, key, Outcome::Answered),
             CallTimer::MaxDuration => self.hang_up(now, key, EndedBy::Hub, None),
         }
     }
@@ -646,11 +656,13 @@ impl Worker {
     /// Adds a call with its ingress leg.
     pub(crate) fn add_call(&mut self, call: Call) -> CallKey {
         let (tag, ip) = (call.ingress.tag, call.ingress.flow.remote.ip());
+        if !call.is_over() {
+            self.share.common.active_calls.fetch_add(1, Ordering::Relaxed);
+            self.wire.metrics.active_calls.inc();
+        }
         let key = self.calls.insert(Box::new(call));
         self.tags.insert(tag, (key, Side::Ingress));
         self.share.common.neighbours.add(ip);
-        self.share.common.active_calls.fetch_add(1, Ordering::Relaxed);
-        self.wire.metrics.active_calls.inc();
         key
     }
 
@@ -690,6 +702,11 @@ impl Worker {
         if let Some(egress) = egress {
             self.drop_leg(egress);
         }
+        if cdr.outcome.is_some() {
+            return; // Recorded before the node restarted.
+        }
+        self.share.common.active_calls.fetch_sub(1, Ordering::Relaxed);
+        self.wire.metrics.active_calls.dec();
         cdr.outcome = Some(outcome);
         cdr.ended_at = Some(now.utc);
         if let Some(answered_at) = cdr.answered_at {
@@ -699,8 +716,6 @@ impl Worker {
             });
         }
         self.wire.metrics.count_call(outcome);
-        self.share.common.active_calls.fetch_sub(1, Ordering::Relaxed);
-        self.wire.metrics.active_calls.dec();
         self.record(&Record::Over(Cow::Owned(cdr)));
     }
 }

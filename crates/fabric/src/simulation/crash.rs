@@ -1,5 +1,7 @@
 //! The hub dies at an awkward moment and is started again.
 
+use tandem_model::EndedBy;
+
 use super::*;
 
 /// An answer that the hub got while the caller waits for it; gives acme's INVITE and the INVITE that globex got.
@@ -260,4 +262,42 @@ fn a_request_in_a_call_that_comes_again_after_the_crash_is_carried_across_and_an
         }
         expect_a_working_call(sim, &up, GLOBEX);
     }
+}
+
+#[test]
+fn a_call_whose_end_was_written_and_not_told_ends_for_both_sides_after_the_restart() {
+    let mut sim = Simulation::new();
+    let up = sim.call_up();
+    sim.pass(Duration::from_secs(1));
+    let bye = from_caller("BYE", "20 BYE", &up);
+    sim.receive(ACME, &bye);
+    sim.sent.clear(); // Neither the answer nor the hub's own BYE left.
+    sim.restart();
+    let told = sim.one_to(GLOBEX);
+    assert_eq!(kind(&told), "BYE");
+    sim.receive(GLOBEX, &response(&told, "200 OK", "g", ""));
+    assert_eq!(sim.kinds_to(ACME), ["BYE"]);
+    sim.receive(ACME, &bye);
+    assert_eq!(sim.kinds_to(ACME), ["200"]);
+    sim.pass(Duration::from_millis(500));
+    let cdr = sim.one_cdr();
+    assert_eq!((cdr.ended_by, cdr.duration_ms), (Some(EndedBy::Originating), Some(1_000)));
+    // After another crash it is no call any more.
+    sim.restart();
+    assert_eq!(sim.worker.calls.len(), 0);
+    assert!(sim.sent_to(GLOBEX).is_empty());
+    sim.expect_nothing_left();
+}
+
+#[test]
+fn a_call_that_ended_long_before_the_crash_is_not_heard_of_again() {
+    let mut sim = Simulation::new();
+    let (first, second) = (sim.call_up(), sim.call_up());
+    sim.receive(ACME, &from_caller("BYE", "20 BYE", &first));
+    sim.pass(Duration::from_secs(10));
+    sim.receive(ACME, &from_caller("BYE", "20 BYE", &second));
+    sim.sent.clear();
+    sim.restart();
+    assert_eq!(sim.worker.calls.len(), 1);
+    assert_eq!(field(&sim.one_to(ACME), "Call-ID"), field(&second.0, "Call-ID"));
 }
