@@ -704,11 +704,12 @@ impl Side {
                 }
                 waiting.pause =
                     if waiting.method == "INVITE" { waiting.pause * 2 } else { (waiting.pause * 2).min(T2) };
-                let (octets, pause) = (waiting.octets.clone(), waiting.pause.min(self.plan.patience));
+                let octets = waiting.octets.clone();
+                let next = (moment + waiting.pause).min(waiting.began + self.plan.patience);
                 if !waiting.heard {
                     self.send(&octets);
                 }
-                self.due.push(std::cmp::Reverse((moment + pause, call.to_owned(), due)));
+                self.due.push(std::cmp::Reverse((next, call.to_owned(), due)));
             }
             Due::Answer(cseq) => {
                 let Some(waiting) = dialog.answer.as_mut().filter(|waiting| waiting.cseq == cseq) else {
