@@ -14,7 +14,7 @@ use crate::leg::Side;
 use crate::outbox::{Flow, Octets};
 use crate::record::AnswerRecord;
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{User, parse_hex};
+use crate::transaction::{TransactionKey, User, parse_hex};
 use crate::worker::{Now, Worker};
 
 /// How long an answer can have been waiting for its ACK when it is taken up: what is left of 64·T1 is enough for
@@ -97,12 +97,18 @@ impl Worker {
         true
     }
 
-    /// Acknowledges a 2xx to an INVITE that the node sent before it was restarted: its dialog says where to. False
-    /// when it belongs to no call.
+    /// Acknowledges a 2xx to an INVITE that has been acknowledged before, perhaps before the node was restarted: its
+    /// dialog says where to. False when it belongs to no call.
     ///
-    /// The ACK has no body, as nobody knows any more what was in it.
-    pub(crate) fn acknowledge_unknown(&mut self, flow: Flow, response: &Message<'_>, status: u16) -> bool {
+    /// The ACK has no body: one that had is kept, save over a restart.
+    pub(crate) fn acknowledge_again(
+        &mut self,
+        client: Option<TransactionKey>,
+        flow: Flow,
+        response: &Message<'_>,
+    ) -> bool {
         let Ok(cseq) = response.cseq() else { return false };
+        let status = response.status().unwrap_or_default();
         if !(200..300).contains(&status) || cseq.method != Method::Invite {
             return false;
         }
@@ -121,8 +127,9 @@ impl Worker {
                 .then(|| (dialog.clone(), leg.next_hop(dialog, table.endpoint(leg.endpoint))))
         };
         let Some((dialog, hop)) = self.calls.get(key).and_then(|call| is_known(call)) else { return false };
-        let ack = self.build_in_dialog(&dialog, hop, Method::Ack, cseq.number, None, |_| {}).octets;
+        let ack = self.build_ack(client, &dialog, hop, cseq.number, None);
         self.wire.outbox.push(hop, ack);
+        self.wire.metrics.retransmissions_out.inc();
         true
     }
 }

@@ -1,6 +1,6 @@
 //! Receives and sends datagrams in batches: one system call for many (`recvmmsg`, `sendmmsg`).
 //!
-//! The only module of the crate with `unsafe`: it hands the kernel pointers into buffers that outlive the
+//! It hands the kernel pointers into buffers that outlive the
 //! call, and reads back only what the kernel says it wrote.
 #![allow(unsafe_code)]
 

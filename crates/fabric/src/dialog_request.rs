@@ -285,9 +285,10 @@ impl Worker {
         let Some(leg) = self.calls[key].leg(side) else { return };
         let Some(dialog) = leg.dialog.clone() else { return };
         let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
-        let ack = self.build_in_dialog(&dialog, flow, Method::Ack, cseq, body, |_| {}).octets;
+        let ack = self.build_ack(client, &dialog, flow, cseq, body);
         self.wire.outbox.push(flow, ack.clone());
-        if let Some(client) = client {
+        // One without a body is made anew when it is needed again: few are, and every call would keep one.
+        if let Some(client) = client.filter(|_| body.is_some()) {
             self.transactions.keep_ack(client, ack);
         }
     }

@@ -17,6 +17,7 @@ use crate::datagram::{self, Received};
 use crate::flusher::{Awaiting, Flusher};
 use crate::metrics::Part;
 use crate::outbox::{Flow, Parcel};
+use crate::scheduling::prefer_this_thread;
 use crate::worker::{Now, Worker};
 
 /// Most parcels that may wait for one worker; further ones are lost like datagrams.
@@ -83,6 +84,7 @@ impl Driver {
 
     /// Serves until the node stops; the thread is the worker's own.
     pub(crate) fn run(self, sockets: Vec<Listening>, commands: mpsc::UnboundedReceiver<Command>) {
+        prefer_this_thread();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

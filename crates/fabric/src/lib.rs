@@ -29,6 +29,7 @@ mod overload;
 mod passes;
 mod record;
 mod response;
+mod scheduling;
 mod share;
 mod shed;
 mod shipper;

@@ -48,7 +48,7 @@ impl Worker {
             .ok()
             .and_then(|(branch, method)| Some((self.transactions.client(branch, method, flow)?, method)));
         let Some((client, method)) = client else {
-            if !self.acknowledge_unknown(flow, response, status) {
+            if !self.acknowledge_again(None, flow, response) {
                 self.wire.metrics.count_drop(Reason::UnknownTransaction);
             }
             return;
@@ -299,11 +299,16 @@ impl Worker {
                 return;
             }
         } else if self.calls.get(key).is_some_and(|call| {
-            let side = call.invite.as_ref().map_or(Side::Egress, |invite| invite.from.other());
-            let dialog = call.leg(side).and_then(|leg| leg.dialog.as_ref());
+            let invite = call.invite.as_ref().filter(|invite| invite.client == Some(client));
+            let leg = invite.and_then(|invite| call.leg(invite.from.other()));
+            let dialog = leg.and_then(|leg| leg.dialog.as_ref());
             dialog.is_some_and(|dialog| response.to_tag() == Some(&*dialog.remote_tag))
         }) {
             return; // The same answer, and the caller's ACK is still to come.
+        }
+        let flow = self.transactions.flow(client);
+        if flow.is_some_and(|flow| self.acknowledge_again(Some(client), flow, response)) {
+            return;
         }
         self.hang_up_fork(now, client, response);
     }
@@ -425,6 +430,35 @@ impl Worker {
         extra: impl FnOnce(&mut Writer<'_>),
     ) -> Outgoing {
         let branch = self.mint();
+        self.build_with_branch(branch, dialog, flow, method, cseq, body, extra)
+    }
+
+    /// The ACK to a 2xx, the same each time that it is built for the INVITE transaction `client`.
+    pub(crate) fn build_ack(
+        &mut self,
+        client: Option<TransactionKey>,
+        dialog: &Dialog,
+        flow: Flow,
+        cseq: u32,
+        body: Option<(&[u8], &[u8])>,
+    ) -> Octets {
+        // A branch of its own (RFC 3261 §17.1.1.3), with the owner of the INVITE's.
+        let branch = client.and_then(|client| self.transactions.branch(client)).map(|branch| branch ^ 1);
+        let branch = branch.unwrap_or_else(|| self.mint());
+        self.build_with_branch(branch, dialog, flow, Method::Ack, cseq, body, |_| {}).octets
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are what the request is")]
+    fn build_with_branch(
+        &mut self,
+        branch: u64,
+        dialog: &Dialog,
+        flow: Flow,
+        method: Method<'_>,
+        cseq: u32,
+        body: Option<(&[u8], &[u8])>,
+        extra: impl FnOnce(&mut Writer<'_>),
+    ) -> Outgoing {
         let local = &self.locals[usize::from(flow.listener)];
         let (uri, routes) = dialog.request_target();
         let mut writer = Writer::request(&mut self.scratch, method, uri);
