@@ -4,6 +4,7 @@
 //! The messages are those of RFC 4475 and RFC 5118, and an INVITE in which one line is written in ways that readers
 //! differ about. Each difference that stays is in a table with its reason.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::fs;
@@ -144,11 +145,14 @@ fn kamailio(cases: &[Case]) -> Vec<Option<Reading>> {
     command.arg("-Y").arg(folder_of_log.path());
     let mut child = Child::start("kamailio", &mut command, &log);
     let ip: IpAddr = peer_address();
-    // Each message has a port of its own, by which its line is known.
+    // Each message has a port of its own, by which its line is known: none is given twice while they are open.
+    let sockets = RefCell::new(Vec::new());
     let send = |octets: &[u8], to: SocketAddr| -> u16 {
         let socket = UdpSocket::bind((ip, 0)).expect("the loopback network has all of 127.0.0.0/8");
         socket.send_to(octets, to).expect("loopback takes it");
-        socket.local_addr().expect("a bound socket has an address").port()
+        let port = socket.local_addr().expect("a bound socket has an address").port();
+        sockets.borrow_mut().push(socket);
+        port
     };
     let line_from = |log: &str, port: u16| {
         let mark = format!("READ from={port} ");

@@ -1,7 +1,7 @@
 //! Receives and sends datagrams in batches: one system call for many (`recvmmsg`, `sendmmsg`).
 //!
-//! It hands the kernel pointers into buffers that outlive the
-//! call, and reads back only what the kernel says it wrote.
+//! It hands the kernel pointers into buffers that outlive the call, and reads back only what the kernel says it
+//! wrote.
 #![allow(unsafe_code)]
 
 use std::io;

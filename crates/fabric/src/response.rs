@@ -10,7 +10,7 @@ use crate::call::{CallKey, Cancel, Exchange, Success};
 use crate::crossing::cross;
 use crate::early::Early;
 use crate::invite::FIRST_CSEQ;
-use crate::leg::{CSEQ_GAP, Side, format_tag};
+use crate::leg::{CSEQ_GAP, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch};
