@@ -14,7 +14,7 @@ use crate::leg::Side;
 use crate::outbox::{Flow, Octets};
 use crate::record::AnswerRecord;
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{TransactionKey, User, parse_hex};
+use crate::transaction::{Fingerprint, TransactionKey, User, parse_hex};
 use crate::worker::{Now, Worker};
 
 /// How long an answer can have been waiting for its ACK when it is taken up: what is left of 64·T1 is enough for
@@ -59,7 +59,7 @@ impl Worker {
         // The top Via of a response is that of its request.
         let fingerprint = match key::server_key_of(&response, Method::Invite) {
             Ok(server_key) => self.transactions.fingerprint(&server_key),
-            Err(_) => u128::from(self.rng.next_u64()), // A sender of RFC 2543: its INVITE is not known again.
+            Err(_) => Fingerprint([self.rng.next_u64(), 0]), // A sender of RFC 2543: its INVITE is not known again.
         };
         let user = User::Call(key);
         let server =

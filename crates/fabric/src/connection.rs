@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -152,7 +153,7 @@ pub(crate) struct Connections {
     by_remote: HashMap<SocketAddr, ConnectionId>,
     per_address: HashMap<IpAddr, usize>,
     per_member: HashMap<MemberId, usize>,
-    last: u64,
+    last: NonZeroU64,
     events: mpsc::Sender<Event>,
     deadlines: Deadlines,
 }
@@ -165,7 +166,7 @@ impl Connections {
             by_remote: HashMap::new(),
             per_address: HashMap::new(),
             per_member: HashMap::new(),
-            last: 0,
+            last: NonZeroU64::MIN,
             events,
             deadlines: Deadlines::default(),
         }
@@ -273,7 +274,7 @@ impl Connections {
         remote: SocketAddr,
         member: Option<MemberId>,
     ) -> (ConnectionId, mpsc::Receiver<Octets>) {
-        self.last += 1;
+        self.last = self.last.checked_add(1).expect("nobody opens 2^64 connections");
         let id = ConnectionId(self.last);
         let (outgoing, incoming) = mpsc::channel(MAX_WAITING);
         self.open.insert(id, Connection { remote, member, outgoing });

@@ -17,7 +17,7 @@ use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::record::Record;
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{Outgoing, TransactionKey, User, format_branch, parse_hex};
+use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
 
 /// Most requests of one call that may be on their way across at once, beside an INVITE.
@@ -61,7 +61,7 @@ impl Worker {
         arrival: Arrival,
         request: &Message<'_>,
         method: Method<'_>,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
     ) {
         let flow = arrival.reply;
         let Some((key, side, pair)) = self.find_leg(arrival, request) else {
@@ -511,7 +511,13 @@ impl Worker {
 
     /// Takes a CANCEL: it is answered on its own, and the INVITE that it names, if that is pending, is given
     /// up (RFC 3261 §9.2). One that crosses the answer changes nothing.
-    pub(crate) fn receive_cancel(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: u128) {
+    pub(crate) fn receive_cancel(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        request: &Message<'_>,
+        fingerprint: Fingerprint,
+    ) {
         let invite = key::server_key_of(request, Method::Invite)
             .map(|invite_key| self.transactions.fingerprint(&invite_key))
             .ok()

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::Histogram;
 use tokio::sync::Notify;
 
 use crate::outbox::{Flow, Octets};
@@ -34,16 +35,16 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
-    /// Starts the thread. It begins a flush at most once in `interval`.
+    /// Starts the thread. It begins a flush at most once in `interval`, and tells how long each `took`.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn start(interval: Duration) -> io::Result<Self> {
+    pub(crate) fn start(interval: Duration, took: Histogram) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("tandem-flush".into());
         thread.spawn({
             let shared = Arc::clone(&shared);
-            move || run(&shared, interval)
+            move || run(&shared, interval, &took)
         })?;
         Ok(Self { shared })
     }
@@ -83,7 +84,7 @@ impl Drop for Flusher {
     }
 }
 
-fn run(shared: &Shared, interval: Duration) {
+fn run(shared: &Shared, interval: Duration, took: &Histogram) {
     loop {
         let (files, mark) = {
             let mut wanted = shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +96,10 @@ fn run(shared: &Shared, interval: Duration) {
             }
             (std::mem::take(&mut wanted.0), wanted.1)
         };
-        match files.iter().try_for_each(|file| file.sync_data()) {
+        let timer = took.start_timer();
+        let outcome = files.iter().try_for_each(|file| file.sync_data());
+        timer.observe_duration();
+        match outcome {
             Ok(()) => shared.failing.store(false, Ordering::Relaxed),
             Err(error) => {
                 // What was written may be lost now, and asking again would not tell: the calls go on, no new
@@ -189,7 +193,8 @@ mod tests {
     #[tokio::test]
     async fn a_flush_is_done_for_the_last_mark_that_was_asked_for() {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        let flusher = Flusher::start(Duration::from_millis(1)).unwrap();
+        let took = Histogram::with_opts(prometheus::HistogramOpts::new("took", "-")).unwrap();
+        let flusher = Flusher::start(Duration::from_millis(1), took).unwrap();
         for mark in 1..=50 {
             flusher.ask([Arc::clone(&file)], mark);
         }

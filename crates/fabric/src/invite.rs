@@ -19,7 +19,7 @@ use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
 use crate::timer::{CallTimer, Wake};
-use crate::transaction::{Outgoing, TransactionKey, User, cancel, format_branch};
+use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, format_branch};
 use crate::worker::{Arrival, Now, Worker, write_reason};
 
 /// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
@@ -38,7 +38,7 @@ impl Worker {
         now: Now,
         arrival: Arrival,
         request: &Message<'_>,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
     ) {
         let flow = arrival.reply;
         let table = self.table.clone();

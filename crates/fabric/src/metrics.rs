@@ -62,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) journal_backlog: IntGauge,
     /// Octets of journal on disk.
     pub(crate) journal_bytes: IntGauge,
+    /// How long the disk takes to flush the journal.
+    pub(crate) flush_seconds: Histogram,
     /// Failed writes of the journal.
     pub(crate) journal_errors: IntCounter,
     /// Panics that ended one call, or the handling of one message.
@@ -124,6 +126,14 @@ impl Metrics {
             .buckets(exponential_buckets(0.001, 2.0, 17)?),
         )?;
         registry.register(Box::new(setup_seconds.clone()))?;
+        let flush_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "tandem_journal_flush_seconds",
+                "How long the disk takes to flush the journal; answers wait for it.",
+            )
+            .buckets(exponential_buckets(0.000_25, 2.0, 15)?),
+        )?;
+        registry.register(Box::new(flush_seconds.clone()))?;
         let drops = counters("tandem_drops_total", "Messages dropped in silence, by reason.", "reason")?;
         let metrics = Self {
             calls: counters("tandem_calls_total", "Calls that are over, by outcome.", "outcome")?,
@@ -183,6 +193,7 @@ impl Metrics {
             )?,
             active_calls: gauge("tandem_active_calls", "Calls being set up or up.")?,
             setup_seconds,
+            flush_seconds,
             messages_out: counter("tandem_sip_messages_sent_total", "SIP messages sent.")?,
             retransmissions_out: counter(
                 "tandem_sip_retransmissions_sent_total",

@@ -205,8 +205,10 @@ impl Node {
             (0..settings.workers).map(|_| mpsc::channel(crate::driver::MAILBOX)).unzip();
         let mut threads = Vec::new();
         for (index, (worker, sockets)) in workers.into_iter().zip(sockets).enumerate().rev() {
-            let flusher =
-                settings.flush_interval.map(Flusher::start).transpose().map_err(StartError::Thread)?;
+            let flusher = settings
+                .flush_interval
+                .map(|interval| Flusher::start(interval, metrics.flush_seconds.clone()));
+            let flusher = flusher.transpose().map_err(StartError::Thread)?;
             let (commands, received_commands) = mpsc::unbounded_channel();
             let mailbox = mailboxes.pop().expect("each worker has one");
             let driver =

@@ -2,6 +2,7 @@
 //! has been written.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use tandem_model::Transport;
@@ -11,7 +12,7 @@ pub(crate) type Octets = Arc<[u8]>;
 
 /// A stream connection of this node, numbered in the order of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(pub(crate) u64);
+pub(crate) struct ConnectionId(pub(crate) NonZeroU64);
 
 /// Between which addresses a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

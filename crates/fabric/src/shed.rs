@@ -7,6 +7,7 @@ use tandem_sip::{Message, Method};
 
 use crate::outbox::Flow;
 use crate::source_guard::{Cause, Stranger};
+use crate::transaction::Fingerprint;
 use crate::worker::{Now, Worker};
 
 /// Most transactions at once: about 1 GB. A call takes four or five, for half a minute after each ends.
@@ -54,7 +55,7 @@ impl Worker {
         flow: Flow,
         request: &Message<'_>,
         method: Method<'_>,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
     ) -> bool {
         if request.to_tag().is_some() || matches!(method, Method::Ack | Method::Cancel) {
             return false;

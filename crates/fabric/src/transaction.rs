@@ -20,6 +20,11 @@ slotmap::new_key_type! {
     pub(crate) struct TransactionKey;
 }
 
+/// The key of a server transaction as 128 bits: equal for equal keys, and for others by a chance that does not
+/// happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fingerprint(pub(crate) [u64; 2]);
+
 /// What every handler of the worker writes to.
 pub(crate) struct Wire {
     pub(crate) outbox: Outbox,
@@ -75,7 +80,7 @@ enum Happening {
 #[derive(Debug)]
 enum Key {
     Client { branch: u64, cancel: bool },
-    Server(u128),
+    Server(Fingerprint),
 }
 
 /// A request ready to be sent.
@@ -198,7 +203,7 @@ pub(crate) struct Told {
 pub(crate) struct Transactions {
     slots: SlotMap<TransactionKey, Transaction>,
     clients: AHashMap<(u64, bool), TransactionKey>,
-    servers: AHashMap<u128, TransactionKey>,
+    servers: AHashMap<Fingerprint, TransactionKey>,
     fingerprints: [RandomState; 2],
     /// The server transaction that was begun last.
     begun: Option<TransactionKey>,
@@ -224,13 +229,12 @@ impl Transactions {
         self.slots.len()
     }
 
-    /// The key of a server transaction as 128 bits: equal for equal keys, and for others by a chance that
-    /// does not happen.
-    pub(crate) fn fingerprint(&mut self, key: &Match<'_>) -> u128 {
+    /// The fingerprint of a key.
+    pub(crate) fn fingerprint(&mut self, key: &Match<'_>) -> Fingerprint {
         self.scratch.clear();
         key.write(&mut self.scratch);
         let [high, low] = &self.fingerprints;
-        u128::from(high.hash_one(&self.scratch)) << 64 | u128::from(low.hash_one(&self.scratch))
+        Fingerprint([high.hash_one(&self.scratch), low.hash_one(&self.scratch)])
     }
 
     /// What tells an INVITE from every other, whichever way it came (RFC 3261 §8.2.2.2): From tag, Call-ID, CSeq, and
@@ -243,7 +247,7 @@ impl Transactions {
     }
 
     /// The server transaction with this fingerprint.
-    pub(crate) fn server(&self, fingerprint: u128) -> Option<TransactionKey> {
+    pub(crate) fn server(&self, fingerprint: Fingerprint) -> Option<TransactionKey> {
         self.servers.get(&fingerprint).copied()
     }
 
@@ -290,7 +294,7 @@ impl Transactions {
     /// Begins a server transaction for a request that came by `flow`; responses go by it, too.
     pub(crate) fn open_server(
         &mut self,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
         is_invite: bool,
         flow: Flow,
         user: User,
@@ -335,7 +339,7 @@ impl Transactions {
         &mut self,
         wire: &mut Wire,
         now: Instant,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
         flow: Flow,
         user: User,
     ) -> TransactionKey {

@@ -33,7 +33,7 @@ use crate::record::{CallRecord, Record, UpRecord};
 use crate::share::Share;
 use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
-use crate::transaction::{TransactionKey, Transactions, User, Wire};
+use crate::transaction::{Fingerprint, TransactionKey, Transactions, User, Wire};
 
 /// One moment, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -440,7 +440,7 @@ impl Worker {
     }
 
     /// Answers OPTIONS outside a dialog: the hub's health and what it can do (RFC 3261 §11.2).
-    fn answer_options(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: u128) {
+    fn answer_options(&mut self, now: Now, flow: Flow, request: &Message<'_>, fingerprint: Fingerprint) {
         if self.draining {
             return self.refuse_request(now, flow, request, fingerprint, Reason::Draining);
         }
@@ -482,12 +482,12 @@ impl Worker {
         &mut self,
         flow: Flow,
         request: &Message<'_>,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
         reason: Reason,
     ) {
         self.wire.metrics.count_refusal(reason);
         self.wire.metrics.stateless_refusals.inc();
-        let tag = format_tag(self.share.mint(fingerprint as u64));
+        let tag = format_tag(self.share.mint(fingerprint.0[0]));
         let octets = self.build_response(request, flow, reason.status(), Some(tag.as_bytes()), |writer| {
             write_reason(writer, reason);
         });
@@ -500,7 +500,7 @@ impl Worker {
         now: Now,
         flow: Flow,
         request: &Message<'_>,
-        fingerprint: u128,
+        fingerprint: Fingerprint,
         reason: Reason,
     ) {
         let is_invite = request.request().is_some_and(|line| line.method == Method::Invite);
