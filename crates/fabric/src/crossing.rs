@@ -55,6 +55,10 @@ pub(crate) fn cross(
     });
 }
 
+/// More of what one network notes for itself.
+const OWN_NETWORK: [&[u8]; 4] =
+    [b"P-Charging-Function-Addresses", b"P-Visited-Network-ID", b"P-Called-Party-ID", b"P-Associated-URI"];
+
 /// What happens to a header line that comes to the hub.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
@@ -106,6 +110,11 @@ fn fate(header: Header<'_>, host: &str, asks_for_prack: bool) -> Fate {
         }
         Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId | Name::Diversion => {
             masked_identity(header.value, host).map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
+        }
+        // What one network notes for itself (RFC 7315 §4).
+        Name::PChargingVector | Name::PAccessNetworkInfo => Fate::Drop,
+        Name::Other if OWN_NETWORK.iter().any(|name| header.raw_name.eq_ignore_ascii_case(name)) => {
+            Fate::Drop
         }
         // The hub writes its own.
         Name::Other if is_token(header.raw_name) => Fate::Drop,

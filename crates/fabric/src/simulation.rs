@@ -34,6 +34,7 @@ mod passes;
 mod random;
 mod recovery;
 mod strangers;
+mod trust;
 mod up;
 
 const HUB: &str = "192.0.2.100:5060";
