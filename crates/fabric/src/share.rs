@@ -54,6 +54,11 @@ impl Share {
             .collect()
     }
 
+    /// How many workers the node has.
+    pub(crate) fn workers(&self) -> u32 {
+        self.workers.into()
+    }
+
     /// A tag or branch of this worker, of random bits.
     pub(crate) fn mint(&self, random: u64) -> u64 {
         u64::from(self.index) << 56 | random >> 8

@@ -37,7 +37,9 @@ impl Worker {
     pub(crate) fn observe_load(&mut self, now: Now, is_drained: bool, backlog: impl FnOnce() -> u64) {
         let (before, after) = self.overload.observe(now.instant, now.utc, is_drained, backlog);
         if before != after {
-            self.wire.metrics.shed_percent.set(after.into());
+            // The mean over all workers.
+            let part = |percent: u32| i64::from(percent / self.share.workers());
+            self.wire.metrics.shed_percent.add(part(after) - part(before));
         }
         match (before, after) {
             (0, 1..) => {
