@@ -24,6 +24,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// `None`: the private cluster.
     pub database_url: Option<String>,
+    /// Its name among the nodes of the exchange.
+    pub node: &'static str,
     /// Threads that carry calls; 0: as many as suit the machine.
     pub workers: u32,
     /// How long calls may go on at SIGTERM.
@@ -47,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             database_url: None,
+            node: "test",
             workers: 0,
             drain_s: 1,
             attempt_timeout_s: 2,
@@ -90,7 +93,7 @@ impl Hub {
         let config = folder.path().join("tandem.toml");
         let database = settings.database_url.as_ref().map_or(String::new(), |url| format!("url = \"{url}\""));
         let text = format!(
-            r#"node = "test"
+            r#"node = "{node}"
 data_dir = "{data}"
 
 [database]
@@ -118,6 +121,7 @@ address = "{portal}"
 address = "{metrics}"
 "#,
             data = folder.path().join("data").display(),
+            node = settings.node,
             workers = settings.workers,
             drain_s = settings.drain_s,
             attempt_timeout_s = settings.attempt_timeout_s,
