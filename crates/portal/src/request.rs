@@ -97,9 +97,12 @@ fn unreadable_json(path: &str, error: &serde_json::Error) -> ApiError {
     let field = if path == "." { "body".to_owned() } else { path.to_owned() };
     // A value of the wrong kind breaks a rule; a text that is no JSON cannot be read at all.
     let reason = if error.is_data() { Reason::Invalid } else { Reason::BadRequest };
-    ApiError::new(reason).detail(format!("The body cannot be taken: {error}.")).errors(vec![FieldError {
-        field,
-        message: error.to_string(),
+    // It quotes the value that it does not take.
+    let message = crate::text::quoted(&error.to_string());
+    let detail = format!("The body cannot be taken: {message}.");
+    ApiError::new(reason).detail(detail).errors(vec![FieldError {
+        field: crate::text::quoted(&field),
+        message,
         row: None,
     }])
 }

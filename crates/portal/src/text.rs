@@ -11,6 +11,11 @@ fn is_control(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A text that may have somebody's words in it, with a question mark for each such character.
+pub(crate) fn quoted(text: &str) -> String {
+    text.chars().map(|c| if is_control(c) { '?' } else { c }).collect()
+}
+
 /// Text of one line, `min` to `max` characters, without blanks around it.
 pub(crate) fn line(faults: &mut Faults, field: &str, text: &str, min: usize, max: usize) -> Option<String> {
     let text = text.trim_matches(' ');

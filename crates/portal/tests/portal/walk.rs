@@ -137,6 +137,18 @@ impl Scene {
 
     /// Sends an operation about globex.
     async fn send(&self, caller: &Caller, document: &Value, operation: &str, kind: &str) -> Answer {
+        self.send_body(caller, document, operation, kind, self.body(kind)).await
+    }
+
+    /// The same with another body.
+    async fn send_body(
+        &self,
+        caller: &Caller,
+        document: &Value,
+        operation: &str,
+        kind: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let (method, path) = find(document, operation);
         let mut path = path.strip_prefix("/api/v1").expect("operations lie under the base").to_owned();
         for (name, id) in &self.ids {
@@ -146,7 +158,7 @@ impl Scene {
         if let Some(query) = kind.strip_prefix('?') {
             path = format!("{path}?{query}");
         }
-        caller.send(&method.to_uppercase(), &path, self.body(kind)).await
+        caller.send(&method.to_uppercase(), &path, body).await
     }
 
     /// Everything that globex has, as it sees it.
@@ -322,4 +334,87 @@ async fn the_operator_does_all_for_any_member() {
         let answer = scene.send(&scene.exchange.operator, &document, operation, kind).await;
         assert_eq!(answer.status, *status, "{operation}: {}", answer.text);
     }
+}
+
+/// Where the strings of a body stand, as JSON pointers; with those that the schema has and the body has not.
+fn strings(body: &Value, schema: &Value) -> Vec<String> {
+    fn walk(at: String, value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(_) => found.push(at),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(n, item)| walk(format!("{at}/{n}"), item, found));
+            }
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| walk(format!("{at}/{name}"), value, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(String::new(), body, &mut found);
+    for (name, property) in schema["properties"].as_object().expect("a body is an object") {
+        let kind = &property["type"];
+        let is_string =
+            kind == "string" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+        if is_string && body.get(name).is_none() {
+            found.push(format!("/{name}"));
+        }
+    }
+    found
+}
+
+/// Fields of several lines, and one that is never shown: a line break in them is no harm.
+const LINES: [&str; 3] = ["/note", "/evidence", "/password"];
+
+#[tokio::test]
+async fn no_string_of_any_body_takes_a_line_break_a_nul_or_what_turns_text_around() {
+    let scene = Scene::new().await;
+    let document = document(&scene.exchange).await;
+    let before = scene.possessions().await;
+    let mut tried = 0;
+    for (operation, kind, ..) in OPERATIONS {
+        let Some(body) = scene.body(kind) else { continue };
+        let (method, path) = find(&document, operation);
+        let content = &document["paths"][path][method]["requestBody"]["content"]["application/json"];
+        let schema = content["schema"]["$ref"].as_str().expect("a body has a schema of its own");
+        let schema = document.pointer(schema.trim_start_matches('#')).expect("it is in the document");
+        for place in strings(&body, schema) {
+            for hostile in ["\r\nX-Injected: 1", "\n\"=1+1\",x", "\u{0}", "\u{2028}", "\u{202e}", "%0d%0a\r"]
+            {
+                if LINES.contains(&&*place) && !hostile.contains(['\u{0}', '\u{202e}']) {
+                    continue;
+                }
+                if place == "/password" {
+                    continue; // It is hashed, whatever is in it.
+                }
+                let mut body = body.clone();
+                // In the middle: what stands at an end may be trimmed off.
+                match body.pointer_mut(&place) {
+                    Some(value) => {
+                        let text = value.as_str().expect("a string");
+                        let (first, rest) = text.split_at(text.len().min(1));
+                        *value = json!(format!("{first}{hostile}{rest}"));
+                    }
+                    None => body[&place[1..]] = json!(format!("x{hostile}x")),
+                }
+                let caller = if *operation == "create_member" {
+                    &scene.exchange.operator
+                } else {
+                    &scene.globex.caller
+                };
+                let answer = scene.send_body(caller, &document, operation, kind, Some(body)).await;
+                let is_refused = (400..500).contains(&answer.status);
+                // Nobody has such an address: signing in fails like with any other wrong one.
+                assert!(
+                    is_refused,
+                    "{operation} takes {hostile:?} in {place}: {} {}",
+                    answer.status, answer.text
+                );
+                assert!(!answer.text.contains(['\r', '\u{0}', '\u{2028}', '\u{202e}']), "{}", answer.text);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 150, "{tried}");
+    assert_eq!(scene.possessions().await, before, "nothing of it is kept");
 }
