@@ -23,8 +23,8 @@ const PACE: Duration = Duration::from_millis(500);
 /// Time to wait after Postgres failed to take a batch.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Most octets of journal read for one batch.
-const BATCH_BYTES: usize = 2 << 20;
+/// Most octets of journal read for one batch: some hundred calls, which take ten times the memory as rows.
+const BATCH_BYTES: usize = 512 << 10;
 
 /// Longest time that Postgres may take for a batch before it counts as away.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
