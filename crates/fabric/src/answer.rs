@@ -39,6 +39,20 @@ impl InviteExchange {
 }
 
 impl Worker {
+    /// An answer leaves, now that the disk has its record: from here on the call is up for the caller, who does not
+    /// pay for the disk.
+    pub(crate) fn answer_leaves(&mut self, now: Now, answer: &[u8]) {
+        let tag = Message::parse(answer).ok().and_then(|answer| answer.to_tag().and_then(parse_hex));
+        let Some(&(key, _)) = tag.and_then(|tag| self.tags.get(&tag)) else { return };
+        let Some(call) = self.calls.get_mut(key).filter(|call| call.answered.is_some() && !call.is_told)
+        else {
+            return;
+        };
+        call.is_told = true;
+        call.answered = Some(now.instant);
+        call.cdr.answered_at = Some(now.utc);
+    }
+
     /// Goes on with an answer that was not acknowledged when the node stopped: it is sent again at once. False
     /// when the record is of no use.
     pub(crate) fn resume_answer(&mut self, now: Now, key: CallKey, record: AnswerRecord<'_>) -> bool {

@@ -30,6 +30,8 @@ pub(crate) struct Call {
     /// When the answer was sent, by the clock that does not step; `None` for a call that was up before the
     /// node restarted, whose times are the CDR's.
     pub(crate) answered: Option<Instant>,
+    /// Whether the answer has left; until then it waits for the disk.
+    pub(crate) is_told: bool,
     /// Whether the caller has acknowledged the answer.
     pub(crate) acked: bool,
     /// The leg facing the originating member.

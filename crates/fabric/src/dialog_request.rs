@@ -267,7 +267,7 @@ impl Worker {
         self.transactions.forget_octets(invite.server);
         let call = &mut self.calls[key];
         call.acked = true;
-        let record = Record::Acked(call.cdr.call_id);
+        let record = Record::Acked(call.cdr.call_id, call.cdr.answered_at);
         self.record_later(now, &record);
         self.send_ack(key, side.other(), invite.client, success.client_cseq, body);
     }

@@ -145,7 +145,7 @@ impl Driver {
                 wires.datagrams.iter().map(|(_, socket)| datagram::backlog(socket)).sum()
             });
             self.worker.commit();
-            self.await_disk();
+            self.await_disk(now);
             self.send(&mut wires);
             connections.set(wires.connections.len());
             transactions.set(self.worker.transactions.len());
@@ -258,7 +258,7 @@ impl Driver {
     }
 
     /// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
-    fn await_disk(&mut self) {
+    fn await_disk(&mut self, now: Now) {
         let Worker { wire, journal, .. } = &mut self.worker;
         // A disk that refuses the record keeps the answer: nobody is told of a call that could be forgotten.
         self.awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
@@ -274,7 +274,8 @@ impl Driver {
             None => journal.written_mark(),
         };
         for (flow, octets) in self.awaiting.release(safe) {
-            wire.outbox.push(flow, octets);
+            self.worker.answer_leaves(now, &octets);
+            self.worker.wire.outbox.push(flow, octets);
         }
     }
 

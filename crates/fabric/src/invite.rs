@@ -183,6 +183,7 @@ impl Worker {
             cdr,
             started: now.instant,
             answered: None,
+            is_told: false,
             acked: false,
             ingress,
             egress: None,

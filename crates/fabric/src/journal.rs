@@ -40,7 +40,7 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 const MAGIC: &[u8; 7] = b"tandem\n";
 
 /// The version of [`Record`]: raise it with every change of that.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// The first version with a checksum in its header.
 const FIRST_WITH_CHECKSUM: u8 = 4;
@@ -329,9 +329,10 @@ pub(crate) fn replay(records: impl Iterator<Item = Record<'static>>) -> Vec<UpRe
     for record in records {
         match record {
             Record::Up(call) => drop(up.insert(call.cdr.call_id, *call)),
-            Record::Acked(call_id) => {
+            Record::Acked(call_id, answered_at) => {
                 if let Some(call) = up.get_mut(&call_id) {
                     (call.acked, call.answer) = (true, None);
+                    call.cdr.to_mut().answered_at = answered_at.or(call.cdr.answered_at);
                 }
             }
             Record::Over(cdr) => {

@@ -23,8 +23,9 @@ use tandem_routing::{Candidate, Selection};
 pub(crate) enum Record<'a> {
     /// The call is up, in this state. The last one of a call counts.
     Up(Box<UpRecord<'a>>),
-    /// The answer that this call waited for is acknowledged: whoever got it knows that the call is up.
-    Acked(CallId),
+    /// The answer that this call waited for is acknowledged: whoever got it knows that the call is up. With when
+    /// the call's first answer left.
+    Acked(CallId, #[serde(with = "optional_micros")] Option<DateTime<Utc>>),
     /// The call is over.
     Over(Cow<'a, CallRecord>),
     /// Every call that was up when the segment began stands before this record, so that older segments are

@@ -152,7 +152,7 @@ impl Shipper {
 
 /// How many records say something that Postgres is to know.
 fn backlog(records: &[Record<'_>]) -> u64 {
-    records.iter().filter(|record| !matches!(record, Record::Acked(_))).count() as u64
+    records.iter().filter(|record| !matches!(record, Record::Acked(..))).count() as u64
 }
 
 /// The last state of each call: a call that began and ended in one batch is one row written once.
@@ -163,7 +163,7 @@ fn coalesce(node_id: NodeId, records: Vec<Record<'static>>) -> Vec<Cdr> {
         let call = match record {
             Record::Up(up) => up.cdr.into_owned(),
             Record::Over(call) => call.into_owned(),
-            Record::Acked(_) | Record::Checkpoint => continue,
+            Record::Acked(..) | Record::Checkpoint => continue,
         };
         match index.get(&call.call_id) {
             Some(&at) => calls[at] = call,

@@ -220,7 +220,7 @@ impl Simulation {
             assert_eq!(panics, worker.faults, "nothing panics unless a test wants it");
             worker.commit();
         }
-        self.disk.turn(&mut self.worker);
+        self.disk.turn(&mut self.worker, now);
         let mut sent = Vec::new();
         for worker in self.workers() {
             sent.extend(worker.wire.outbox.drain());
@@ -316,7 +316,7 @@ impl Simulation {
         }
         let over = records.into_iter().filter_map(|record| match record {
             Record::Over(call) => Some(call.to_cdr(id::<NodeId>(1))),
-            Record::Up(_) | Record::Acked(_) | Record::Checkpoint => None,
+            Record::Up(_) | Record::Acked(..) | Record::Checkpoint => None,
         });
         over.collect()
     }

@@ -211,6 +211,7 @@ impl Worker {
                 cdr,
                 started: now.instant,
                 answered: None,
+                is_told: true,
                 acked,
                 ingress: Leg::from_record(ingress, ingress_listener, ingress_lease),
                 egress: Some(Leg::from_record(egress, egress_listener, egress_lease)),

@@ -24,14 +24,15 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Lets leave what no longer waits, as the driver does.
-    pub(super) fn turn(&mut self, worker: &mut Worker) {
+    pub(super) fn turn(&mut self, worker: &mut Worker, now: Now) {
         let Worker { wire, journal, .. } = worker;
         self.awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
         if !self.is_slow {
             self.flushed = journal.written_mark();
         }
         for (flow, octets) in self.awaiting.release(self.flushed) {
-            wire.outbox.push(flow, octets);
+            worker.answer_leaves(now, &octets);
+            worker.wire.outbox.push(flow, octets);
         }
     }
 
@@ -91,6 +92,11 @@ fn an_answer_and_its_retransmissions_wait_for_a_slow_disk() {
     assert!(answers.len() == 3 && answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
     sim.receive(ACME, &ack(&ingress, &answers[0], ""));
     assert_eq!(sim.kinds_to(GLOBEX), ["ACK"]);
+    // The call lasts from when the caller was told.
+    sim.pass(Duration::from_secs(1));
+    sim.disk.is_slow = false;
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &(ingress, answers[0].clone(), egress)));
+    assert_eq!(sim.one_cdr().duration_ms, Some(1_000));
 }
 
 #[test]
@@ -214,4 +220,23 @@ fn no_power_cut_forgets_an_answer_that_a_caller_has_got() {
         left += answered.len();
     }
     assert!(left > 500 && cuts > 200, "{left} answers, {cuts} cuts");
+}
+
+#[test]
+fn after_a_crash_a_call_lasts_from_when_its_answer_left() {
+    let mut sim = Simulation::new();
+    sim.disk.is_slow = true;
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
+    sim.pass(Duration::from_millis(300));
+    sim.flush_disk();
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    sim.receive(ACME, &ack(&ingress, &answer, ""));
+    sim.pass(Duration::from_millis(100));
+    sim.disk.is_slow = false;
+    sim.restart();
+    sim.pass(Duration::from_millis(900));
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &(ingress, answer, egress)));
+    assert_eq!(sim.one_cdr().duration_ms, Some(1_000));
 }
