@@ -171,9 +171,13 @@ pub(crate) fn is_root() -> bool {
     output(&mut command("id", &["-u"])).is_ok_and(|id| id.trim() == "0")
 }
 
+/// Where Debian has programs that no ordinary user's PATH finds, such as Kamailio.
+const ADMINISTRATION: &str = "/usr/sbin";
+
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    let folders = std::env::split_paths(&path).chain([ADMINISTRATION.into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn on_path(program: &str) -> bool {
@@ -220,10 +224,10 @@ fn fetch_promtool() -> Result<()> {
     Ok(fs::remove_dir_all(folder)?)
 }
 
-/// PATH on which the programs of [`tools`] are found too.
+/// PATH on which the programs of [`tools`] and of [`ADMINISTRATION`] are found too.
 pub(crate) fn path_with_tools() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([tools().join("usr/bin")]);
+    let folders = std::env::split_paths(&path).chain([ADMINISTRATION.into(), tools().join("usr/bin")]);
     std::env::join_paths(folders).unwrap_or_else(|_| path.clone())
 }
 
