@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tandem_tests::sipp::{Load, Numbers, Transport, caller, gateway};
 use tandem_tests::{CALLED, Endpoint, Exchange, Hub, Plan, Sipp, Switch, Traffic, long, now, peer_address};
 
@@ -31,6 +32,13 @@ fn connect(ip: IpAddr, hub: SocketAddr) -> TcpStream {
     socket.connect(&hub.into()).expect("the hub listens");
     socket.set_nonblocking(true).expect("a socket can be told not to wait");
     TcpStream::from(socket)
+}
+
+/// Lets this process, and the hub that it starts, open as many files as the system lets it.
+fn open_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to its maximum a limit can be raised");
 }
 
 /// Whether the other side has closed it. What came is thrown away.
@@ -65,6 +73,7 @@ fn pour(stream: &mut TcpStream, octets: &[u8], at_most: usize, deadline: Duratio
 
 #[test]
 fn slow_endless_and_broken_streams_are_shed_while_calls_go_on() {
+    open_many_files();
     let calls_for: u32 = if long() { 60 } else { 11 };
     let rate = 20;
     let (udp, tcp, tcp_caller) = (Switch::at(peer_address()), peer_address(), peer_address());
