@@ -13,8 +13,7 @@ const HOLD: Duration = Duration::from_millis(1_500);
 fn no_call_fails_while_two_nodes_are_stopped_and_started_in_turn() {
     let cluster = Cluster::start();
     // For each node: the calls that go to it, and those that it does not take.
-    let mut sides: Vec<_> =
-        (0..4).map(|_| (Switch::at(peer_address()), Switch::at(peer_address()))).collect();
+    let sides: Vec<_> = (0..4).map(|_| (Switch::at(peer_address()), Switch::at(peer_address()))).collect();
     let callers: Vec<Endpoint> = (1..)
         .zip(&sides)
         .map(|(n, (caller, _))| Endpoint::sender(&format!("acme-{n}"), caller.address().ip()))
@@ -30,16 +29,18 @@ fn no_call_fails_while_two_nodes_are_stopped_and_started_in_turn() {
         let database_url = Some(cluster.url());
         Hub::with(&Settings { node, database_url, drain_s: 20, ..Settings::default() }, &exchange)
     });
-    let mut place = |n: usize, calls: u32, node: &Hub| {
-        let (caller, called) =
-            std::mem::replace(&mut sides[n], (Switch::at(peer_address()), Switch::at(peer_address())));
+    // In the order in which they are placed.
+    let (mut sides, mut n) = (sides.into_iter(), 0..);
+    let mut place = |calls: u32, node: &Hub| {
+        let (caller, called) = sides.next().expect("there are two for each node");
+        let n = n.next().expect("numbers do not end");
         let plan = Plan { called: number(n), calling: format!("+8820{n}"), ..Plan::new(RATE, calls, HOLD) };
         Traffic::start(&plan, node.sip, caller, called)
     };
     let mut taken = 0;
     for n in 0..nodes.len() {
         let calls = 10 * RATE;
-        let traffic = place(2 * n, calls, &nodes[n]);
+        let traffic = place(calls, &nodes[n]);
         until("calls to be under way", Duration::from_secs(10), || {
             (traffic.placed() >= 2 * RATE).then_some(())
         });
@@ -62,9 +63,7 @@ fn no_call_fails_while_two_nodes_are_stopped_and_started_in_turn() {
         assert!(refused > 0 && good >= 2 * RATE, "{refused} refused, {good} went well");
         // What one node does not take, the member sends to the other.
         let other = 1 - n;
-        place(2 * n + 1, refused, &nodes[other])
-            .finish(Duration::from_secs(30))
-            .assert_all_went_well(refused);
+        place(refused, &nodes[other]).finish(Duration::from_secs(30)).assert_all_went_well(refused);
         assert!(nodes[n].wait_for_end(Duration::from_secs(30)).success());
         nodes[n].start_again();
         taken += good + refused;

@@ -49,8 +49,6 @@ fn calls_outlive_a_crash_after_which_there_are_fewer_workers_and_then_one() {
     let up = |hub: &Hub| hub.metrics().sum("tandem_active_calls", &[]);
     for workers in [2, 1] {
         until("every call to be up", Duration::from_secs(20), || (up(&hub) >= f64::from(all)).then_some(()));
-        // The last answer is acknowledged.
-        std::thread::sleep(Duration::from_millis(300));
         hub.kill();
         hub.set_workers(workers);
         hub.start_again();

@@ -162,11 +162,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Brings what was written to the disk, now. Where that fails, the next flush fails too.
-    pub(crate) fn sync(&self) {
-        if let Err(error) = self.file.sync_data() {
-            tracing::error!(%error, "cannot flush the journal to the disk");
-        }
+    /// Brings what was appended to the disk, now.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.hurry();
+        self.commit()?;
+        self.file.sync_data()
     }
 
     fn fail(&mut self, error: io::Error) -> io::Result<()> {

@@ -310,8 +310,11 @@ fn resume(
         shares.into_iter().zip(journals).map(|(share, journal)| make(share, journal)).collect();
     for (worker, up) in workers.iter_mut().zip(up) {
         worker.resume(up, now);
-        worker.commit();
-        worker.journal.sync();
+    }
+    if let Err(error) = workers.iter_mut().try_for_each(|worker| worker.journal.sync()) {
+        // Without a checkpoint the journals of before count, and new calls are refused until the disk works.
+        tracing::error!(%error, "cannot begin the journals anew; those of before stay in use");
+        return Ok(workers);
     }
     for worker in &mut workers {
         worker.seal();

@@ -1,8 +1,9 @@
 //! `cargo xtask memcheck`: the fabric's tests under AddressSanitizer, then the torture messages and a call, sent to a hub
 //! that valgrind watches.
 //!
-//! The sanitizer sees what `unsafe` does with memory of ours; valgrind sees the libraries and their C code too. The program is a release build whose allocator tells valgrind what it hands out; without that, valgrind would
-//! see its arenas and no blocks.
+//! The sanitizer sees what `unsafe` does with memory of ours; valgrind sees the libraries and their C code
+//! too. The program is a release build whose allocator tells valgrind what it hands out; without that,
+//! valgrind would see its arenas and no blocks.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
