@@ -24,13 +24,23 @@ pub struct Endpoint {
     pub max_calls: Option<u32>,
     /// Most new calls a second.
     pub max_calls_per_second: Option<u32>,
+    /// Further keys of the endpoint, as lines of TOML; tables come last.
+    pub more: String,
 }
 
 impl Endpoint {
     /// An endpoint that sends from `source` and takes calls at `target`, without limits.
     pub fn new(name: &str, source: IpAddr, target: &str) -> Self {
         let (name, target) = (name.to_owned(), target.to_owned());
-        Self { name, source, target, priority: 1, max_calls: None, max_calls_per_second: None }
+        Self {
+            name,
+            source,
+            target,
+            priority: 1,
+            max_calls: None,
+            max_calls_per_second: None,
+            more: String::new(),
+        }
     }
 
     /// An endpoint that only sends: nothing answers at its target.
@@ -56,7 +66,7 @@ impl Exchange {
         let text = &mut self.text;
         writeln!(text, "\n[[member]]\nname = \"{name}\"").expect("a String takes all");
         for endpoint in endpoints {
-            let Endpoint { name, source, target, priority, max_calls, max_calls_per_second } = endpoint;
+            let Endpoint { name, source, target, priority, max_calls, max_calls_per_second, more } = endpoint;
             writeln!(
                 text,
                 "[[member.endpoint]]\nname = \"{name}\"\nsource = [\"{source}/32\"]\ntarget = \"{target}\"\npriority = {priority}"
@@ -67,6 +77,7 @@ impl Exchange {
                     writeln!(text, "{key} = {limit}").expect("a String takes all");
                 }
             }
+            writeln!(text, "{more}").expect("a String takes all");
         }
         let names: Vec<String> = endpoints.iter().map(|endpoint| format!("\"{}\"", endpoint.name)).collect();
         for prefix in prefixes {

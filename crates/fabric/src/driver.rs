@@ -285,7 +285,7 @@ impl Driver {
         let (mut sent, mut lost) = (0, 0);
         let mut for_first = Vec::new();
         for (flow, octets) in wire.outbox.drain() {
-            if flow.transport == Transport::Tcp && share.index > 0 {
+            if flow.transport.is_reliable() && share.index > 0 {
                 for_first.push(Parcel::Send(flow, octets));
                 continue;
             }
@@ -298,7 +298,7 @@ impl Driver {
                         None => lost += 1,
                     }
                 }
-                Transport::Tcp => {
+                Transport::Tcp | Transport::Tls => {
                     let local = self.addresses[usize::from(flow.listener)].ip();
                     lost += usize::from(!wires.connections.send(flow, local, octets));
                 }
@@ -340,7 +340,7 @@ impl Wires {
                         UdpSocket::from_std(socket.into()).expect("a bound socket that does not block");
                     datagrams.push((listener, socket));
                 }
-                Transport::Tcp => {
+                Transport::Tcp | Transport::Tls => {
                     let socket =
                         TcpListener::from_std(socket.into()).expect("a bound socket that does not block");
                     connections.listen(listener, socket);

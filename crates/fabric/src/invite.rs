@@ -1,7 +1,7 @@
 //! Sets calls up: from the INVITE of the originating member to an INVITE toward each candidate in turn.
 
 use smallvec::SmallVec;
-use tandem_model::{CallId, E164, Endpoint, Outcome, Reason};
+use tandem_model::{CallId, E164, Endpoint, Outcome, Reason, Transport};
 use tandem_routing::{CallRequest, Candidate, LeftOut, select};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
@@ -164,7 +164,7 @@ impl Worker {
             endpoint: endpoint.endpoint_id,
             member: endpoint.member_id,
             flow,
-            target: endpoint.target.address,
+            target: endpoint.target.literal().map_or(flow.remote, |(address, _)| address),
             tag: self.mint(),
             dialog: None,
             _lease: None,
@@ -250,13 +250,13 @@ impl Worker {
     ) -> Result<(), Reason> {
         let table = self.table.clone();
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
-        let target = endpoint.target;
-        let listener = self.listener_for(target.transport, target.address).ok_or(Reason::NoListener)?;
+        let (address, transport) = endpoint.target.literal().ok_or(Reason::TargetUnresolved)?;
+        let listener = self.listener_for(transport, address).ok_or(Reason::NoListener)?;
         let reserved = self.share.common.limits.reserve(&table, endpoint, candidate, now.instant);
         let lease = reserved.map_err(|full| full.reason)?;
         let tag = self.mint();
         let branch = self.mint();
-        let flow = Flow { listener, transport: target.transport, remote: target.address, connection: None };
+        let flow = Flow { listener, transport, remote: address, connection: None };
         let local = &self.locals[usize::from(listener)];
 
         let call = &mut self.calls[key];
@@ -265,23 +265,19 @@ impl Worker {
         let from = request.from().expect("it was judged");
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
         let called = &call.cdr.called;
-        let uri = match target.transport {
-            tandem_model::Transport::Udp => format!("sip:+{called}@{};user=phone", target.address),
-            transport => {
-                format!("sip:+{called}@{};transport={};user=phone", target.address, transport.as_str())
+        let uri = match transport {
+            Transport::Udp => format!("sip:+{called}@{address};user=phone"),
+            Transport::Tcp | Transport::Tls => {
+                format!("sip:+{called}@{address};transport={};user=phone", transport.as_str())
             }
         };
         let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
-        let via = format!(
-            "SIP/2.0/{} {};rport;branch={}",
-            target.transport.as_via(),
-            local.host,
-            format_branch(branch)
-        );
+        let via =
+            format!("SIP/2.0/{} {};rport;branch={}", transport.as_via(), local.host, format_branch(branch));
         let mut from_value = masked_address(&from, &local.host);
         from_value.extend_from_slice(b";tag=");
         from_value.extend_from_slice(format_tag(tag).as_bytes());
-        let to_value = format!("<sip:+{called}@{};user=phone>", target.address);
+        let to_value = format!("<sip:+{called}@{address};user=phone>");
         let hops = hops.to_string();
         let cseq = format!("{FIRST_CSEQ} INVITE");
         let token = self.passes.token(called);
@@ -315,7 +311,7 @@ impl Worker {
             endpoint: candidate.endpoint,
             member: candidate.member,
             flow,
-            target: target.address,
+            target: address,
             tag,
             dialog: None,
             _lease: Some(lease),

@@ -301,7 +301,7 @@ fn member_limits(table: &RouteTable, member: MemberId) -> CallLimits {
 mod tests {
     use tandem_model::{
         Agreement, AgreementDirection, AgreementState, Announcement, AnnouncementId, Facts, Member,
-        MemberState, RangeId, Target, Validity,
+        MemberState, Policy, RangeId, Target, Validity,
     };
     use uuid::Uuid;
 
@@ -321,12 +321,14 @@ mod tests {
             member_id: id(2),
             name: "acme-1".into(),
             sources: vec![],
+            certificate_names: Vec::new(),
             target: "sip:192.0.2.1".parse::<Target>().unwrap(),
             priority: 1,
             weight: 1,
             max_calls: limits.max_calls,
             max_calls_per_second: limits.max_calls_per_second,
             enabled: true,
+            policy: Policy::default(),
         }
     }
 

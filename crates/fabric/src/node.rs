@@ -338,7 +338,7 @@ fn bind(
 ) -> io::Result<(SocketAddr, Vec<Option<Socket>>)> {
     let first = bind_one(address, transport, false)?;
     let bound = first.local_addr()?.as_socket().ok_or(io::ErrorKind::Other)?;
-    if transport == Transport::Tcp || workers == 1 {
+    if transport.is_reliable() || workers == 1 {
         let others = (1..workers).map(|_| None);
         return Ok((bound, std::iter::once(Some(first)).chain(others).collect()));
     }
@@ -351,7 +351,7 @@ fn bind(
 fn bind_one(address: SocketAddr, transport: Transport, is_shared: bool) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
-        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Tcp | Transport::Tls => (Type::STREAM, Protocol::TCP),
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -365,7 +365,7 @@ fn bind_one(address: SocketAddr, transport: Transport, is_shared: bool) -> io::R
             socket.set_reuse_port(is_shared)?;
             socket.bind(&address.into())?;
         }
-        Transport::Tcp => {
+        Transport::Tcp | Transport::Tls => {
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
             socket.listen(1024)?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tandem_model::{
     Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority,
-    CallLimits, Cdr, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Range,
-    RangeId, Reason, Source, Transport, Validity,
+    CallLimits, Cdr, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Policy,
+    Range, RangeId, Reason, Source, Transport, Validity,
 };
 use tandem_routing::{RouteTable, SharedTable, shared};
 use tandem_sip::Message;
@@ -63,12 +63,14 @@ fn endpoint(n: u128, member: u128, address: &str, priority: u16, max_calls: Opti
         member_id: id(member),
         name: format!("endpoint-{n}"),
         sources: vec![Source { net: format!("{ip}/32").parse().unwrap(), port: None }],
+        certificate_names: Vec::new(),
         target: format!("sip:{address}").parse().unwrap(),
         priority,
         weight: 1,
         max_calls,
         max_calls_per_second: None,
         enabled: true,
+        policy: Policy::default(),
     }
 }
 

@@ -90,7 +90,7 @@ impl Local {
         let host = address.to_string();
         let contact = match transport {
             Transport::Udp => format!("<sip:{host}>"),
-            Transport::Tcp => format!("<sip:{host};transport=tcp>"),
+            Transport::Tcp | Transport::Tls => format!("<sip:{host};transport={}>", transport.as_str()),
         };
         Self { transport, address, host, contact }
     }

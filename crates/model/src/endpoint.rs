@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{CallLimits, EndpointId, MemberId};
+use crate::{CallLimits, EndpointId, MemberId, Policy};
 
 /// How SIP is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Transport {
     Udp,
     /// A stream, framed by Content-Length (RFC 3261 §18.3).
     Tcp,
+    /// The same within TLS 1.2 or 1.3 (RFC 3261 §26.2.1).
+    Tls,
 }
 
 impl Transport {
@@ -24,7 +26,7 @@ impl Transport {
     pub fn is_reliable(self) -> bool {
         match self {
             Self::Udp => false,
-            Self::Tcp => true,
+            Self::Tcp | Self::Tls => true,
         }
     }
 
@@ -33,6 +35,7 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 
@@ -41,6 +44,15 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
+
+    /// The port where none is named (RFC 3261 §19.1.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
         }
     }
 }
@@ -53,6 +65,8 @@ impl FromStr for Transport {
             Ok(Self::Udp)
         } else if text.eq_ignore_ascii_case("tcp") {
             Ok(Self::Tcp)
+        } else if text.eq_ignore_ascii_case("tls") {
+            Ok(Self::Tls)
         } else {
             Err(TargetError::Transport(text.to_owned()))
         }
@@ -75,13 +89,68 @@ impl Source {
     }
 }
 
-/// Where the hub sends calls for an endpoint. Text form `sip:192.0.2.21:5060;transport=udp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The host of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A literal address.
+    Address(IpAddr),
+    /// A DNS name in lower case, without the dot at its end.
+    Name(Box<str>),
+}
+
+/// Longest DNS name as text (RFC 1035 §2.3.4).
+const MAX_NAME: usize = 253;
+
+impl FromStr for Host {
+    type Err = TargetError;
+
+    /// A literal address without brackets, or a name that DNS can hold (RFC 1123 §2.1).
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if let Ok(ip) = text.parse() {
+            return Ok(Self::Address(ip));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        // What ends in digits is an address that is written wrong.
+        let top = name.rsplit('.').next().unwrap_or_default();
+        let is_name = name.len() <= MAX_NAME
+            && name.split('.').all(is_label)
+            && top.bytes().any(|octet| octet.is_ascii_alphabetic());
+        match is_name {
+            true => Ok(Self::Name(name.to_ascii_lowercase().into())),
+            false => Err(TargetError::Host(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Address(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where the hub sends calls for an endpoint. Text form `sip:192.0.2.21:5060;transport=udp`, or with a name
+/// `sip:sbc.acme.example;transport=tls`.
+///
+/// What a name leaves open, port and transport, DNS says (RFC 3263 §4). An address has both: UDP and the transport's
+/// own port where the text names none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// Address and port.
-    pub address: SocketAddr,
+    /// Address or name.
+    pub host: Host,
+    /// Port; never 0.
+    pub port: Option<u16>,
     /// Transport.
-    pub transport: Transport,
+    pub transport: Option<Transport>,
 }
 
 /// Why a text is not a target.
@@ -90,22 +159,35 @@ pub enum TargetError {
     /// It does not begin with `sip:`.
     #[error("a target begins with \"sip:\", such as sip:192.0.2.21:5060;transport=udp")]
     Scheme,
-    /// The host is no IP address.
-    #[error("{0:?} is not an IP address; write sip:192.0.2.21:5060 or sip:[2001:db8::1]:5060")]
-    Address(String),
+    /// The host is neither an IP address nor a DNS name.
+    #[error(
+        "{0:?} is no IP address and no DNS name; write sip:192.0.2.21:5060, sip:[2001:db8::1]:5060 or sip:sbc.example.net"
+    )]
+    Host(String),
     /// The port is no port.
     #[error("{0:?} is not a port from 1 to 65535")]
     Port(String),
     /// The transport is none that the hub speaks.
-    #[error("{0:?} is not a transport; write transport=udp or transport=tcp")]
+    #[error("{0:?} is not a transport; write transport=udp, transport=tcp or transport=tls")]
     Transport(String),
     /// A URI parameter that means nothing here.
     #[error("the parameter {0:?} is not known here; only transport is")]
     Parameter(String),
 }
 
-/// Default port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-const DEFAULT_PORT: u16 = 5060;
+impl Target {
+    /// An address with its transport.
+    pub fn of(address: SocketAddr, transport: Transport) -> Self {
+        Self { host: Host::Address(address.ip()), port: Some(address.port()), transport: Some(transport) }
+    }
+
+    /// Where messages go, when no DNS needs to be asked.
+    pub fn literal(&self) -> Option<(SocketAddr, Transport)> {
+        let Host::Address(ip) = self.host else { return None };
+        let transport = self.transport.unwrap_or(Transport::Udp);
+        Some((SocketAddr::new(ip, self.port.unwrap_or(transport.default_port())), transport))
+    }
+}
 
 impl FromStr for Target {
     type Err = TargetError;
@@ -122,28 +204,38 @@ impl FromStr for Target {
                 None => (host_port, None),
             },
         };
-        let ip: IpAddr = host.parse().map_err(|_| TargetError::Address(host.to_owned()))?;
+        let host = host.parse()?;
         let port = match port {
-            None => DEFAULT_PORT,
+            None => None,
             Some(text) => match text.parse() {
-                Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => port,
+                Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => Some(port),
                 _ => return Err(TargetError::Port(text.to_owned())),
             },
         };
-        let mut transport = Transport::Udp;
+        let mut transport = None;
         for parameter in parts {
             match parameter.split_once('=') {
-                Some((name, value)) if name.eq_ignore_ascii_case("transport") => transport = value.parse()?,
+                Some((name, value)) if name.eq_ignore_ascii_case("transport") => {
+                    transport = Some(value.parse()?);
+                }
                 _ => return Err(TargetError::Parameter(parameter.to_owned())),
             }
         }
-        Ok(Self { address: SocketAddr::new(ip, port), transport })
+        let target = Self { host, port, transport };
+        Ok(target.literal().map_or(target, |(address, transport)| Self::of(address, transport)))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sip:{};transport={}", self.address, self.transport.as_str())
+        write!(f, "sip:{}", self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match self.transport {
+            Some(transport) => write!(f, ";transport={}", transport.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -171,6 +263,9 @@ pub struct Endpoint {
     pub name: String,
     /// Who may send as this endpoint. Sources of two endpoints never overlap.
     pub sources: Vec<Source>,
+    /// The names in its TLS client certificate, any of which tells that it is this endpoint (RFC 5922 §7.1); in lower
+    /// case. No two endpoints share one.
+    pub certificate_names: Vec<String>,
     /// Where calls for it go.
     pub target: Target,
     /// Lower is tried first (RFC 2782).
@@ -183,6 +278,8 @@ pub struct Endpoint {
     pub max_calls_per_second: Option<u32>,
     /// Whether it takes part: a disabled endpoint neither sends nor receives.
     pub enabled: bool,
+    /// How the hub speaks with it.
+    pub policy: Policy,
 }
 
 impl Endpoint {
@@ -201,7 +298,16 @@ mod tests {
         for text in ["sip:192.0.2.21:5060;transport=udp", "sip:[2001:db8::1]:5070;transport=tcp"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
+        for text in ["sip:sbc.acme.example;transport=tls", "sip:acme.example", "sip:sbc.acme.example:5080"] {
+            let target = text.parse::<Target>().unwrap();
+            assert_eq!((target.to_string().as_str(), target.literal()), (text, None));
+        }
+        assert_eq!("sip:SBC.Acme.example.".parse::<Target>(), "sip:sbc.acme.example".parse());
         assert_eq!("sip:192.0.2.21".parse::<Target>(), "sip:192.0.2.21:5060;transport=udp".parse());
+        assert_eq!(
+            "sip:192.0.2.21;transport=tls".parse::<Target>(),
+            "sip:192.0.2.21:5061;transport=tls".parse()
+        );
         assert_eq!("sip:[::1]".parse::<Target>(), "sip:[::1]:5060".parse());
     }
 
@@ -209,7 +315,11 @@ mod tests {
     fn a_text_that_is_no_target_says_what_to_write() {
         let table = [
             ("192.0.2.21:5060", TargetError::Scheme),
-            ("sip:sbc.example", TargetError::Address("sbc.example".into())),
+            ("sip:sbc_1.example", TargetError::Host("sbc_1.example".into())),
+            ("sip:192.0.2.256", TargetError::Host("192.0.2.256".into())),
+            ("sip:-sbc.example", TargetError::Host("-sbc.example".into())),
+            ("sip:acme..example", TargetError::Host("acme..example".into())),
+            ("sip:", TargetError::Host(String::new())),
             ("sip:192.0.2.21:0", TargetError::Port("0".into())),
             ("sip:192.0.2.21:+5", TargetError::Port("+5".into())),
             ("sip:192.0.2.21:65536", TargetError::Port("65536".into())),

@@ -13,6 +13,7 @@ mod facts;
 mod id;
 mod member;
 mod number;
+mod policy;
 mod range;
 mod reason;
 mod validity;
@@ -22,7 +23,7 @@ pub use announcement::Announcement;
 pub use call_limits::CallLimits;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;
-pub use endpoint::{Endpoint, Source, Target, TargetError, Transport};
+pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
 pub use facts::{Facts, ObjectId};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, EndpointId, ListenerId, MemberId, NodeId,
@@ -30,6 +31,7 @@ pub use id::{
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix};
+pub use policy::Policy;
 pub use range::{Authority, Range};
 pub use reason::Reason;
 pub use validity::Validity;

@@ -81,6 +81,8 @@ reasons! {
         "Send calls more slowly; the announcing member raises the announcement's max_calls_per_second."
     EndpointUnreachable "endpoint_unreachable" 503 "the endpoint did not answer in time or its connection failed"
         "Check that the member's switch is up and reachable from the exchange."
+    TargetUnresolved "target_unresolved" 503 "the name of the endpoint's target leads to no address that this node may send to"
+        "Check the records of the name in DNS, or write the address itself as the target."
     NoListener "no_listener" 503 "this node has no listener for the endpoint's transport and address family"
         "The operator adds a listener of that transport and address family."
 

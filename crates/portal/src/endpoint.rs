@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{Endpoint, EndpointId, MemberId, Reason, Source, Target};
+use tandem_model::{Endpoint, EndpointId, Host, MemberId, Policy, Reason, Source, Target};
 use tandem_store::{announcement, endpoint, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -26,6 +26,9 @@ const MAX_ENDPOINTS: i64 = 1000;
 
 /// Most sources of an endpoint.
 const MAX_SOURCES: usize = 64;
+
+/// Most names by which an endpoint's certificate is known.
+const MAX_CERTIFICATE_NAMES: usize = 16;
 
 /// Largest blocks that an endpoint may send from: nobody has more in one place.
 const MIN_PREFIX_LEN_V4: u8 = 16;
@@ -51,6 +54,8 @@ pub(crate) struct EndpointView {
     member_id: MemberId,
     name: String,
     sources: Vec<SourceView>,
+    /// The names in its TLS client certificate, by any of which it is known.
+    certificate_names: Vec<String>,
     /// Where the hub sends calls for it.
     #[schema(example = "sip:192.0.2.21:5060;transport=udp")]
     target: String,
@@ -66,6 +71,9 @@ pub(crate) struct EndpointView {
     max_calls_per_second: Option<u32>,
     /// Whether it takes part.
     enabled: bool,
+    /// How the hub speaks with it.
+    #[schema(value_type = Object)]
+    policy: Policy,
     created_at: DateTime<Utc>,
 }
 
@@ -100,7 +108,11 @@ pub(crate) struct EndpointInput {
     #[serde(default)]
     #[schema(max_items = 64)]
     sources: Vec<SourceInput>,
-    /// Where the hub sends calls for it. The host is an IP address.
+    /// The names in its TLS client certificate (DNS names of its subjectAltName), by any of which it is known.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    certificate_names: Vec<String>,
+    /// Where the hub sends calls for it: an IP address, or a name whose DNS records say the rest (RFC 3263).
     #[schema(example = "sip:192.0.2.21:5060;transport=udp")]
     target: String,
     /// Lower is tried first.
@@ -123,6 +135,10 @@ pub(crate) struct EndpointInput {
     #[serde(default = "default_enabled")]
     #[schema(default = true)]
     enabled: bool,
+    /// How the hub speaks with it; what is left out is as usual.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    policy: Policy,
 }
 
 fn default_priority() -> u16 {
@@ -145,12 +161,14 @@ impl From<endpoint::StoredEndpoint> for EndpointView {
             member_id: endpoint.member_id,
             name: endpoint.name,
             sources: sources.map(|it| SourceView { net: it.net.to_string(), port: it.port }).collect(),
+            certificate_names: endpoint.certificate_names,
             target: endpoint.target.to_string(),
             priority: endpoint.priority,
             weight: endpoint.weight,
             max_calls: endpoint.max_calls,
             max_calls_per_second: endpoint.max_calls_per_second,
             enabled: endpoint.enabled,
+            policy: endpoint.policy,
             created_at,
         }
     }
@@ -169,6 +187,7 @@ impl EndpointInput {
         let name = text::name(&mut faults, "name", &self.name, "._-", 64);
         let target = read_target(&mut faults, &self.target);
         let sources = read_sources(&mut faults, &self.sources);
+        let certificate_names = read_certificate_names(&mut faults, &self.certificate_names);
         call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
         let (name, target) = faults.hold(name.zip(target))?;
         Ok(Endpoint {
@@ -176,20 +195,24 @@ impl EndpointInput {
             member_id,
             name,
             sources,
+            certificate_names,
             target,
             priority: self.priority,
             weight: self.weight,
             max_calls: self.max_calls,
             max_calls_per_second: self.max_calls_per_second,
             enabled: self.enabled,
+            policy: self.policy,
         })
     }
 }
 
 fn read_target(faults: &mut Faults, text: &str) -> Option<Target> {
     let target: Target = faults.take("target", text.parse())?;
-    if let Some(why) = unusable(target.address.ip()) {
-        faults.note("target", format!("{} {why}; write an address of one host", target.address.ip()));
+    if let Host::Address(ip) = target.host
+        && let Some(why) = unusable(ip)
+    {
+        faults.note("target", format!("{ip} {why}; write an address of one host"));
         return None;
     }
     Some(target)
@@ -227,6 +250,27 @@ fn read_sources(faults: &mut Faults, inputs: &[SourceInput]) -> Vec<Source> {
         sources.push(Source { net, port: input.port });
     }
     sources
+}
+
+/// The names in lower case and sorted, as they are compared and kept.
+fn read_certificate_names(faults: &mut Faults, inputs: &[String]) -> Vec<String> {
+    if inputs.len() > MAX_CERTIFICATE_NAMES {
+        let message = format!("there are {}; write at most {MAX_CERTIFICATE_NAMES}", inputs.len());
+        faults.note("certificate_names", message);
+        return Vec::new();
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for (index, input) in inputs.iter().enumerate() {
+        match input.parse() {
+            Ok(Host::Name(name)) => _ = names.insert(String::from(name)),
+            // A wildcard stands for hosts that nobody has named (RFC 5922 §7.2).
+            _ => faults.note(
+                format!("certificate_names[{index}]"),
+                "write a DNS name of the certificate's subjectAltName, such as sbc.acme.example",
+            ),
+        }
+    }
+    names.into_iter().collect()
 }
 
 fn read_net(faults: &mut Faults, field: &str, text: &str) -> Option<IpNet> {
@@ -374,7 +418,8 @@ mod tests {
             ("sip:[ff02::1]", false),
             ("sip:[fe80::1]", false),
             ("sip:[::ffff:224.0.0.1]", false),
-            ("sip:host.example", false),
+            ("sip:host.example", true),
+            ("sip:host_1.example", false),
             ("sip:192.0.2.21\r\nX: y", false),
         ] {
             assert_eq!(read_target(&mut Faults::default(), text).is_some(), usable, "{text}");

@@ -106,6 +106,12 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ("member_name_unique", Reason::Conflict, "name", "another member has this name; choose another"),
     ("endpoint_name_unique", Reason::Conflict, "name", "another endpoint has this name; choose another"),
     ("endpoint_source_overlaps", Reason::SourceOverlaps, "sources", "it overlaps a source of an endpoint"),
+    (
+        "endpoint_certificate_name_pkey",
+        Reason::Conflict,
+        "certificate_names",
+        "an endpoint is known by one of these names already",
+    ),
     ("number_range_claimed_twice", Reason::Conflict, "prefix", "the range is claimed already"),
     ("number_range_overlaps", Reason::RangeOverlaps, "prefix", "a verified range holds some of its numbers"),
     (

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tandem_model::{
     Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164, Endpoint,
-    Facts, Member, MemberId, MemberState, Prefix, Range, Source, Validity,
+    Facts, Member, MemberId, MemberState, Policy, Prefix, Range, Source, Validity,
 };
 use tandem_routing::{CallRequest, RouteTable, select};
 use uuid::Uuid;
@@ -78,12 +78,14 @@ fn members() -> Facts {
                 net: format!("10.0.{}.{}/32", n / 100, n % 100).parse().expect("a host"),
                 port: None,
             }],
+            certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().expect("a target"),
             priority: 10,
             weight: 10,
             max_calls: None,
             max_calls_per_second: None,
             enabled: true,
+            policy: Policy::default(),
         });
         for other in 0..n {
             facts.agreements.push(Agreement {

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use tandem_model::{
     Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164, Endpoint,
-    Facts, Member, MemberId, MemberState, Prefix, Range, Validity,
+    Facts, Member, MemberId, MemberState, Policy, Prefix, Range, Validity,
 };
 use uuid::Uuid;
 
@@ -116,12 +116,14 @@ impl Exchange {
                 member_id: id(member),
                 name: name.into(),
                 sources: Vec::new(),
+                certificate_names: Vec::new(),
                 target: "sip:192.0.2.21".parse().expect("it is a target"),
                 priority,
                 weight,
                 max_calls: None,
                 max_calls_per_second: None,
                 enabled: true,
+                policy: Policy::default(),
             });
         }
     }

@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, CallLimits, Endpoint, Member, MemberState, Transport,
-    Validity,
+    Agreement, AgreementDirection, AgreementState, CallLimits, Endpoint, Member, MemberState, Policy,
+    Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -111,6 +111,23 @@ impl Digest {
         }
     }
 
+    /// Nothing where there are none, as with limits.
+    #[must_use]
+    pub(crate) fn texts(self, texts: &[String]) -> Self {
+        // A set, too.
+        let sorted: std::collections::BTreeSet<&str> = texts.iter().map(String::as_str).collect();
+        sorted.into_iter().fold(self, |digest, text| digest.text(text))
+    }
+
+    /// Nothing for the policy that says nothing.
+    #[must_use]
+    pub(crate) fn policy(self, policy: &Policy) -> Self {
+        if *policy == Policy::default() {
+            return self;
+        }
+        self.text(&serde_json::to_string(policy).expect("a policy is JSON"))
+    }
+
     pub(crate) fn finish(self) -> u128 {
         self.word(0).word(0).0
     }
@@ -140,9 +157,15 @@ pub(crate) fn member(member: &Member) -> u128 {
 }
 
 pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
-    let transport = match endpoint.target.transport {
-        Transport::Udp => 0,
-        Transport::Tcp => 1,
+    let (target, transport) = match endpoint.target.literal() {
+        Some((address, transport)) => (address.to_string(), Some(transport)),
+        None => (endpoint.target.to_string(), endpoint.target.transport),
+    };
+    let transport = match transport {
+        Some(Transport::Udp) => 0,
+        Some(Transport::Tcp) => 1,
+        Some(Transport::Tls) => 2,
+        None => 3,
     };
     // Sources are a set: the order in which the database gives them says nothing.
     let sources = endpoint.sources.iter().fold(0_u128, |sum, source| {
@@ -155,13 +178,15 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         .id(endpoint.member_id.0)
         .text(&endpoint.name)
         .wide(sources)
-        .text(&endpoint.target.address.to_string())
+        .text(&target)
         .word(transport)
         .word(endpoint.priority.into())
         .word(endpoint.weight.into())
         .option(endpoint.max_calls.map(u64::from))
         .option(endpoint.max_calls_per_second.map(u64::from))
         .word(endpoint.enabled.into())
+        .texts(&endpoint.certificate_names)
+        .policy(&endpoint.policy)
         .finish()
 }
 

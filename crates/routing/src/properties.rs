@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
     Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, Endpoint, Facts,
-    Member, MemberId, MemberState, ObjectId, Prefix, Range, Reason, Validity,
+    Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
 };
 
 use crate::exchange::{at, id, number};
@@ -62,12 +62,14 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             member_id,
             name: ENDPOINTS[n].into(),
             sources,
+            certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().unwrap(),
             priority,
             weight,
             max_calls: None,
             max_calls_per_second: None,
             enabled,
+            policy: Policy::default(),
         })
 }
 

@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{Connection, PgConnection, PgPool};
-use tandem_model::{AgreementDirection, Authority, Prefix, Source, Target};
+use tandem_model::{AgreementDirection, Authority, Policy, Prefix, Source, Target};
 
 use crate::database;
+use crate::target::TargetColumns;
 
 /// Longest run of one application.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
@@ -77,6 +78,9 @@ pub struct EndpointDeclaration {
     /// Who may send as this endpoint.
     #[serde(default, rename = "source")]
     pub sources: Vec<SourceText>,
+    /// The names in its TLS client certificate, by any of which it is known.
+    #[serde(default, rename = "certificate", skip_serializing_if = "Vec::is_empty")]
+    pub certificate_names: Vec<String>,
     /// Where calls for it go.
     pub target: Target,
     /// Name of the site where it meets the hub; any where there is none.
@@ -97,6 +101,28 @@ pub struct EndpointDeclaration {
     /// Whether it takes part.
     #[serde(default = "default_enabled")]
     pub enabled: bool,
+    /// How the hub speaks with it.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+impl EndpointDeclaration {
+    /// An endpoint that nobody sends as, with everything else as usual.
+    pub fn new(name: &str, target: Target) -> Self {
+        Self {
+            name: name.to_owned(),
+            sources: Vec::new(),
+            certificate_names: Vec::new(),
+            target,
+            site: None,
+            priority: default_priority(),
+            weight: default_weight(),
+            max_calls: None,
+            max_calls_per_second: None,
+            enabled: default_enabled(),
+            policy: Policy::default(),
+        }
+    }
 }
 
 fn default_priority() -> u16 {
@@ -572,33 +598,32 @@ struct PresentEndpoint {
     endpoint_id: Uuid,
     settings: EndpointSettings,
     sources: BTreeSet<(IpNet, Option<i32>)>,
+    certificate_names: BTreeSet<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 struct EndpointSettings {
-    target_address: IpNet,
-    target_port: i32,
-    target_transport: String,
+    target: TargetColumns,
     site: Option<String>,
     priority: i32,
     weight: i32,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     enabled: bool,
+    policy: serde_json::Value,
 }
 
 impl EndpointSettings {
     fn of(endpoint: &EndpointDeclaration) -> Self {
         Self {
-            target_address: endpoint.target.address.ip().into(),
-            target_port: endpoint.target.address.port().into(),
-            target_transport: endpoint.target.transport.as_str().to_owned(),
+            target: TargetColumns::of(&endpoint.target),
             site: endpoint.site.clone(),
             priority: endpoint.priority.into(),
             weight: endpoint.weight.into(),
             max_calls: bound(endpoint.max_calls),
             max_calls_per_second: bound(endpoint.max_calls_per_second),
             enabled: endpoint.enabled,
+            policy: serde_json::to_value(&endpoint.policy).expect("a policy is JSON"),
         }
     }
 }
@@ -628,9 +653,12 @@ impl Present {
         let ids: Vec<Uuid> = members.values().copied().collect();
         let rows = sqlx::query!(
             r#"
-            select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
+            select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
+                 , e.target_transport
                  , (select s.name from site s where s.site_id = e.site_id) as site
-                 , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
+                 , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.policy
+                 , array(select c.name from endpoint_certificate_name c
+                          where c.endpoint_id = e.endpoint_id) as "certificate_names!: Vec<String>"
               from endpoint e
              where e.member_id = any ($1)
             "#,
@@ -652,18 +680,27 @@ impl Present {
         }
         let endpoints = rows.into_iter().map(|row| {
             let settings = EndpointSettings {
-                target_address: row.target_address,
-                target_port: row.target_port,
-                target_transport: row.target_transport,
+                target: TargetColumns {
+                    address: row.target_address,
+                    name: row.target_name,
+                    port: row.target_port,
+                    transport: row.target_transport,
+                },
                 site: row.site,
                 priority: row.priority,
                 weight: row.weight,
                 max_calls: row.max_calls,
                 max_calls_per_second: row.max_calls_per_second,
                 enabled: row.enabled,
+                policy: row.policy,
             };
-            let sources = sources.remove(&row.endpoint_id).unwrap_or_default();
-            ((row.member_id, row.name), PresentEndpoint { endpoint_id: row.endpoint_id, settings, sources })
+            let present = PresentEndpoint {
+                endpoint_id: row.endpoint_id,
+                settings,
+                sources: sources.remove(&row.endpoint_id).unwrap_or_default(),
+                certificate_names: row.certificate_names.into_iter().collect(),
+            };
+            ((row.member_id, row.name), present)
         });
         let ranges = sqlx::query_as!(
             PresentRange,
@@ -705,10 +742,13 @@ struct Plan<'a> {
     endpoints_gone: Vec<Uuid>,
     /// Endpoints whose sources are written anew.
     sources_gone: Vec<Uuid>,
+    /// Endpoints whose certificate names are written anew.
+    certificate_names_gone: Vec<Uuid>,
     ranges_gone: Vec<Uuid>,
     announcements_gone: Vec<Uuid>,
     endpoints: Vec<EndpointRow<'a>>,
     sources: Vec<SourceRow<'a>>,
+    certificate_names: Vec<CertificateNameRow<'a>>,
     ranges: Vec<RangeRow<'a>>,
     announcements: Vec<AnnouncementRow<'a>>,
 }
@@ -822,7 +862,11 @@ impl<'a> Plan<'a> {
             endpoint.sources.iter().map(|SourceText(it)| (it.net, it.port.map(i32::from))).collect();
         let same_settings = present.as_ref().is_some_and(|present| present.settings == settings);
         let same_sources = present.as_ref().is_some_and(|present| present.sources == sources);
-        if same_settings && same_sources {
+        let certificate_names: BTreeSet<String> =
+            endpoint.certificate_names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let same_names =
+            present.as_ref().is_some_and(|present| present.certificate_names == certificate_names);
+        if same_settings && same_sources && same_names {
             return;
         }
         let action = if present.is_some() { Action::Changed } else { Action::Added };
@@ -830,9 +874,20 @@ impl<'a> Plan<'a> {
         if !same_settings {
             self.endpoints.push(EndpointRow { member, member_id, name: &endpoint.name, settings });
         }
+        let name = endpoint.name.as_str();
+        let present = present.map(|present| present.endpoint_id);
+        if !same_names {
+            self.certificate_names_gone.extend(present);
+            let rows = certificate_names.into_iter();
+            self.certificate_names.extend(rows.map(|certificate| CertificateNameRow {
+                member,
+                member_id,
+                name,
+                certificate,
+            }));
+        }
         if !same_sources {
-            self.sources_gone.extend(present.map(|present| present.endpoint_id));
-            let name = endpoint.name.as_str();
+            self.sources_gone.extend(present);
             self.sources.extend(sources.into_iter().map(|(net, port)| SourceRow {
                 member,
                 member_id,
@@ -884,6 +939,12 @@ impl<'a> Plan<'a> {
         sqlx::query!("delete from endpoint_source where endpoint_id = any ($1)", &sources_gone)
             .execute(&mut *db)
             .await?;
+        sqlx::query!(
+            "delete from endpoint_certificate_name where endpoint_id = any ($1)",
+            &self.certificate_names_gone
+        )
+        .execute(&mut *db)
+        .await?;
         sqlx::query!("delete from endpoint where endpoint_id = any ($1)", &self.endpoints_gone)
             .execute(&mut *db)
             .await?;
@@ -898,6 +959,7 @@ impl<'a> Plan<'a> {
         }
         insert(db, &self.endpoints).await?;
         insert(db, &self.sources).await?;
+        insert(db, &self.certificate_names).await?;
         insert(db, &self.ranges).await?;
         insert(db, &self.announcements).await
     }
@@ -925,32 +987,35 @@ impl Row for EndpointRow<'_> {
         }
         sqlx::query!(
             r#"
-            insert into endpoint (member_id, name, target_address, target_port, target_transport, site_id
-                                , priority, weight, max_calls, max_calls_per_second, enabled)
-            select t.member_id, t.name, target_address, target_port, target_transport, s.site_id
-                 , priority, weight, max_calls, max_calls_per_second, enabled
-              from unnest($1::uuid[], $2::text[], $3::inet[], $4::int[], $5::text[], $6::text[], $7::int[]
-                        , $8::int[], $9::int[], $10::int[], $11::boolean[])
-                as t (member_id, name, target_address, target_port, target_transport, site, priority, weight
-                    , max_calls, max_calls_per_second, enabled)
+            insert into endpoint (member_id, name, target_address, target_name, target_port, target_transport
+                                , site_id, priority, weight, max_calls, max_calls_per_second, enabled, policy)
+            select t.member_id, t.name, target_address, target_name, target_port, target_transport, s.site_id
+                 , priority, weight, max_calls, max_calls_per_second, enabled, policy
+              from unnest($1::uuid[], $2::text[], $3::inet[], $4::text[], $5::int[], $6::text[], $7::text[]
+                        , $8::int[], $9::int[], $10::int[], $11::int[], $12::boolean[], $13::jsonb[])
+                as t (member_id, name, target_address, target_name, target_port, target_transport, site, priority
+                    , weight, max_calls, max_calls_per_second, enabled, policy)
               left join site s on s.name = t.site
             on conflict (member_id, name) do update
-               set target_address = excluded.target_address, target_port = excluded.target_port
-                 , target_transport = excluded.target_transport, site_id = excluded.site_id
-                 , priority = excluded.priority, weight = excluded.weight, max_calls = excluded.max_calls
-                 , max_calls_per_second = excluded.max_calls_per_second, enabled = excluded.enabled
+               set target_address = excluded.target_address, target_name = excluded.target_name
+                 , target_port = excluded.target_port, target_transport = excluded.target_transport
+                 , site_id = excluded.site_id, priority = excluded.priority, weight = excluded.weight
+                 , max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second
+                 , enabled = excluded.enabled, policy = excluded.policy
             "#,
             &column(rows, |row| row.member_id),
             &column(rows, |row| row.name) as &[&str],
-            &column(rows, |row| row.settings.target_address),
-            &column(rows, |row| row.settings.target_port),
-            &column(rows, |row| row.settings.target_transport.as_str()) as &[&str],
+            &column(rows, |row| row.settings.target.address) as &[Option<IpNet>],
+            &column(rows, |row| row.settings.target.name.as_deref()) as &[Option<&str>],
+            &column(rows, |row| row.settings.target.port) as &[Option<i32>],
+            &column(rows, |row| row.settings.target.transport.as_deref()) as &[Option<&str>],
             &column(rows, |row| row.settings.site.as_deref()) as &[Option<&str>],
             &column(rows, |row| row.settings.priority),
             &column(rows, |row| row.settings.weight),
             &column(rows, |row| row.settings.max_calls) as &[Option<i32>],
             &column(rows, |row| row.settings.max_calls_per_second) as &[Option<i32>],
             &column(rows, |row| row.settings.enabled),
+            &column(rows, |row| row.settings.policy.clone()),
         )
         .execute(db)
         .await
@@ -995,6 +1060,39 @@ impl Row for SourceRow<'_> {
 
     fn name(&self) -> String {
         format!("endpoint {}/{}, source {}", self.member, self.name, self.net)
+    }
+}
+
+struct CertificateNameRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    name: &'a str,
+    certificate: String,
+}
+
+impl Row for CertificateNameRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let member_ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        let certificates: Vec<&str> = rows.iter().map(|row| row.certificate.as_str()).collect();
+        sqlx::query!(
+            r#"
+            insert into endpoint_certificate_name (endpoint_id, name)
+            select e.endpoint_id, t.certificate
+              from unnest($1::uuid[], $2::text[], $3::text[]) as t (member_id, name, certificate)
+              join endpoint e using (member_id, name)
+            "#,
+            &member_ids,
+            &names as &[&str],
+            &certificates as &[&str],
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("endpoint {}/{}, certificate {}", self.member, self.name, self.certificate)
     }
 }
 

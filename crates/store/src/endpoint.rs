@@ -1,13 +1,12 @@
 //! The SIP addresses of members, and from where each may send.
 
-use std::net::SocketAddr;
-
 use chrono::{DateTime, Utc};
-use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
+use sqlx::types::{Json, Uuid};
 use sqlx::{PgConnection, PgExecutor, Result};
-use tandem_model::{Endpoint, EndpointId, MemberId, Source, Target};
+use tandem_model::{Endpoint, EndpointId, MemberId, Policy, Source};
 
+use crate::target::TargetColumns;
 use crate::word;
 
 /// An endpoint as it is stored.
@@ -34,15 +33,18 @@ struct Row {
     endpoint_id: Uuid,
     member_id: Uuid,
     name: String,
-    target_address: IpNet,
-    target_port: i32,
-    target_transport: String,
+    target_address: Option<IpNet>,
+    target_name: Option<String>,
+    target_port: Option<i32>,
+    target_transport: Option<String>,
     priority: i32,
     weight: i32,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     enabled: bool,
+    policy: Json<Policy>,
     created_at: DateTime<Utc>,
+    certificate_names: Vec<String>,
     source_nets: Vec<IpNet>,
     source_ports: Vec<Option<i32>>,
 }
@@ -51,19 +53,26 @@ impl Row {
     fn read(self) -> Result<StoredEndpoint> {
         let sources = self.source_nets.into_iter().zip(self.source_ports);
         let sources = sources.map(|(net, port)| Ok(Source { net, port: port.map(word::fits).transpose()? }));
-        let address = SocketAddr::new(self.target_address.addr(), word::fits(self.target_port)?);
+        let target = TargetColumns {
+            address: self.target_address,
+            name: self.target_name,
+            port: self.target_port,
+            transport: self.target_transport,
+        };
         Ok(StoredEndpoint {
             endpoint: Endpoint {
                 endpoint_id: EndpointId(self.endpoint_id),
                 member_id: MemberId(self.member_id),
                 name: self.name,
                 sources: sources.collect::<Result<_>>()?,
-                target: Target { address, transport: word::read(&self.target_transport)? },
+                certificate_names: self.certificate_names,
+                target: target.read()?,
                 priority: word::fits(self.priority)?,
                 weight: word::fits(self.weight)?,
                 max_calls: self.max_calls.map(word::fits).transpose()?,
                 max_calls_per_second: self.max_calls_per_second.map(word::fits).transpose()?,
                 enabled: self.enabled,
+                policy: self.policy.0,
             },
             created_at: self.created_at,
         })
@@ -80,8 +89,11 @@ pub async fn list(
     sqlx::query_as!(
         Row,
         r#"
-        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
-             , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.created_at
+        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
+             , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
+             , e.policy as "policy: Json<Policy>", e.created_at
+             , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
+                      order by c.name) as "certificate_names!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net) as "source_nets!: Vec<IpNet>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -111,8 +123,11 @@ pub async fn get(
     sqlx::query_as!(
         Row,
         r#"
-        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_port, e.target_transport
-             , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.created_at
+        select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
+             , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
+             , e.policy as "policy: Json<Policy>", e.created_at
+             , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
+                      order by c.name) as "certificate_names!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net) as "source_nets!: Vec<IpNet>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -183,59 +198,86 @@ pub async fn names(db: impl PgExecutor<'_>, endpoints: &[EndpointId]) -> Result<
 /// Makes an endpoint with its sources; `endpoint.endpoint_id` is not used, the new id is returned. Within a
 /// transaction.
 pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc>) -> Result<EndpointId> {
+    let target = TargetColumns::of(&endpoint.target);
     let id = sqlx::query_scalar!(
         r#"
-        insert into endpoint (member_id, name, target_address, target_port, target_transport, priority, weight
-                            , max_calls, max_calls_per_second, enabled, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        insert into endpoint (member_id, name, target_address, target_name, target_port, target_transport
+                            , priority, weight, max_calls, max_calls_per_second, enabled, policy, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         returning endpoint_id
         "#,
         endpoint.member_id.0,
         endpoint.name,
-        IpNet::from(endpoint.target.address.ip()),
-        i32::from(endpoint.target.address.port()),
-        endpoint.target.transport.as_str(),
+        target.address,
+        target.name,
+        target.port,
+        target.transport,
         i32::from(endpoint.priority),
         i32::from(endpoint.weight),
         endpoint.max_calls.map(word::fits::<i32, _>).transpose()?,
         endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
         endpoint.enabled,
+        Json(&endpoint.policy) as _,
         at,
     )
     .fetch_one(&mut *db)
     .await
     .map(EndpointId)?;
     insert_sources(db, id, &endpoint.sources).await?;
+    insert_certificate_names(db, id, &endpoint.certificate_names).await?;
     Ok(id)
 }
 
 /// Describes the endpoint of this id and member anew, its sources with it. Within a transaction.
 pub async fn update(db: &mut PgConnection, endpoint: &Endpoint) -> Result<()> {
+    let target = TargetColumns::of(&endpoint.target);
     sqlx::query!(
         r#"
         update endpoint
-           set name = $3, target_address = $4, target_port = $5, target_transport = $6, priority = $7
-             , weight = $8, max_calls = $9, max_calls_per_second = $10, enabled = $11
+           set name = $3, target_address = $4, target_name = $5, target_port = $6, target_transport = $7
+             , priority = $8, weight = $9, max_calls = $10, max_calls_per_second = $11, enabled = $12
+             , policy = $13
          where endpoint_id = $1 and member_id = $2
         "#,
         endpoint.endpoint_id.0,
         endpoint.member_id.0,
         endpoint.name,
-        IpNet::from(endpoint.target.address.ip()),
-        i32::from(endpoint.target.address.port()),
-        endpoint.target.transport.as_str(),
+        target.address,
+        target.name,
+        target.port,
+        target.transport,
         i32::from(endpoint.priority),
         i32::from(endpoint.weight),
         endpoint.max_calls.map(word::fits::<i32, _>).transpose()?,
         endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
         endpoint.enabled,
+        Json(&endpoint.policy) as _,
     )
     .execute(&mut *db)
     .await?;
     sqlx::query!("delete from endpoint_source where endpoint_id = $1", endpoint.endpoint_id.0)
         .execute(&mut *db)
         .await?;
-    insert_sources(db, endpoint.endpoint_id, &endpoint.sources).await
+    insert_sources(db, endpoint.endpoint_id, &endpoint.sources).await?;
+    sqlx::query!("delete from endpoint_certificate_name where endpoint_id = $1", endpoint.endpoint_id.0)
+        .execute(&mut *db)
+        .await?;
+    insert_certificate_names(db, endpoint.endpoint_id, &endpoint.certificate_names).await
+}
+
+async fn insert_certificate_names(
+    db: &mut PgConnection,
+    endpoint: EndpointId,
+    names: &[String],
+) -> Result<()> {
+    sqlx::query!(
+        "insert into endpoint_certificate_name (endpoint_id, name) select $1, name from unnest($2::text[]) as t (name)",
+        endpoint.0,
+        names,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
 }
 
 async fn insert_sources(db: &mut PgConnection, endpoint: EndpointId, sources: &[Source]) -> Result<()> {

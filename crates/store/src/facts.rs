@@ -5,7 +5,6 @@
 //! left out, reported in [`Loaded::skipped`] and logged; all others load.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,9 +15,10 @@ use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
     Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Endpoint, EndpointId, Facts, Member,
-    MemberId, NumberError, ObjectId, Prefix, Range, RangeId, Source, Target, Validity,
+    MemberId, NumberError, ObjectId, Prefix, Range, RangeId, Source, Validity,
 };
 
+use crate::target::TargetColumns;
 use crate::{database, word};
 
 /// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
@@ -210,10 +210,11 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
         EndpointRow,
         r#"
         select e.endpoint_id, e.member_id as "member_id?", e.name as "name?"
-             , e.target_address as "target_address?", e.target_port as "target_port?"
-             , e.target_transport as "target_transport?"
+             , e.target_address, e.target_name, e.target_port, e.target_transport
              , e.priority as "priority?", e.weight as "weight?", e.max_calls, e.max_calls_per_second
-             , e.enabled as "enabled?"
+             , e.enabled as "enabled?", e.policy as "policy?"
+             , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
+                      order by c.name) as "certificate_names!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net, port) as "source_nets!: Vec<Option<IpNet>>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -347,6 +348,7 @@ struct EndpointRow {
     member_id: Option<Uuid>,
     name: Option<String>,
     target_address: Option<IpNet>,
+    target_name: Option<String>,
     target_port: Option<i32>,
     target_transport: Option<String>,
     priority: Option<i32>,
@@ -354,6 +356,8 @@ struct EndpointRow {
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     enabled: Option<bool>,
+    policy: Option<serde_json::Value>,
+    certificate_names: Vec<String>,
     source_nets: Vec<Option<IpNet>>,
     source_ports: Vec<Option<i32>>,
 }
@@ -362,8 +366,13 @@ impl TryFrom<EndpointRow> for Endpoint {
     type Error = String;
 
     fn try_from(row: EndpointRow) -> Result<Self, String> {
-        let address = required("target_address", row.target_address)?.addr();
-        let port = fits("target_port", required("target_port", row.target_port)?)?;
+        let target = TargetColumns {
+            address: row.target_address,
+            name: row.target_name,
+            port: row.target_port,
+            transport: row.target_transport,
+        };
+        let policy = serde_json::from_value(required("policy", row.policy)?);
         let sources = row.source_nets.into_iter().zip(row.source_ports).map(|(net, port)| {
             let net = required("net", net)?.trunc();
             Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
@@ -374,15 +383,14 @@ impl TryFrom<EndpointRow> for Endpoint {
             member_id: MemberId(required("member_id", row.member_id)?),
             name: required("name", row.name)?,
             sources: sources.collect::<Result<_, String>>()?,
-            target: Target {
-                address: SocketAddr::new(address, port),
-                transport: word("target_transport", row.target_transport)?,
-            },
+            certificate_names: row.certificate_names,
+            target: target.read().map_err(|error| error.to_string())?,
             priority: fits("priority", required("priority", row.priority)?)?,
             weight: fits("weight", required("weight", row.weight)?)?,
             max_calls,
             max_calls_per_second,
             enabled: required("enabled", row.enabled)?,
+            policy: policy.map_err(|error| format!("policy: {error}"))?,
         })
     }
 }

@@ -24,6 +24,7 @@ pub mod node;
 pub mod number_range;
 pub mod overview;
 pub mod session;
+mod target;
 pub mod throwaway;
 pub mod user;
 mod word;

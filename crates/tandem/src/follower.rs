@@ -282,15 +282,8 @@ mod tests {
         let member = MemberDeclaration {
             name: "acme".to_owned(),
             endpoints: vec![EndpointDeclaration {
-                name: "acme-1".to_owned(),
                 sources: vec!["192.0.2.1".parse().expect("a source")],
-                target: "sip:192.0.2.1:5060".parse().expect("a target"),
-                site: None,
-                priority: 1,
-                weight: 100,
-                max_calls: None,
-                max_calls_per_second: None,
-                enabled: true,
+                ..EndpointDeclaration::new("acme-1", "sip:192.0.2.1:5060".parse().expect("a target"))
             }],
             ranges: vec![RangeDeclaration {
                 prefix: prefix("4420794".to_owned()),

@@ -507,7 +507,9 @@ impl Values {
                 .ok_or_else(|| wrong("site", "lower-case letters, digits and hyphens, such as \"ams\""))?
                 .to_owned(),
             address,
-            transport: transport.ok_or_else(|| wrong("transport", "\"udp\" or \"tcp\""))?,
+            transport: transport
+                .filter(|transport| *transport != Transport::Tls)
+                .ok_or_else(|| wrong("transport", "\"udp\" or \"tcp\""))?,
             advertised,
         })
     }

@@ -958,6 +958,8 @@ export interface components {
         EndedBy: "originating" | "terminating" | "hub";
         /** @description An endpoint as a member describes it. */
         EndpointInput: {
+            /** @description The names in its TLS client certificate (DNS names of its subjectAltName), by any of which it is known. */
+            certificate_names?: string[];
             /**
              * @description Whether it takes part.
              * @default true
@@ -978,6 +980,8 @@ export interface components {
              * @example acme-ams-1
              */
             name: string;
+            /** @description How the hub speaks with it; what is left out is as usual. */
+            policy?: Record<string, never>;
             /**
              * Format: int32
              * @description Lower is tried first.
@@ -987,7 +991,7 @@ export interface components {
             /** @description From where it may send; none for an endpoint that only receives. */
             sources?: components["schemas"]["SourceInput"][];
             /**
-             * @description Where the hub sends calls for it. The host is an IP address.
+             * @description Where the hub sends calls for it: an IP address, or a name whose DNS records say the rest (RFC 3263).
              * @example sip:192.0.2.21:5060;transport=udp
              */
             target: string;
@@ -1006,6 +1010,8 @@ export interface components {
         };
         /** @description One SIP address of a member: where it sends from, where it receives, and how much. */
         EndpointView: {
+            /** @description The names in its TLS client certificate, by any of which it is known. */
+            certificate_names: string[];
             /** Format: date-time */
             created_at: string;
             /** @description Whether it takes part. */
@@ -1025,6 +1031,8 @@ export interface components {
             /** Format: uuid */
             member_id: string;
             name: string;
+            /** @description How the hub speaks with it. */
+            policy: Record<string, never>;
             /**
              * Format: int32
              * @description Lower is tried first.
@@ -1469,6 +1477,8 @@ export interface components {
         Page_EndpointView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
+                /** @description The names in its TLS client certificate, by any of which it is known. */
+                certificate_names: string[];
                 /** Format: date-time */
                 created_at: string;
                 /** @description Whether it takes part. */
@@ -1488,6 +1498,8 @@ export interface components {
                 /** Format: uuid */
                 member_id: string;
                 name: string;
+                /** @description How the hub speaks with it. */
+                policy: Record<string, never>;
                 /**
                  * Format: int32
                  * @description Lower is tried first.
@@ -1673,7 +1685,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];

@@ -394,16 +394,13 @@ mod tests {
             name: provider.name.clone(),
             endpoints: places
                 .iter()
-                .map(|place| EndpointDeclaration {
-                    name: place.name.clone(),
-                    sources: vec![SourceText(Source { net: place.address.ip().into(), port: None })],
-                    target: tandem_model::Target { address: place.address, transport: place.transport },
-                    site: None,
-                    priority: place.priority,
-                    weight: 100,
-                    max_calls: None,
-                    max_calls_per_second: None,
-                    enabled: true,
+                .map(|place| {
+                    let target = tandem_model::Target::of(place.address, place.transport);
+                    EndpointDeclaration {
+                        sources: vec![SourceText(Source { net: place.address.ip().into(), port: None })],
+                        priority: place.priority,
+                        ..EndpointDeclaration::new(&place.name, target)
+                    }
                 })
                 .collect(),
             ranges: vec![RangeDeclaration { prefix: provider.range, authority: Authority::Valid }],

@@ -79,6 +79,9 @@ impl Wire {
                 self.sockets.insert(line, Socket::Tcp { local, connections: HashMap::new() });
                 Ok(local)
             }
+            Transport::Tls => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "simulated switches speak UDP and TCP"))
+            }
         }
     }
 

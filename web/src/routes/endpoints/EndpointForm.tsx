@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Fieldset, Group, Input, NumberInput, Select, Stack, Switch, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Fieldset, Group, Input, NumberInput, Select, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 
@@ -13,6 +13,7 @@ import { fieldsOf, targetOf, type TargetFields } from "./target";
 type Fields = Omit<TargetFields, "port"> & {
   name: string;
   sources: { net: string; port: number | "" }[];
+  certificate_names: string[];
   target_port: number | "";
   priority: number | "";
   weight: number | "";
@@ -24,10 +25,11 @@ type Fields = Omit<TargetFields, "port"> & {
 const orNull = (value: number | "") => (value === "" ? null : value);
 
 function initial(endpoint: Endpoint | undefined): Fields {
-  const { host, port, transport } = endpoint ? fieldsOf(endpoint.target) : { host: "", port: 5060, transport: "udp" as const };
+  const { host, port, transport } = endpoint ? fieldsOf(endpoint.target) : { host: "", port: "" as const, transport: "udp" as const };
   return {
     name: endpoint?.name ?? "",
     sources: endpoint?.sources.map(({ net, port }) => ({ net, port: port ?? "" })) ?? [{ net: "", port: "" }],
+    certificate_names: endpoint?.certificate_names ?? [],
     host,
     target_port: port,
     transport,
@@ -39,17 +41,19 @@ function initial(endpoint: Endpoint | undefined): Fields {
   };
 }
 
-function bodyOf(fields: Fields): EndpointInput {
-  const { name, sources, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled } = fields;
+function bodyOf(fields: Fields, endpoint: Endpoint | undefined): EndpointInput {
+  const { name, sources, certificate_names, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled } = fields;
   return {
     name: name.trim(),
     sources: sources.map(({ net, port }) => ({ net: net.trim(), port: orNull(port) })).filter(({ net }) => net !== ""),
+    certificate_names,
     target: targetOf({ host, port: target_port, transport }),
     ...(priority !== "" && { priority }),
     ...(weight !== "" && { weight }),
     max_calls: orNull(max_calls),
     max_calls_per_second: orNull(max_calls_per_second),
     enabled,
+    ...(endpoint && { policy: endpoint.policy }),
   };
 }
 
@@ -80,10 +84,10 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
   const shown = save.error
     ? problemOf(save.error)
         .errors.map(({ field }) => field)
-        .filter((field) => /^(name|target|sources|priority|weight|max_calls|max_calls_per_second)/.test(field))
+        .filter((field) => /^(name|target|sources|certificate_names|priority|weight|max_calls|max_calls_per_second)/.test(field))
     : [];
   return (
-    <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields)))}>
+    <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields, endpoint)))}>
       <Stack>
         <TextInput
           label="Name"
@@ -96,14 +100,14 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
         <Fieldset legend="Takes calls at" variant="filled">
           <Group align="flex-start" gap="sm" grow preventGrowOverflow={false}>
             <TextInput
-              label="IP address"
+              label="IP address or DNS name"
               placeholder="192.0.2.21"
               required
               miw={200}
               {...form.getInputProps("host")}
               error={form.errors.target !== undefined}
             />
-            <NumberInput label="Port" min={1} max={65535} maw={110} {...form.getInputProps("target_port")} />
+            <NumberInput label="Port" placeholder="usual" min={1} max={65535} maw={110} {...form.getInputProps("target_port")} />
             <Select label="Transport" data={TRANSPORTS} maw={130} {...form.getInputProps("transport")} />
           </Group>
           {form.errors.target && <Input.Error mt={6}>{form.errors.target}</Input.Error>}
@@ -154,6 +158,12 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
             </Group>
           </Stack>
         </Fieldset>
+        <TagsInput
+          label="Known by its certificate"
+          description="DNS names in the TLS client certificate of your switch, for one that connects by TLS. Enter after each."
+          placeholder="sbc.acme.example"
+          {...form.getInputProps("certificate_names")}
+        />
         <Group grow align="flex-start" gap="sm">
           <NumberInput label="Priority" description="Lower is tried first" min={0} {...form.getInputProps("priority")} />
           <NumberInput label="Weight" description="Share among equals" min={0} {...form.getInputProps("weight")} />
@@ -178,4 +188,6 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
 const TRANSPORTS = [
   { value: "udp", label: "UDP" },
   { value: "tcp", label: "TCP" },
+  { value: "tls", label: "TLS" },
+  { value: "", label: "as DNS says" },
 ];

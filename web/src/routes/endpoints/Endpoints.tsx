@@ -60,17 +60,22 @@ export function Endpoints({ memberId }: { memberId: string }) {
     { header: "Name", cell: ({ name }) => <strong>{name}</strong> },
     {
       header: "Sends from",
-      cell: ({ sources }) =>
-        sources.length === 0 ? (
-          <span className="quiet">does not send</span>
-        ) : (
-          sources.map(({ net, port }) => (
+      cell: ({ sources, certificate_names }) => (
+        <>
+          {sources.length + certificate_names.length === 0 && <span className="quiet">does not send</span>}
+          {sources.map(({ net, port }) => (
             <div key={`${net} ${port ?? ""}`} className="mono">
               {net}
               {port === null ? "" : ` port ${port}`}
             </div>
-          ))
-        ),
+          ))}
+          {certificate_names.map((name) => (
+            <div key={name}>
+              <span className="quiet">certificate of</span> <span className="mono">{name}</span>
+            </div>
+          ))}
+        </>
+      ),
     },
     { header: "Takes calls at", cell: ({ target }) => <span className="mono">{target}</span> },
     {
@@ -160,8 +165,8 @@ export function Endpoints({ memberId }: { memberId: string }) {
 }
 
 /** The endpoint as it would be sent back unchanged. */
-export function inputOf({ name, sources, target, priority, weight, max_calls, max_calls_per_second, enabled }: Endpoint): EndpointInput {
-  return { name, sources, target, priority, weight, max_calls, max_calls_per_second, enabled };
+export function inputOf({ name, sources, certificate_names, target, priority, weight, max_calls, max_calls_per_second, enabled, policy }: Endpoint): EndpointInput {
+  return { name, sources, certificate_names, target, priority, weight, max_calls, max_calls_per_second, enabled, policy };
 }
 
 export function NewEndpoint({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {

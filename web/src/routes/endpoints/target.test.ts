@@ -8,6 +8,8 @@ test("a target survives the form unchanged", () => {
     "sip:192.0.2.21:5061;transport=tcp",
     "sip:[2001:db8::21]:5060;transport=udp",
     "sip:192.0.2.21;transport=tcp",
+    "sip:sbc.acme.example:5061;transport=tls",
+    "sip:acme.example",
   ]) {
     expect(targetOf(fieldsOf(target))).toBe(target);
   }

@@ -1,7 +1,8 @@
-// The target of an endpoint as three fields of a form: address, port, transport.
+// The target of an endpoint as three fields of a form: address or name, port, transport.
 import type { Listener } from "../../api/types";
 
-type Transport = Listener["transport"];
+/** Empty: DNS says it, for a name. */
+type Transport = Listener["transport"] | "";
 
 export type TargetFields = { host: string; port: number | ""; transport: Transport };
 
@@ -9,16 +10,16 @@ export type TargetFields = { host: string; port: number | ""; transport: Transpo
 export function targetOf({ host, port, transport }: TargetFields): string {
   const bare = host.trim().replace(/^\[(.*)\]$/, "$1");
   const written = bare.includes(":") ? `[${bare}]` : bare;
-  return `sip:${written}${port === "" ? "" : `:${port}`};transport=${transport}`;
+  return `sip:${written}${port === "" ? "" : `:${port}`}${transport === "" ? "" : `;transport=${transport}`}`;
 }
 
 /** The fields of a target as the API writes it. */
 export function fieldsOf(target: string): TargetFields {
-  const parts = /^sip:(\[[^\]]+\]|[^:;]+)(?::(\d+))?(?:;transport=(udp|tcp))?$/.exec(target);
+  const parts = /^sip:(\[[^\]]+\]|[^:;]+)(?::(\d+))?(?:;transport=(udp|tcp|tls))?$/.exec(target);
   const [, host = "", port, transport] = parts ?? [];
   return {
     host: host.replace(/^\[(.*)\]$/, "$1"),
     port: port === undefined ? "" : Number(port),
-    transport: transport === "tcp" ? "tcp" : "udp",
+    transport: (transport ?? "") as Transport,
   };
 }
