@@ -31,7 +31,12 @@ pub use id::{
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix};
-pub use policy::Policy;
+pub use policy::{
+    CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, FailurePolicy,
+    HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField, IdentityPolicy,
+    NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, Profile, Settings, SizePolicy,
+    Unprefixed,
+};
 pub use range::{Authority, Range};
 pub use reason::Reason;
 pub use validity::Validity;
