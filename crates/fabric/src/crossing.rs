@@ -1,11 +1,24 @@
 //! Which header fields cross the hub, and how: a back-to-back user agent makes its own of everything that
 //! names a leg (RFC 7092), so that no member sees another's addresses, and carries the rest octet for octet.
+//!
+//! Where both endpoints are neutral that is all. Where one is not, the header fields that its policy governs are
+//! left out and written anew, by the modules in here.
 
 use std::borrow::Cow;
 
-use crate::passes::is_token;
 use smallvec::SmallVec;
-use tandem_sip::{Edit, Header, Message, Name, NameAddr, Scheme, StartLine, Uri, rewrite};
+use tandem_model::{CallingForm, CodecOrder, HeaderRule, OtherHeaders, Policy, Settings};
+use tandem_sip::{
+    Edit, Header, Message, Method, Name, StartLine, Uri, restrict_codecs, rewrite, rewrite_with_body,
+};
+
+use crate::passes::is_token;
+
+mod address;
+mod diversion;
+mod identity;
+
+pub(crate) use identity::write_caller;
 
 /// Methods that the hub takes, for Allow.
 pub(crate) const ALLOW: &str = ALLOWED[7];
@@ -32,27 +45,131 @@ pub(crate) const RELIABLE: &[u8] = b"100rel";
 /// The extensions that two members may use through the hub, for Supported.
 pub(crate) const SUPPORTED: &str = "timer, 100rel";
 
+/// Whom a message comes from and goes to, while it crosses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage<'p> {
+    /// How the hub calls itself on the leg by which the message leaves.
+    host: &'p str,
+    sender: &'p Settings,
+    receiver: &'p Settings,
+    /// Whether it crosses as it came, save what a back-to-back user agent makes anew.
+    is_plain: bool,
+}
+
+impl<'p> Passage<'p> {
+    /// From the endpoint of one policy to that of another, by a leg on which the hub is `host`.
+    pub(crate) fn new(host: &'p str, sender: &'p Policy, receiver: &'p Policy) -> Self {
+        let is_plain = sender.carries_as_received() && receiver.carries_as_received();
+        Self { host, sender, receiver, is_plain }
+    }
+}
+
+/// Header lines that are written anew: name and value.
+type Lines<'p> = SmallVec<[(&'p str, Vec<u8>); 4]>;
+
 /// Writes a message on its way across the hub: `top` first, then what may cross, then the body.
 pub(crate) fn cross(
     out: &mut Vec<u8>,
     message: &Message<'_>,
     start: StartLine<'_>,
     top: &[(&str, &[u8])],
-    host: &str,
+    passage: &Passage<'_>,
 ) {
     // A response that asks for a PRACK does so by an RSeq of the hub's; without one it must not ask.
     let asks_for_prack = message.status().is_none() || top.iter().any(|&(name, _)| name == "RSeq");
-    let fates: SmallVec<[Fate; 32]> = message
+    if !passage.is_plain {
+        return adapt(out, message, start, top, passage, asks_for_prack);
+    }
+    let fates = message
         .headers()
         .filter(|header| header.name != Name::ContentLength) // `rewrite` sees to that one.
-        .map(|header| fate(header, host, asks_for_prack))
-        .collect();
+        .map(|header| fate(header, passage, asks_for_prack));
+    let fates: SmallVec<[Fate; 32]> = fates.collect();
     let mut fates = fates.iter();
-    rewrite(out, message, start, top, |_| match fates.next() {
+    rewrite(out, message, start, top, |_| edit(fates.next()));
+}
+
+fn edit(fate: Option<&Fate>) -> Edit<'_> {
+    match fate {
         Some(Fate::Keep) => Edit::Keep,
         Some(Fate::Replace(value)) => Edit::Replace(value),
         Some(Fate::Drop) | None => Edit::Drop,
+    }
+}
+
+/// [`cross`], with what the policies of the two endpoints govern written anew.
+fn adapt(
+    out: &mut Vec<u8>,
+    message: &Message<'_>,
+    start: StartLine<'_>,
+    top: &[(&str, &[u8])],
+    passage: &Passage<'_>,
+    asks_for_prack: bool,
+) {
+    let mut lines = Lines::new();
+    let is_withheld = identity::write(message, passage, &mut lines);
+    diversion::write(message, &start, passage, &mut lines);
+    if message.status().is_none() {
+        let rules = [&passage.sender.headers.received, &passage.receiver.headers.sent];
+        // Where both set a field the receiver's value is the one that is sent.
+        let set = rules[0].set().filter(|(name, _)| rules[1].rule(name.as_bytes()).is_none());
+        lines.extend(set.chain(rules[1].set()).map(|(name, value)| (name, value.into())));
+    }
+    let fates = message.headers().filter(|header| header.name != Name::ContentLength).map(|header| {
+        let is_told_anew = identity::is_governed(header.name) || diversion::is_governed(header.name);
+        let is_told = identity::tells_of_caller(header.name) && is_withheld;
+        match is_told_anew || is_told || !passes_rules(&header, passage) {
+            true => Fate::Drop,
+            false => fate(header, passage, asks_for_prack),
+        }
     });
+    let fates: SmallVec<[Fate; 32]> = fates.collect();
+    let mut fates = fates.iter();
+    let lines = lines.iter().map(|(name, value)| (*name, value.as_slice()));
+    let top: SmallVec<[(&str, &[u8]); 16]> = top.iter().copied().chain(lines).collect();
+    match restrict_body(message, passage) {
+        Some(body) => rewrite_with_body(out, message, start, &top, |_| edit(fates.next()), &body),
+        None => rewrite(out, message, start, &top, |_| edit(fates.next())),
+    }
+}
+
+/// Whether the header rules of both endpoints let a header field cross.
+fn passes_rules(header: &Header<'_>, passage: &Passage<'_>) -> bool {
+    let name = if header.name == Name::Other { header.raw_name } else { header.name.as_str().as_bytes() };
+    [&passage.sender.headers.received, &passage.receiver.headers.sent].iter().all(|rules| {
+        match rules.rule(name) {
+            Some(HeaderRule::Keep) => true,
+            Some(HeaderRule::Drop | HeaderRule::Set(_)) => false,
+            None => header.name != Name::Other || rules.others == OtherHeaders::Keep,
+        }
+    })
+}
+
+/// The SDP of a message with the codecs that both endpoints allow; `None` when it stays as it is. Only the offers
+/// in requests are put in order: an answer's order is the answerer's choice among what it was offered.
+fn restrict_body(message: &Message<'_>, passage: &Passage<'_>) -> Option<Vec<u8>> {
+    let (sender, receiver) = (&passage.sender.codecs, &passage.receiver.codecs);
+    let is_sdp = || {
+        let content = message.header(Name::ContentType).unwrap_or_default();
+        let kind = content.split(|&octet| octet == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"application/sdp")
+            && message.header(Name::ContentEncoding).is_none()
+    };
+    if (sender.allow.is_empty() && receiver.allow.is_empty()) || message.body().is_empty() || !is_sdp() {
+        return None;
+    }
+    let is_offer =
+        message.request().is_some_and(|line| matches!(line.method, Method::Invite | Method::Update));
+    let mut body = None;
+    if !sender.allow.is_empty() {
+        body = restrict_codecs(message.body(), &sender.allow, false);
+    }
+    if !receiver.allow.is_empty() {
+        let ordered = is_offer && receiver.order == CodecOrder::Listed;
+        let restricted = restrict_codecs(body.as_deref().unwrap_or(message.body()), &receiver.allow, ordered);
+        body = restricted.or(body);
+    }
+    body
 }
 
 /// More of what one network notes for itself.
@@ -67,7 +184,7 @@ enum Fate {
     Replace(Cow<'static, [u8]>),
 }
 
-fn fate(header: Header<'_>, host: &str, asks_for_prack: bool) -> Fate {
+fn fate(header: Header<'_>, passage: &Passage<'_>, asks_for_prack: bool) -> Fate {
     match header.name {
         // The leg's own: written anew.
         Name::Via
@@ -109,7 +226,8 @@ fn fate(header: Header<'_>, host: &str, asks_for_prack: bool) -> Fate {
             }
         }
         Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId | Name::Diversion => {
-            masked_identity(header.value, host).map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
+            address::write_all(header.value, passage)
+                .map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
         }
         // What one network notes for itself (RFC 7315 §4).
         Name::PChargingVector | Name::PAccessNetworkInfo => Fate::Drop,
@@ -142,83 +260,15 @@ pub(crate) fn lists(value: &[u8], tag: &[u8]) -> bool {
     value.split(|&octet| octet == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(tag))
 }
 
-/// Identities with the hub's host in place of the member's; parameters stay. None when one cannot be read.
-fn masked_identity(value: &[u8], host: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(value.len() + host.len());
-    for identity in split_values(value) {
-        let identity = NameAddr::parse(identity).ok()?;
-        if !out.is_empty() {
-            out.extend_from_slice(b", ");
-        }
-        if !write_masked(&identity, host, &mut out) {
-            return None;
-        }
-        if !identity.params.is_empty() {
-            out.push(b';');
-            out.extend_from_slice(identity.params);
-        }
+/// The calling number for the CDR: E.164 where the endpoint's numbers are converted, else as it came.
+pub(crate) fn calling_text(uri: Option<Uri<'_>>, sender: &Settings) -> String {
+    if sender.numbers.calling == CallingForm::Converted
+        && let Some(user) = uri.and_then(|uri| uri.user_number())
+        && let Ok(number) = sender.numbers.read(user)
+    {
+        return number.to_string();
     }
-    Some(out)
-}
-
-/// The values of one header line: commas separate them, save within quotes and angle brackets.
-fn split_values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-    line.split(move |&octet| {
-        let was_escaped = escaped;
-        escaped = quoted && octet == b'\\' && !was_escaped;
-        match octet {
-            b'"' if !was_escaped => quoted = !quoted,
-            b'<' if !quoted => bracketed = true,
-            b'>' if !quoted => bracketed = false,
-            _ => {}
-        }
-        octet == b',' && !quoted && !bracketed
-    })
-}
-
-/// A From or To value without its tag, with the hub's host in place of the member's.
-pub(crate) fn masked_address(address: &NameAddr<'_>, host: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(address.address.len() + host.len());
-    if !write_masked(address, host, &mut out) {
-        out.clear();
-        out.extend_from_slice(format!("<sip:anonymous@{ANONYMOUS_HOST}>").as_bytes());
-    }
-    out
-}
-
-/// The host of a caller who wishes to stay unknown (RFC 3323 §4.1.1.3); it names nobody.
-const ANONYMOUS_HOST: &str = "anonymous.invalid";
-
-fn write_masked(address: &NameAddr<'_>, host: &str, out: &mut Vec<u8>) -> bool {
-    let Ok(uri) = address.parse_uri() else { return false };
-    if !address.display.is_empty() {
-        out.push(b'"');
-        out.extend_from_slice(address.display);
-        out.extend_from_slice(b"\" ");
-    }
-    match uri.scheme {
-        Scheme::Sip | Scheme::Sips => {
-            let Some(user) = uri.user else { return false };
-            let host =
-                if uri.host.eq_ignore_ascii_case(ANONYMOUS_HOST.as_bytes()) { ANONYMOUS_HOST } else { host };
-            out.extend_from_slice(b"<sip:");
-            out.extend_from_slice(user);
-            out.push(b'@');
-            out.extend_from_slice(host.as_bytes());
-            if uri.param("user").flatten().is_some_and(|kind| kind.eq_ignore_ascii_case(b"phone")) {
-                out.extend_from_slice(b";user=phone");
-            }
-            out.push(b'>');
-        }
-        Scheme::Tel => {
-            out.push(b'<');
-            out.extend_from_slice(address.uri);
-            out.push(b'>');
-        }
-        Scheme::Other => return false,
-    }
-    true
+    user_text(uri)
 }
 
 /// The user part of a URI as text, for the CDR; what is no text is shown as a replacement character.
@@ -226,36 +276,4 @@ pub(crate) fn user_text(uri: Option<Uri<'_>>) -> String {
     let user = uri.and_then(|uri| uri.user_number()).unwrap_or_default();
     let text: String = String::from_utf8_lossy(user).chars().filter(|c| !c.is_control()).take(64).collect();
     if text.is_empty() { "anonymous".to_owned() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn masked(value: &str) -> Option<String> {
-        masked_identity(value.as_bytes(), "hub:5060").map(|value| String::from_utf8(value).unwrap())
-    }
-
-    #[test]
-    fn an_identity_keeps_its_number_and_loses_its_host() {
-        let table = [
-            ("<sip:+4420@10.0.0.1:5080;user=phone>", Some("<sip:+4420@hub:5060;user=phone>")),
-            (
-                "\"A, \\\"B\\\"\" <sip:+4420@pbx.acme.example>;party=calling",
-                Some("\"A, \\\"B\\\"\" <sip:+4420@hub:5060>;party=calling"),
-            ),
-            ("<tel:+4420>", Some("<tel:+4420>")),
-            ("sip:+4420@[2001:db8::1]", Some("<sip:+4420@hub:5060>")),
-            (
-                "\"Anonymous\" <sip:anonymous@anonymous.invalid>",
-                Some("\"Anonymous\" <sip:anonymous@anonymous.invalid>"),
-            ),
-            ("\"A, B\" <sip:+44@h1>, <tel:+4420>", Some("\"A, B\" <sip:+44@hub:5060>, <tel:+4420>")),
-            ("<sip:10.0.0.1>", None),
-            ("<urn:service:sos>", None),
-        ];
-        for (value, expected) in table {
-            assert_eq!(masked(value).as_deref(), expected, "{value}");
-        }
-    }
 }

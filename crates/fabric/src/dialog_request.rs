@@ -11,8 +11,9 @@ use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, StartLine};
 use rand::Rng;
 
 use crate::call::{Call, CallKey, Cancel, Exchange, InviteExchange};
-use crate::crossing::{cross, unsupported};
+use crate::crossing::{Passage, cross, unsupported};
 use crate::early::{CarriedRack, Early};
+use crate::invite::policy_of;
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::record::Record;
@@ -168,6 +169,8 @@ impl Worker {
         let dialog = dialog.clone();
         let leg = call.leg(side.other()).expect("a call with a pair of dialogs has both legs");
         let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+        let sender = call.leg(side).expect("the request came by it").endpoint;
+        let (sender, receiver) = (policy_of(&table, sender), policy_of(&table, leg.endpoint));
         let local = &self.locals[usize::from(flow.listener)];
         let hops = request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1).to_string();
         let via = format!(
@@ -193,7 +196,8 @@ impl Worker {
         let rack = rack.map(|rack| format!("{} {} INVITE", rack.rseq, rack.cseq));
         top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
-        cross(&mut self.scratch, request, start, &top, &local.host);
+        let passage = Passage::new(&local.host, sender, receiver);
+        cross(&mut self.scratch, request, start, &top, &passage);
         // The other leg has routes of its own: what fitted here may not fit there.
         if self.scratch.len() - request.body().len() > MAX_HEAD {
             self.transactions.set_user(server, User::Nobody);

@@ -201,9 +201,8 @@ impl Worker {
             // From 1 to 2^31 − 1.
             None => (self.rng.next_u32() >> 1).max(1),
         };
-        let Some(octets) = self.build_back(server, &request, pair, response, status, Some(sent)) else {
-            return;
-        };
+        let octets = self.build_back((key, from), server, &request, pair, response, status, Some(sent));
+        let Some(octets) = octets else { return };
         let client_cseq = response.cseq().map_or(1, |cseq| cseq.number);
         let reliable = self.calls[key].reliable_mut(pair).get_or_insert_with(|| {
             Box::new(Reliable {

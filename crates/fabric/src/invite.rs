@@ -1,8 +1,10 @@
 //! Sets calls up: from the INVITE of the originating member to an INVITE toward each candidate in turn.
 
 use smallvec::SmallVec;
-use tandem_model::{CallId, E164, Endpoint, Outcome, Reason, Transport};
-use tandem_routing::{CallRequest, Candidate, LeftOut, select};
+use tandem_model::{
+    CallId, E164, Endpoint, EndpointId, NumberForm, NumberPolicy, Outcome, Policy, Reason, Transport,
+};
+use tandem_routing::{CallRequest, Candidate, LeftOut, RouteTable, select};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
 
@@ -12,7 +14,7 @@ use std::time::Instant;
 use rand::Rng;
 
 use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
-use crate::crossing::{cross, masked_address, unsupported, user_text};
+use crate::crossing::{Passage, calling_text, cross, unsupported, user_text, write_caller};
 use crate::leg::{Leg, Side, format_tag};
 use crate::limit::Full;
 use crate::outbox::{Flow, Octets};
@@ -60,7 +62,7 @@ impl Worker {
             // RFC 3261 §8.2.2.2: it has forked on its way here.
             return self.refuse_in(now, server, flow, request, Reason::MergedRequest);
         }
-        if let Err(reason) = self.admit_request(request) {
+        if let Err(reason) = self.admit_request(request, &endpoint.policy.numbers) {
             // Not a call yet: a broken, looping or untimely request has no CDR, only its metric.
             return self.refuse_in(now, server, flow, request, reason);
         }
@@ -70,7 +72,7 @@ impl Worker {
         };
         self.identities.insert(identity);
         self.calls[key].identity = identity;
-        let called = match called_number(request) {
+        let called = match called_number(request, &endpoint.policy.numbers) {
             Ok(called) => called,
             Err(reason) => return self.refuse_call(now, key, reason),
         };
@@ -95,7 +97,7 @@ impl Worker {
     }
 
     /// What is asked of an INVITE before it becomes a call.
-    fn admit_request(&self, request: &Message<'_>) -> Result<(), Reason> {
+    fn admit_request(&self, request: &Message<'_>, numbers: &NumberPolicy) -> Result<(), Reason> {
         if self.draining {
             return Err(Reason::Draining);
         }
@@ -118,7 +120,9 @@ impl Worker {
             // Without it no dialog can begin (RFC 3261 §8.1.1.8, §12.1.1).
             return Err(Reason::Malformed);
         }
-        if called_number(request).is_ok_and(|called| self.is_own_call_back(request, &called.digits())) {
+        if called_number(request, numbers)
+            .is_ok_and(|called| self.is_own_call_back(request, &called.digits()))
+        {
             return Err(Reason::LoopDetected);
         }
         Ok(())
@@ -145,7 +149,7 @@ impl Worker {
             started_at: now.utc,
             originating_member: endpoint.member_id,
             originating_endpoint: endpoint.endpoint_id,
-            calling: user_text(from.parse_uri().ok()).into(),
+            calling: calling_text(from.parse_uri().ok(), &endpoint.policy).into(),
             called: user_text(Uri::parse(line.uri).ok()).into(),
             ingress_call_id: String::from_utf8_lossy(call_id).into(),
             table_version: self.table.version(),
@@ -256,48 +260,24 @@ impl Worker {
         let lease = reserved.map_err(|full| full.reason)?;
         let tag = self.mint();
         let branch = self.mint();
-        let flow = Flow { listener, transport, remote: address, connection: None };
-        let local = &self.locals[usize::from(listener)];
-
-        let call = &mut self.calls[key];
-        let invite = call.invite.as_mut().expect("a call that is being set up has its INVITE");
-        let request = Message::parse(&invite.request).expect("it was read before");
-        let from = request.from().expect("it was judged");
-        let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
-        let called = &call.cdr.called;
-        let uri = match transport {
-            Transport::Udp => format!("sip:+{called}@{address};user=phone"),
-            Transport::Tcp | Transport::Tls => {
-                format!("sip:+{called}@{address};transport={};user=phone", transport.as_str())
-            }
-        };
-        let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
-        let via =
-            format!("SIP/2.0/{} {};rport;branch={}", transport.as_via(), local.host, format_branch(branch));
-        let mut from_value = masked_address(&from, &local.host);
-        from_value.extend_from_slice(b";tag=");
-        from_value.extend_from_slice(format_tag(tag).as_bytes());
-        let to_value = format!("<sip:+{called}@{address};user=phone>");
-        let hops = hops.to_string();
-        let cseq = format!("{FIRST_CSEQ} INVITE");
-        let token = self.passes.token(called);
-        let top: [(&str, &[u8]); 8] = [
-            ("Via", via.as_bytes()),
-            ("Max-Forwards", hops.as_bytes()),
-            ("From", &from_value),
-            ("To", to_value.as_bytes()),
-            ("Call-ID", egress_call_id.as_bytes()),
-            ("CSeq", cseq.as_bytes()),
-            ("Contact", local.contact.as_bytes()),
-            (TOKEN, token.as_bytes()),
-        ];
-        let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
-        cross(&mut self.scratch, &request, start, &top, &local.host);
-        if self.scratch.len() - request.body().len() > MAX_HEAD {
+        let mut flow = Flow { listener, transport, remote: address, connection: None };
+        let size = &endpoint.policy.size;
+        let exceeds = |octets: usize, most: Option<u32>| most.is_some_and(|most| octets > most as usize);
+        let mut egress_call_id = self.write_invite(key, endpoint, flow, tag, branch)?;
+        if transport == Transport::Udp
+            && exceeds(self.scratch.len(), size.tcp_above_bytes)
+            && let Some(listener) = self.listener_for(Transport::Tcp, address)
+        {
+            // A datagram of this size may be cut on its way (RFC 3261 §18.1.1).
+            flow = Flow { listener, transport: Transport::Tcp, ..flow };
+            egress_call_id = self.write_invite(key, endpoint, flow, tag, branch)?;
+        }
+        if exceeds(self.scratch.len(), size.max_bytes) {
             return Err(Reason::MessageTooLarge);
         }
         let octets = Octets::from(self.scratch.as_slice());
 
+        let call = &mut self.calls[key];
         let position = call.cdr.attempts.len() as u16 + 1;
         call.cdr.attempts.push(AttemptRecord {
             candidate: index,
@@ -336,6 +316,61 @@ impl Worker {
         let timer = Wake::Call(key, CallTimer::Ring(position));
         self.wire.timers.replace(&mut call.timers.patience, call_until, timer);
         Ok(())
+    }
+
+    /// Writes the call's INVITE to an endpoint, as it goes by `flow`, and gives its Call-ID.
+    fn write_invite(
+        &mut self,
+        key: CallKey,
+        endpoint: &Endpoint,
+        flow: Flow,
+        tag: u64,
+        branch: u64,
+    ) -> Result<String, Reason> {
+        let Flow { transport, remote: address, .. } = flow;
+        let local = &self.locals[usize::from(flow.listener)];
+        let call = &self.calls[key];
+        let invite = call.invite.as_ref().expect("a call that is being set up has its INVITE");
+        let request = Message::parse(&invite.request).expect("it was read before");
+        let from = request.from().expect("it was judged");
+        let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
+        let called = &call.cdr.called;
+        let sender = policy_of(&self.table, call.ingress.endpoint);
+        let passage = Passage::new(&local.host, sender, &endpoint.policy);
+        let number = write_called(called, &endpoint.policy.numbers);
+        let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
+        let uri = match transport {
+            Transport::Udp => format!("sip:{number}@{address}{phone}"),
+            Transport::Tcp | Transport::Tls => {
+                format!("sip:{number}@{address};transport={}{phone}", transport.as_str())
+            }
+        };
+        let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
+        let via =
+            format!("SIP/2.0/{} {};rport;branch={}", transport.as_via(), local.host, format_branch(branch));
+        let mut from_value = write_caller(&request, &from, &passage);
+        from_value.extend_from_slice(b";tag=");
+        from_value.extend_from_slice(format_tag(tag).as_bytes());
+        let to_value = format!("<sip:{number}@{address}{phone}>");
+        let hops = hops.to_string();
+        let cseq = format!("{FIRST_CSEQ} INVITE");
+        let token = self.passes.token(called);
+        let top: [(&str, &[u8]); 8] = [
+            ("Via", via.as_bytes()),
+            ("Max-Forwards", hops.as_bytes()),
+            ("From", &from_value),
+            ("To", to_value.as_bytes()),
+            ("Call-ID", egress_call_id.as_bytes()),
+            ("CSeq", cseq.as_bytes()),
+            ("Contact", local.contact.as_bytes()),
+            (TOKEN, token.as_bytes()),
+        ];
+        let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
+        cross(&mut self.scratch, &request, start, &top, &passage);
+        if self.scratch.len() - request.body().len() > MAX_HEAD {
+            return Err(Reason::MessageTooLarge);
+        }
+        Ok(egress_call_id)
     }
 
     /// When a call must be set up, whatever its candidates do.
@@ -512,6 +547,8 @@ impl Worker {
         let (octets, server) = (invite.request.clone(), invite.server);
         let request = Message::parse(&octets).expect("it was read before");
         if let Some(flow) = self.transactions.flow(server) {
+            let endpoint = self.calls[key].ingress.endpoint;
+            let status = policy_of(&self.table, endpoint).failures.status(status);
             self.note_progress(now, key);
             let octets = self.build_response(&request, flow, status, Some(tag.as_bytes()), |writer| {
                 if let Some(reason) = reason {
@@ -544,16 +581,25 @@ impl Worker {
     }
 }
 
-/// The called number: the user part of the Request-URI in E.164 form, with or without `+`.
-fn called_number(request: &Message<'_>) -> Result<E164, Reason> {
+/// The called number: the user part of the Request-URI, by the rules of the endpoint that sent it.
+fn called_number(request: &Message<'_>, numbers: &NumberPolicy) -> Result<E164, Reason> {
     let uri =
         request.request().and_then(|line| Uri::parse(line.uri).ok()).ok_or(Reason::SchemeUnsupported)?;
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Tel) {
         return Err(Reason::SchemeUnsupported);
     }
-    let user = uri.user_number().ok_or(Reason::NumberInvalid)?;
-    let text = std::str::from_utf8(user).map_err(|_| Reason::NumberInvalid)?;
-    // RFC 3966 §5.1.1: visual separators carry no meaning.
-    let digits: String = text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
-    digits.parse().map_err(|_| Reason::NumberInvalid)
+    numbers.read(uri.user_number().ok_or(Reason::NumberInvalid)?).map_err(|_| Reason::NumberInvalid)
+}
+
+/// The called number, kept as digits, in the form of the endpoint that takes the call.
+fn write_called(digits: &str, numbers: &NumberPolicy) -> String {
+    match numbers.form {
+        NumberForm::E164 => format!("+{digits}"),
+        _ => numbers.write(digits.parse().expect("it was read as a number before")),
+    }
+}
+
+/// The policy of an endpoint; one that is gone is as one about which nothing is set.
+pub(crate) fn policy_of(table: &RouteTable, endpoint: EndpointId) -> &Policy {
+    table.endpoint(endpoint).map_or(Policy::neutral(), |endpoint| &endpoint.policy)
 }

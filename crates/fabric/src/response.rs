@@ -1,20 +1,20 @@
 //! Carries responses back across the hub, and decides what a final one means for the call.
 
 use smallvec::SmallVec;
-use tandem_model::{EndedBy, Outcome};
+use tandem_model::{EndedBy, Outcome, Policy};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
 use tandem_sip::{Dialog, Message, Method, Name, StartLine, StatusLine, Writer, write_stamped_via};
 
 use crate::call::{CallKey, Cancel, Exchange, Success};
-use crate::crossing::cross;
+use crate::crossing::{Passage, cross};
 use crate::early::Early;
-use crate::invite::FIRST_CSEQ;
-use crate::leg::{CSEQ_GAP, format_tag};
+use crate::invite::{FIRST_CSEQ, policy_of};
+use crate::leg::{CSEQ_GAP, Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch};
-use crate::worker::{Now, Worker};
+use crate::worker::{Now, Worker, phrase};
 
 use tandem_model::Reason;
 
@@ -346,7 +346,8 @@ impl Worker {
         }
         self.note_progress(now, key);
         let pair = self.find_pair(key, response).unwrap_or(self.calls[key].ingress.tag);
-        self.carry_back(now, key, pair, response, status);
+        let told = policy_of(&self.table, self.calls[key].ingress.endpoint).failures.status(status);
+        self.carry_back(now, key, pair, response, told);
         self.end_attempt(now, key, Some(status), None);
         self.calls[key].cdr.status = Some(status);
         self.finish(now, key, outcome_of(status));
@@ -362,16 +363,18 @@ impl Worker {
         status: u16,
     ) -> Option<Octets> {
         let invite = self.calls[key].invite.as_ref()?;
-        let (server, request) = (invite.server, invite.request.clone());
-        let octets = self.build_back(server, &request, pair, response, status, None)?;
+        let (from, server, request) = (invite.from, invite.server, invite.request.clone());
+        let octets = self.build_back((key, from), server, &request, pair, response, status, None)?;
         self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
         Some(octets)
     }
 
-    /// A response as it goes back in the transaction `server` of `request`: with `tag` where To has none yet,
-    /// and with a number when a PRACK is to come.
+    /// A response as it goes back to one side of a call, in the transaction `server` of `request`: with `tag`
+    /// where To has none yet, and with a number when a PRACK is to come.
+    #[expect(clippy::too_many_arguments, reason = "they are what the response is")]
     pub(crate) fn build_back(
         &mut self,
+        (key, side): (CallKey, Side),
         server: TransactionKey,
         request: &Octets,
         tag: u64,
@@ -410,11 +413,16 @@ impl Worker {
         let rseq = rseq.map(|rseq| rseq.to_string());
         top.extend(rseq.iter().map(|rseq| ("RSeq", rseq.as_bytes())));
         let phrase = match response.start() {
-            StartLine::Status(line) => line.reason,
-            StartLine::Request(_) => b"",
+            StartLine::Status(line) if line.status == status => line.reason,
+            StartLine::Status(_) | StartLine::Request(_) => phrase(status).as_bytes(),
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
-        cross(&mut self.scratch, response, start, &top, &local.host);
+        let policy = |side: Side| {
+            let leg = self.calls.get(key).and_then(|call| call.leg(side));
+            leg.map_or(Policy::neutral(), |leg| policy_of(&self.table, leg.endpoint))
+        };
+        let passage = Passage::new(&local.host, policy(side.other()), policy(side));
+        cross(&mut self.scratch, response, start, &top, &passage);
         self.overload.stamp(&mut self.scratch);
         Some(Octets::from(self.scratch.as_slice()))
     }
@@ -518,7 +526,9 @@ impl Worker {
         }
         // Nobody answers 408 to a request other than INVITE (RFC 4320 §4.2).
         let sent = if status == 408 { 504 } else { status };
-        let octets = self.build_back(exchange.server, &exchange.request, exchange.pair, response, sent, None);
+        let side = (key, exchange.from);
+        let octets =
+            self.build_back(side, exchange.server, &exchange.request, exchange.pair, response, sent, None);
         if let Some(octets) = octets {
             self.transactions.respond(&mut self.wire, now.instant, exchange.server, sent, octets);
         }

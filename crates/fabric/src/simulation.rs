@@ -28,6 +28,7 @@ mod crash;
 mod disk;
 mod early;
 mod guard;
+mod interop;
 mod limits;
 mod overload;
 mod passes;

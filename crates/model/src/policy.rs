@@ -80,7 +80,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// What is wrong with one setting, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFault {
-    /// The setting, such as `numbers.country`.
+    /// The setting, such as `numbers.country`; empty for the overrides as a whole.
     pub path: String,
     /// A sentence that says what to write.
     pub message: String,
@@ -88,7 +88,8 @@ pub struct PolicyFault {
 
 impl fmt::Display for PolicyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
+        let path = if self.path.is_empty() { "overrides" } else { &self.path };
+        write!(f, "{path}: {}", self.message)
     }
 }
 
@@ -144,7 +145,7 @@ impl Policy {
     pub fn new(profile: Profile, overrides: Map<String, Value>) -> Result<Self, PolicyError> {
         if serde_json::to_string(&overrides).map_or(0, |text| text.len()) > MAX_OVERRIDES {
             let message = format!("they are too long; write at most {MAX_OVERRIDES} octets of JSON");
-            return Err(PolicyError(vec![PolicyFault { path: "overrides".into(), message }]));
+            return Err(PolicyError(vec![PolicyFault { path: String::new(), message }]));
         }
         let mut settings = serde_json::to_value(profile.settings()).expect("settings are JSON");
         lay_over(&mut settings, &Value::Object(overrides.clone()));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::types::ipnet::IpNet;
-use sqlx::types::{Json, Uuid};
+use sqlx::types::{Json, JsonValue, Uuid};
 use sqlx::{PgConnection, PgExecutor, Result};
 use tandem_model::{Endpoint, EndpointId, MemberId, Policy, Source};
 
@@ -42,7 +42,7 @@ struct Row {
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     enabled: bool,
-    policy: Json<Policy>,
+    policy: JsonValue,
     created_at: DateTime<Utc>,
     certificate_names: Vec<String>,
     source_nets: Vec<IpNet>,
@@ -72,7 +72,7 @@ impl Row {
                 max_calls: self.max_calls.map(word::fits).transpose()?,
                 max_calls_per_second: self.max_calls_per_second.map(word::fits).transpose()?,
                 enabled: self.enabled,
-                policy: self.policy.0,
+                policy: Policy::from_stored(&self.policy),
             },
             created_at: self.created_at,
         })
@@ -91,7 +91,7 @@ pub async fn list(
         r#"
         select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
              , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
-             , e.policy as "policy: Json<Policy>", e.created_at
+             , e.policy, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -125,7 +125,7 @@ pub async fn get(
         r#"
         select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
              , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
-             , e.policy as "policy: Json<Policy>", e.created_at
+             , e.policy, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id

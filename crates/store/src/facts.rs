@@ -15,7 +15,7 @@ use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
     Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Endpoint, EndpointId, Facts, Member,
-    MemberId, NumberError, ObjectId, Prefix, Range, RangeId, Source, Validity,
+    MemberId, NumberError, ObjectId, Policy, Prefix, Range, RangeId, Source, Validity,
 };
 
 use crate::target::TargetColumns;
@@ -372,7 +372,6 @@ impl TryFrom<EndpointRow> for Endpoint {
             port: row.target_port,
             transport: row.target_transport,
         };
-        let policy = serde_json::from_value(required("policy", row.policy)?);
         let sources = row.source_nets.into_iter().zip(row.source_ports).map(|(net, port)| {
             let net = required("net", net)?.trunc();
             Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
@@ -390,7 +389,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             max_calls,
             max_calls_per_second,
             enabled: required("enabled", row.enabled)?,
-            policy: policy.map_err(|error| format!("policy: {error}"))?,
+            policy: Policy::from_stored(&required("policy", row.policy)?),
         })
     }
 }

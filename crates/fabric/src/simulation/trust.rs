@@ -3,10 +3,10 @@
 use super::*;
 
 /// A word that must not cross.
-const MARK: &str = "m4rk3r.example";
+pub(super) const MARK: &str = "m4rk3r.example";
 
 /// Header fields that do not cross, or cross without what names the member; a value for each with [`MARK`] in it.
-const KEPT_BACK: &[(&str, &str)] = &[
+pub(super) const KEPT_BACK: &[(&str, &str)] = &[
     ("P-Asserted-Identity", "<sip:+33199001234@MARK>"),
     ("P-Preferred-Identity", "<sip:+33199001234@MARK>"),
     ("Remote-Party-ID", "<sip:+33199001234@MARK>;party=calling"),
@@ -30,7 +30,7 @@ const KEPT_BACK: &[(&str, &str)] = &[
 ];
 
 /// Ways to write a field that a careless reader takes for another one.
-fn spellings(name: &str, value: &str) -> Vec<String> {
+pub(super) fn spellings(name: &str, value: &str) -> Vec<String> {
     let mixed: String = name
         .chars()
         .enumerate()
