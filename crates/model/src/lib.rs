@@ -16,6 +16,7 @@ mod number;
 mod policy;
 mod range;
 mod reason;
+mod scope;
 mod validity;
 
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
@@ -39,4 +40,5 @@ pub use policy::{
 };
 pub use range::{Authority, Range};
 pub use reason::Reason;
+pub use scope::Scope;
 pub use validity::Validity;

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{Endpoint, EndpointId, Host, MemberId, Policy, Reason, Source, Target};
+use tandem_model::{Endpoint, EndpointId, Host, MemberId, Policy, Reason, Scope, Source, Target};
 use tandem_store::{announcement, endpoint, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -220,15 +220,12 @@ fn read_target(faults: &mut Faults, text: &str) -> Option<Target> {
 
 /// Why no host can be reached at an address.
 fn unusable(address: IpAddr) -> Option<&'static str> {
-    match address.to_canonical() {
-        address if address.is_unspecified() => Some("is no address of a host"),
-        address if address.is_multicast() => Some("is a multicast address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("is the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("is no address of a host"),
-        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("is a reserved address"),
+    match Scope::of(address) {
+        Scope::Public | Scope::Private | Scope::Loopback => None,
         // Where it leads depends on the machine that looks.
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("is link-local"),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
+        Scope::LinkLocal => Some("is link-local"),
+        Scope::Many => Some("is a multicast or broadcast address"),
+        Scope::Nobody => Some("is no address of a host"),
     }
 }
 
@@ -417,6 +414,7 @@ mod tests {
             ("sip:[::]", false),
             ("sip:[ff02::1]", false),
             ("sip:[fe80::1]", false),
+            ("sip:169.254.169.254", false),
             ("sip:[::ffff:224.0.0.1]", false),
             ("sip:host.example", true),
             ("sip:host_1.example", false),
