@@ -5,9 +5,9 @@ use std::sync::{PoisonError, RwLock};
 
 use ahash::AHashMap;
 
-/// Addresses to which a leg of a call leads: they may speak even when no endpoint sends from them, so that a
-/// call outlives a change of its endpoint, and an endpoint may answer from its target. All workers of the node
-/// have the same ones.
+/// Addresses at which a leg of a call lives or its endpoint takes calls: they may speak even when no endpoint sends
+/// from them, so that a call outlives a change of its endpoint, and an endpoint may answer from its target. All
+/// workers of the node have the same ones.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     legs: RwLock<AHashMap<IpAddr, u32>>,

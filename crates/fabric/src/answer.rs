@@ -91,6 +91,7 @@ impl Worker {
             server,
             server_cseq: record.server_cseq,
             client,
+            addresses: Vec::new(),
             success: Some(Success {
                 octets,
                 remote: record.remote,

@@ -81,6 +81,8 @@ pub(crate) struct InviteExchange {
     pub(crate) server_cseq: u32,
     /// The transaction in which it was sent on; none while no candidate is being tried.
     pub(crate) client: Option<TransactionKey>,
+    /// Further addresses of the candidate that is being tried, the next one last.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The 2xx that was sent back, until its ACK comes.
     pub(crate) success: Option<Success>,
     /// What became of a re-INVITE that is taken back.
@@ -189,7 +191,8 @@ impl Call {
     /// The next candidate, if one is left of the first `limit`.
     pub(crate) fn next_candidate(&mut self, limit: u8) -> Option<(u8, Candidate)> {
         let index = self.candidates_done;
-        if index >= limit {
+        // The servers of a name are tried one by one, too.
+        if index >= limit || self.cdr.attempts.len() >= limit.into() {
             return None;
         }
         let candidate = *self.cdr.candidate(index)?;

@@ -224,6 +224,7 @@ impl Worker {
                 server,
                 server_cseq,
                 client: Some(client),
+                addresses: Vec::new(),
                 success: None,
                 cancel: Cancel::No,
                 since: now.instant,

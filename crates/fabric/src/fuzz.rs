@@ -76,6 +76,11 @@ fn begin() -> (SharedTable, Metrics) {
 #[test]
 fn the_seeds_of_the_fuzz_target_are_journals_of_this_version() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/journal");
+    if std::env::var_os("UPDATE_SEEDS").is_some() {
+        for (name, octets) in crate::simulation::journals() {
+            std::fs::write(folder.join(name), octets).unwrap();
+        }
+    }
     for seed in std::fs::read_dir(folder).unwrap() {
         let octets = std::fs::read(seed.unwrap().path()).unwrap();
         assert!(

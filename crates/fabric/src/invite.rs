@@ -15,8 +15,9 @@ use rand::Rng;
 
 use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
 use crate::crossing::{Passage, calling_text, cross, unsupported, user_text, write_caller};
+use crate::destination::place_of;
 use crate::leg::{Leg, Side, format_tag};
-use crate::limit::Full;
+use crate::limit::{Full, Lease};
 use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
@@ -30,8 +31,8 @@ const DEFAULT_MAX_FORWARDS: u8 = 70;
 /// CSeq number of the INVITE that begins a dialog on the egress leg.
 pub(crate) const FIRST_CSEQ: u32 = 1;
 
-/// Most candidates of one call: what is not reached by then is not reached.
-const MAX_ATTEMPTS: u8 = 8;
+/// Most candidates of one call, and most attempts: what is not reached by then is not reached.
+pub(crate) const MAX_ATTEMPTS: u8 = 8;
 
 impl Worker {
     /// Takes an INVITE that begins a call.
@@ -77,7 +78,7 @@ impl Worker {
             Err(reason) => return self.refuse_call(now, key, reason),
         };
         match admitted {
-            Ok(lease) => self.calls[key].ingress._lease = Some(lease),
+            Ok(lease) => self.calls[key].ingress.lease = Some(lease),
             Err(full) => return self.refuse_call(now, key, full.reason),
         }
         let question =
@@ -168,10 +169,10 @@ impl Worker {
             endpoint: endpoint.endpoint_id,
             member: endpoint.member_id,
             flow,
-            target: endpoint.target.literal().map_or(flow.remote, |(address, _)| address),
+            targets: self.targets_of(endpoint),
             tag: self.mint(),
             dialog: None,
-            _lease: None,
+            lease: None,
         };
         let invite = InviteExchange {
             from: Side::Ingress,
@@ -179,6 +180,7 @@ impl Worker {
             server,
             server_cseq: cseq.number,
             client: None,
+            addresses: Vec::new(),
             success: None,
             cancel: Cancel::No,
             since: now.instant,
@@ -244,7 +246,7 @@ impl Worker {
         }
     }
 
-    /// Sends the call's INVITE to a candidate.
+    /// Sends the call's INVITE to a candidate: to the first of its addresses.
     fn try_candidate(
         &mut self,
         now: Now,
@@ -254,19 +256,33 @@ impl Worker {
     ) -> Result<(), Reason> {
         let table = self.table.clone();
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
-        let (address, transport) = endpoint.target.literal().ok_or(Reason::TargetUnresolved)?;
-        let listener = self.listener_for(transport, address).ok_or(Reason::NoListener)?;
+        let (flow, further) = self.destinations(endpoint)?;
         let reserved = self.share.common.limits.reserve(&table, endpoint, candidate, now.instant);
         let lease = reserved.map_err(|full| full.reason)?;
+        let invite = self.calls[key].invite.as_mut();
+        invite.expect("a call that is being set up has its INVITE").addresses = further;
+        self.send_invite(now, key, index, endpoint, flow, lease)
+    }
+
+    /// Sends the call's INVITE to one address of an endpoint.
+    pub(crate) fn send_invite(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        index: u8,
+        endpoint: &Endpoint,
+        mut flow: Flow,
+        lease: Lease,
+    ) -> Result<(), Reason> {
         let tag = self.mint();
         let branch = self.mint();
-        let mut flow = Flow { listener, transport, remote: address, connection: None };
+        let targets = self.targets_of(endpoint);
         let size = &endpoint.policy.size;
         let exceeds = |octets: usize, most: Option<u32>| most.is_some_and(|most| octets > most as usize);
         let mut egress_call_id = self.write_invite(key, endpoint, flow, tag, branch)?;
-        if transport == Transport::Udp
+        if flow.transport == Transport::Udp
             && exceeds(self.scratch.len(), size.tcp_above_bytes)
-            && let Some(listener) = self.listener_for(Transport::Tcp, address)
+            && let Some(listener) = self.listener_for(Transport::Tcp, flow.remote)
         {
             // A datagram of this size may be cut on its way (RFC 3261 §18.1.1).
             flow = Flow { listener, transport: Transport::Tcp, ..flow };
@@ -288,13 +304,13 @@ impl Worker {
             egress_call_id: egress_call_id.into(),
         });
         call.egress = Some(Leg {
-            endpoint: candidate.endpoint,
-            member: candidate.member,
+            endpoint: endpoint.endpoint_id,
+            member: endpoint.member_id,
             flow,
-            target: address,
+            targets,
             tag,
             dialog: None,
-            _lease: Some(lease),
+            lease: Some(lease),
         });
         self.add_egress_leg(key);
         let client = self.transactions.open_client(
@@ -327,7 +343,6 @@ impl Worker {
         tag: u64,
         branch: u64,
     ) -> Result<String, Reason> {
-        let Flow { transport, remote: address, .. } = flow;
         let local = &self.locals[usize::from(flow.listener)];
         let call = &self.calls[key];
         let invite = call.invite.as_ref().expect("a call that is being set up has its INVITE");
@@ -339,19 +354,19 @@ impl Worker {
         let passage = Passage::new(&local.host, sender, &endpoint.policy);
         let number = write_called(called, &endpoint.policy.numbers);
         let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
-        let uri = match transport {
-            Transport::Udp => format!("sip:{number}@{address}{phone}"),
-            Transport::Tcp | Transport::Tls => {
-                format!("sip:{number}@{address};transport={}{phone}", transport.as_str())
-            }
-        };
+        let (place, parameter) = place_of(&endpoint.target, flow);
+        let uri = format!("sip:{number}@{place}{parameter}{phone}");
         let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
-        let via =
-            format!("SIP/2.0/{} {};rport;branch={}", transport.as_via(), local.host, format_branch(branch));
+        let via = format!(
+            "SIP/2.0/{} {};rport;branch={}",
+            flow.transport.as_via(),
+            local.host,
+            format_branch(branch)
+        );
         let mut from_value = write_caller(&request, &from, &passage);
         from_value.extend_from_slice(b";tag=");
         from_value.extend_from_slice(format_tag(tag).as_bytes());
-        let to_value = format!("<sip:{number}@{address}{phone}>");
+        let to_value = format!("<sip:{number}@{place}{phone}>");
         let hops = hops.to_string();
         let cseq = format!("{FIRST_CSEQ} INVITE");
         let token = self.passes.token(called);
@@ -374,7 +389,7 @@ impl Worker {
     }
 
     /// When a call must be set up, whatever its candidates do.
-    fn setup_end(&self, key: CallKey) -> Instant {
+    pub(crate) fn setup_end(&self, key: CallKey) -> Instant {
         self.calls[key].started + self.settings.setup_timeout
     }
 
@@ -503,7 +518,11 @@ impl Worker {
         if let Some(invite) = self.calls[key].invite.as_mut() {
             invite.client = None;
         }
+        let places = self.places_for_next_server(key, status, reason);
         self.end_attempt(now, key, status, reason);
+        if places.is_some_and(|(transport, lease)| self.try_next_server(now, key, transport, lease)) {
+            return;
+        }
         self.try_next(now, key, status, reason.unwrap_or(Reason::EndpointUnreachable));
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::SmallVec;
 use tandem_model::{Endpoint, EndpointId, MemberId};
 use tandem_sip::{Dialog, NameAddr, Scheme, Uri};
 
@@ -29,6 +30,9 @@ impl Side {
     }
 }
 
+/// Addresses at which an endpoint takes calls; nearly always one.
+pub(crate) type Targets = SmallVec<[IpAddr; 1]>;
+
 /// A leg.
 #[derive(Debug)]
 pub(crate) struct Leg {
@@ -36,23 +40,29 @@ pub(crate) struct Leg {
     pub(crate) member: MemberId,
     /// Where the leg lives: messages of its dialog come from this address and go to it.
     pub(crate) flow: Flow,
-    /// Where the endpoint takes calls: another address that may speak for it.
-    pub(crate) target: SocketAddr,
+    /// Where the endpoint takes calls: other addresses that may speak for it. Those that its DNS name led to when the
+    /// leg began, however often that changes while the call is up.
+    pub(crate) targets: Targets,
     /// The tag by which the hub is known in the dialog.
     pub(crate) tag: u64,
     /// The dialog, once it is confirmed.
     pub(crate) dialog: Option<Dialog>,
     /// Its place among the endpoint's concurrent calls.
-    pub(crate) _lease: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Leg {
+    /// Every address at which the leg lives or its endpoint takes calls, the leg's own first.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        let own = self.flow.remote.ip();
+        std::iter::once(own).chain(self.targets.iter().copied().filter(move |target| *target != own))
+    }
+
     /// Whether a message from `source` may speak for this leg: it comes from the leg's own address, from the
-    /// endpoint's target, or from an address that is the same endpoint's.
+    /// endpoint's targets, or from an address that is the same endpoint's.
     pub(crate) fn lives_at(&self, source: Flow, endpoint_there: Option<&Endpoint>) -> bool {
         source.transport == self.flow.transport
-            && (source.remote.ip() == self.flow.remote.ip()
-                || source.remote.ip() == self.target.ip()
+            && (self.ips().any(|own| own == source.remote.ip())
                 || endpoint_there.is_some_and(|endpoint| endpoint.endpoint_id == self.endpoint))
     }
 
@@ -65,8 +75,7 @@ impl Leg {
             None => address(request_uri),
         };
         let is_own = |ip: IpAddr| {
-            ip == self.flow.remote.ip()
-                || ip == self.target.ip()
+            self.ips().any(|own| own == ip)
                 || endpoint
                     .is_some_and(|endpoint| endpoint.sources.iter().any(|source| source.net.contains(&ip)))
         };
@@ -89,7 +98,7 @@ impl Leg {
             member: self.member,
             transport: self.flow.transport,
             remote: self.flow.remote,
-            target: self.target,
+            targets: Cow::Borrowed(&self.targets),
             tag: self.tag,
             call_id: Cow::Borrowed(&dialog.call_id),
             remote_tag: Cow::Borrowed(&dialog.remote_tag),
@@ -109,7 +118,7 @@ impl Leg {
             endpoint: record.endpoint,
             member: record.member,
             flow: Flow { listener, transport: record.transport, remote: record.remote, connection: None },
-            target: record.target,
+            targets: record.targets.iter().copied().collect(),
             tag: record.tag,
             dialog: Some(Dialog {
                 call_id: (*record.call_id).into(),
@@ -123,7 +132,7 @@ impl Leg {
                 local_cseq: record.local_cseq.saturating_add(CSEQ_GAP),
                 remote_cseq: record.remote_cseq,
             }),
-            _lease: Some(lease),
+            lease: Some(lease),
         }
     }
 }

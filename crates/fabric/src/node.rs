@@ -22,6 +22,8 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::overload::EmergencyNumbers;
 use crate::record::{Record, UpRecord};
+use crate::resolution::Reach;
+use crate::resolver::{DnsSettings, Resolver};
 use crate::share::{Common, MAX_WORKERS, Share};
 use crate::shipper::Shipper;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
@@ -67,6 +69,8 @@ pub struct NodeSettings {
     /// Time between two flushes of the journal to the disk, for which answers wait; `None` where they do not
     /// wait, and the last of them are lost with the machine's power.
     pub flush_interval: Option<Duration>,
+    /// How the DNS names of endpoints are resolved.
+    pub dns: DnsSettings,
 }
 
 impl NodeSettings {
@@ -85,6 +89,7 @@ impl NodeSettings {
             setup_timeout: Duration::from_secs(300),
             max_duration: Duration::from_secs(12 * 3600),
             flush_interval: Some(Duration::from_millis(20)),
+            dns: DnsSettings::default(),
         }
     }
 }
@@ -134,6 +139,8 @@ pub struct Node {
     journal_dirs: Vec<PathBuf>,
     metrics: Metrics,
     common: Arc<Common>,
+    /// Ends with the node.
+    _resolver: Resolver,
     workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
 }
 
@@ -194,6 +201,21 @@ impl Node {
             max_duration: settings.max_duration,
         };
         let mut seeds = StdRng::from_seed(seed);
+        let advertised = locals.iter().map(|local| (local.transport, local.address));
+        let bound = listeners.iter().map(|(listener, bound)| (listener.transport, *bound));
+        let reach = Reach {
+            listeners: advertised.chain(bound).collect(),
+            private_addresses: settings.dns.private_addresses,
+        };
+        let resolver = Resolver::start(
+            settings.dns.clone(),
+            reach,
+            table.clone(),
+            common.clone(),
+            clock.clone(),
+            seeds.random(),
+            registry,
+        )?;
         let make = |share, journal| {
             let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
             Worker::new(settings, share, locals, table, journal, metrics.clone(), seeds.random())
@@ -218,7 +240,15 @@ impl Node {
                 thread.spawn(move || driver.run(sockets, received_commands)).map_err(StartError::Thread)?;
             threads.push((commands, thread));
         }
-        Ok(Self { node_id: settings.node_id, listeners, journal_dirs, metrics, common, workers: threads })
+        Ok(Self {
+            node_id: settings.node_id,
+            listeners,
+            journal_dirs,
+            metrics,
+            common,
+            _resolver: resolver,
+            workers: threads,
+        })
     }
 
     /// Calls being set up or up.

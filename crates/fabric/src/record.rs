@@ -4,7 +4,7 @@
 //! twice, and only the shipper, off the way of calls, makes a [`Cdr`] of it.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -181,7 +181,7 @@ pub(crate) struct LegRecord<'a> {
     pub(crate) member: MemberId,
     pub(crate) transport: Transport,
     pub(crate) remote: SocketAddr,
-    pub(crate) target: SocketAddr,
+    pub(crate) targets: Cow<'a, [IpAddr]>,
     pub(crate) tag: u64,
     #[serde(with = "octets")]
     pub(crate) call_id: Cow<'a, [u8]>,

@@ -13,6 +13,7 @@ use tandem_sip::{Message, Uri};
 
 use crate::admission::Neighbours;
 use crate::limit::Limits;
+use crate::server_set::SharedServerSets;
 use crate::transaction::{parse_branch, parse_hex};
 
 /// Most workers of a node.
@@ -27,6 +28,8 @@ const DIGITS: usize = 8;
 pub(crate) struct Common {
     pub(crate) limits: Limits,
     pub(crate) neighbours: Neighbours,
+    /// What the DNS names of endpoints lead to.
+    pub(crate) server_sets: SharedServerSets,
     /// Calls being set up or up.
     pub(crate) active_calls: AtomicUsize,
 }

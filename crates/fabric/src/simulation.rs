@@ -30,6 +30,7 @@ mod early;
 mod guard;
 mod interop;
 mod limits;
+mod names;
 mod overload;
 mod passes;
 mod random;
@@ -351,6 +352,21 @@ impl Simulation {
             "calls, tags, transactions, leases, timers, neighbours, passes"
         );
     }
+}
+
+/// Journals to begin fuzzing with, and their names: of a call that is over, and of one that was up at a restart.
+pub(crate) fn journals() -> [(&'static str, Vec<u8>); 2] {
+    let newest = |sim: &Simulation| {
+        let segments = std::fs::read_dir(sim.dir.path().join("journal-0")).unwrap();
+        std::fs::read(segments.map(|segment| segment.unwrap().path()).max().unwrap()).unwrap()
+    };
+    let mut over = Simulation::new();
+    let up = over.call_up();
+    over.receive(ACME, &from_caller("BYE", "2 BYE", &up));
+    let mut checkpoint = Simulation::new();
+    checkpoint.call_up();
+    checkpoint.restart();
+    [("over", newest(&over)), ("checkpoint", newest(&checkpoint))]
 }
 
 fn kind(message: &str) -> String {

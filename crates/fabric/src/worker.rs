@@ -656,14 +656,14 @@ impl Worker {
 
     /// Adds a call with its ingress leg.
     pub(crate) fn add_call(&mut self, call: Call) -> CallKey {
-        let (tag, ip) = (call.ingress.tag, call.ingress.flow.remote.ip());
+        let tag = call.ingress.tag;
+        call.ingress.ips().for_each(|ip| self.share.common.neighbours.add(ip));
         if !call.is_over() {
             self.share.common.active_calls.fetch_add(1, Ordering::Relaxed);
             self.wire.metrics.active_calls.inc();
         }
         let key = self.calls.insert(Box::new(call));
         self.tags.insert(tag, (key, Side::Ingress));
-        self.share.common.neighbours.add(ip);
         key
     }
 
@@ -677,14 +677,14 @@ impl Worker {
     pub(crate) fn add_egress_leg(&mut self, key: CallKey) {
         if let Some(leg) = &self.calls[key].egress {
             self.tags.insert(leg.tag, (key, Side::Egress));
-            self.share.common.neighbours.add(leg.flow.remote.ip());
+            leg.ips().for_each(|ip| self.share.common.neighbours.add(ip));
         }
     }
 
     /// Forgets a leg.
     pub(crate) fn drop_leg(&mut self, leg: Leg) {
         self.tags.remove(&leg.tag);
-        self.share.common.neighbours.remove(leg.flow.remote.ip());
+        leg.ips().for_each(|ip| self.share.common.neighbours.remove(ip));
     }
 
     /// Ends a call: its CDR goes into the journal, and nothing of it is left but its transactions.

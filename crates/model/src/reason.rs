@@ -81,8 +81,10 @@ reasons! {
         "Send calls more slowly; the announcing member raises the announcement's max_calls_per_second."
     EndpointUnreachable "endpoint_unreachable" 503 "the endpoint did not answer in time or its connection failed"
         "Check that the member's switch is up and reachable from the exchange."
-    TargetUnresolved "target_unresolved" 503 "the name of the endpoint's target leads to no address that this node may send to"
-        "Check the records of the name in DNS, or write the address itself as the target."
+    TargetUnresolved "target_unresolved" 503 "the DNS name of the endpoint leads to no address"
+        "Check the NAPTR, SRV, A and AAAA records of the name, or use an address as the target."
+    TargetForbidden "target_forbidden" 503 "the DNS name of the endpoint leads only to addresses that the hub does not send to"
+        "Have the name lead to public addresses; on a private exchange the operator sets dns.private_addresses."
     NoListener "no_listener" 503 "this node has no listener for the endpoint's transport and address family"
         "The operator adds a listener of that transport and address family."
 

@@ -27,6 +27,7 @@ use arc_swap::ArcSwap;
 pub use hash::TableHash;
 pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
 pub use table::{Counts, RouteTable};
+pub use weight::{Weighted, order};
 
 /// The table that a node routes by: readers load it without a lock, the writer swaps in the next one.
 pub type SharedTable = Arc<ArcSwap<RouteTable>>;

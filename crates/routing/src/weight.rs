@@ -1,4 +1,4 @@
-//! The order in which endpoints are tried: priority, then a draw by weight (RFC 2782).
+//! The order in which endpoints, and the servers of one, are tried: priority, then a draw by weight (RFC 2782).
 
 use smallvec::SmallVec;
 
@@ -17,12 +17,17 @@ impl Draws {
     }
 }
 
-/// What is ordered, with what orders it. `tie` makes the outcome independent of the order given.
-pub(crate) struct Weighted<T, Tie> {
-    pub(crate) priority: u16,
-    pub(crate) weight: u16,
-    pub(crate) tie: Tie,
-    pub(crate) item: T,
+/// What is ordered, with what orders it.
+#[derive(Debug)]
+pub struct Weighted<T, Tie> {
+    /// Lower comes first.
+    pub priority: u16,
+    /// Share of the first places among those of the same priority.
+    pub weight: u16,
+    /// Makes the outcome independent of the order given.
+    pub tie: Tie,
+    /// What is ordered.
+    pub item: T,
 }
 
 /// Lower priorities first; among equals each is drawn in proportion to its weight, again and again among
@@ -32,10 +37,8 @@ pub(crate) struct Weighted<T, Tie> {
 /// the weights. Where the RFC draws from 0 to the sum inclusive always, 0 is drawn here only if an endpoint of
 /// weight 0 is there to take it: otherwise the first of two endpoints of weight 1 would get two thirds. Where all
 /// weights are 0 each is as likely.
-pub(crate) fn order<T, Tie: Ord + Copy, const N: usize>(
-    items: &mut SmallVec<[Weighted<T, Tie>; N]>,
-    draw: u64,
-) where
+pub fn order<T, Tie: Ord + Copy, const N: usize>(items: &mut SmallVec<[Weighted<T, Tie>; N]>, draw: u64)
+where
     [Weighted<T, Tie>; N]: smallvec::Array<Item = Weighted<T, Tie>>,
 {
     if items.len() < 2 {

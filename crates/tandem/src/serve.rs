@@ -92,6 +92,7 @@ pub async fn run(
                 ring_timeout: settings.fabric.ring_timeout,
                 setup_timeout: settings.fabric.setup_timeout,
                 flush_interval: settings.fabric.flush_interval,
+                dns: settings.dns.clone(),
                 ..NodeSettings::new(node_id, settings.listeners.clone(), data_dir.path().to_owned())
             };
             Some(Arc::new(Node::start(settings, table.clone(), clock.clone(), rng.random(), &registry)?))

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tandem_fabric::ListenerSettings;
+use tandem_fabric::{DnsSettings, ListenerSettings};
 use tandem_model::Transport;
 use toml::{Table, Value};
 
@@ -37,6 +37,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// How calls are carried.
     pub fabric: FabricSettings,
+    /// How the DNS names of endpoints are resolved.
+    pub dns: DnsSettings,
     /// Where pages and API are served.
     pub portal: PortalSettings,
     /// Where metrics are read.
@@ -278,6 +280,7 @@ impl Values {
         *origin = Origin::Variable(name.to_owned());
         *value = match value {
             Value::Integer(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
+            Value::Boolean(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
             Value::Array(_) if key == "listener" => {
                 let listeners = text.split(',').map(|one| read_listener_variable(one.trim()));
                 Value::Array(listeners.collect::<Option<_>>().ok_or_else(|| SettingsError::Value {
@@ -383,6 +386,12 @@ impl Values {
                     ms => Some(Duration::from_millis(ms.into())),
                 },
             },
+            dns: DnsSettings {
+                servers: self.name_servers("dns.servers")?,
+                timeout: self.seconds("dns.timeout_s", 1..=60)?,
+                max_stale: self.seconds("dns.max_stale_s", 0..=604_800)?,
+                private_addresses: self.flag("dns.private_addresses")?,
+            },
             portal: PortalSettings {
                 address: self.address("portal.address")?,
                 public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
@@ -425,6 +434,21 @@ impl Values {
     fn address(&self, key: &str) -> Result<SocketAddr, SettingsError> {
         let parsed = self.text(key)?.parse().ok();
         parsed.ok_or_else(|| self.wrong(key, "an IP address and a port, such as 127.0.0.1:8080"))
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, SettingsError> {
+        self.get(key).as_bool().ok_or_else(|| self.wrong(key, "true or false"))
+    }
+
+    fn name_servers(&self, key: &str) -> Result<Vec<SocketAddr>, SettingsError> {
+        /// Of the DNS (RFC 1035 §4.2).
+        const PORT: u16 = 53;
+        let server = |value: &Value| {
+            let text = value.as_str()?;
+            text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, PORT))).ok()
+        };
+        let servers = self.get(key).as_array().and_then(|servers| servers.iter().map(server).collect());
+        servers.ok_or_else(|| self.wrong(key, "a list of addresses, such as [\"192.0.2.53\"]"))
     }
 
     fn nets(&self, key: &str) -> Result<Vec<IpNet>, SettingsError> {
@@ -593,11 +617,18 @@ mod tests {
         let settings = read_variables(&[
             ("TANDEM_FABRIC_MAX_CALLS", "7"),
             ("TANDEM_ROLES", "portal"),
+            ("TANDEM_DNS_SERVERS", "192.0.2.53, [2001:db8::53]:5353"),
+            ("TANDEM_DNS_PRIVATE_ADDRESSES", "true"),
             ("TANDEM_LISTENER", "ams/udp/192.0.2.1:5060, ams/tcp/0.0.0.0:5060/203.0.113.1:5060"),
             ("TANDEM_TOKEN", "tdm_…"),
         ])
         .expect("valid");
         assert_eq!(settings.fabric.max_calls, 7);
+        assert_eq!(
+            settings.dns.servers,
+            ["192.0.2.53:53", "[2001:db8::53]:5353"].map(|text| text.parse().expect("an address"))
+        );
+        assert!(settings.dns.private_addresses);
         assert_eq!(settings.roles, Roles { fabric: false, portal: true });
         assert_eq!(settings.listeners[1].advertised, Some("203.0.113.1:5060".parse().expect("an address")));
     }
@@ -607,7 +638,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [fabric], [log], [metrics], [portal]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -615,7 +646,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [fabric], [log], [metrics], [portal]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal]",
             ),
             (
                 "[portal]\naddress = \"8080\"",
@@ -636,6 +667,14 @@ mod tests {
             (
                 "[fabric]\nring_timeout_s = 0",
                 "t.toml: fabric.ring_timeout_s is 0; write a whole number from 5 to 600",
+            ),
+            (
+                "[dns]\nservers = [\"dns.example\"]",
+                "t.toml: dns.servers is [\"dns.example\"]; write a list of addresses, such as [\"192.0.2.53\"]",
+            ),
+            (
+                "[dns]\nprivate_addresses = \"no\"",
+                "t.toml: dns.private_addresses is \"no\"; write true or false",
             ),
             ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
             (
