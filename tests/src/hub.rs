@@ -32,6 +32,12 @@ pub struct Settings {
     pub drain_s: u32,
     /// How long a candidate may be silent.
     pub attempt_timeout_s: u32,
+    /// The DNS server that it asks; `None`: that of the machine.
+    pub name_server: Option<SocketAddr>,
+    /// How long that one may take.
+    pub dns_timeout_s: u32,
+    /// Whether DNS names may lead to the loopback network, as the peers of scenarios do.
+    pub private_addresses: bool,
     /// The journal lies on a disk of its own, of so many kilobytes: see [`may_mount`].
     pub journal_disk_kb: Option<u32>,
     /// Most file descriptors of the program (`ulimit -n`).
@@ -53,6 +59,9 @@ impl Default for Settings {
             workers: 0,
             drain_s: 1,
             attempt_timeout_s: 2,
+            name_server: None,
+            dns_timeout_s: 1,
+            private_addresses: true,
             journal_disk_kb: None,
             max_files: None,
         }
@@ -104,6 +113,11 @@ workers = {workers}
 drain_s = {drain_s}
 attempt_timeout_s = {attempt_timeout_s}
 
+[dns]
+servers = [{name_server}]
+timeout_s = {dns_timeout_s}
+private_addresses = {private_addresses}
+
 [[listener]]
 site = "test"
 address = "{sip}"
@@ -125,6 +139,9 @@ address = "{metrics}"
             workers = settings.workers,
             drain_s = settings.drain_s,
             attempt_timeout_s = settings.attempt_timeout_s,
+            name_server = settings.name_server.map_or(String::new(), |server| format!("\"{server}\"")),
+            dns_timeout_s = settings.dns_timeout_s,
+            private_addresses = settings.private_addresses,
         );
         fs::write(&config, text).expect("the settings can be written");
         let base = format!("http://{portal}");

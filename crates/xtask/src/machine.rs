@@ -31,10 +31,11 @@ pub(crate) enum Need {
     Kamailio,
     Valgrind,
     SofiaSip,
+    Dnsmasq,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -44,6 +45,7 @@ impl Need {
         Self::Kamailio,
         Self::Valgrind,
         Self::SofiaSip,
+        Self::Dnsmasq,
     ];
 
     /// Debian packages that bring it.
@@ -60,6 +62,8 @@ impl Need {
             Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
             Self::Valgrind => &["valgrind"],
             Self::SofiaSip => &["libsofia-sip-ua-dev"],
+            // Without the service that the package dnsmasq would start.
+            Self::Dnsmasq => &["dnsmasq-base"],
         }
     }
 
@@ -74,6 +78,7 @@ impl Need {
             Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
             Self::Valgrind => on_path("valgrind"),
             Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
+            Self::Dnsmasq => on_path("dnsmasq"),
         }
     }
 }
