@@ -40,6 +40,8 @@ pub struct Settings {
     pub private_addresses: bool,
     /// The journal lies on a disk of its own, of so many kilobytes: see [`may_mount`].
     pub journal_disk_kb: Option<u32>,
+    /// What stands under `[trace]`.
+    pub trace: String,
     /// Most file descriptors of the program (`ulimit -n`).
     pub max_files: Option<u32>,
 }
@@ -63,6 +65,7 @@ impl Default for Settings {
             dns_timeout_s: 1,
             private_addresses: true,
             journal_disk_kb: None,
+            trace: String::new(),
             max_files: None,
         }
     }
@@ -128,6 +131,9 @@ site = "test"
 address = "{sip}"
 transport = "tcp"
 
+[trace]
+{trace}
+
 [portal]
 address = "{portal}"
 
@@ -136,6 +142,7 @@ address = "{metrics}"
 "#,
             data = folder.path().join("data").display(),
             node = settings.node,
+            trace = settings.trace,
             workers = settings.workers,
             drain_s = settings.drain_s,
             attempt_timeout_s = settings.attempt_timeout_s,

@@ -146,6 +146,7 @@ impl Driver {
             });
             self.worker.commit();
             self.await_disk(now);
+            self.worker.trace_sent(now);
             self.send(&mut wires);
             connections.set(wires.connections.len());
             transactions.set(self.worker.transactions.len());

@@ -71,6 +71,7 @@ impl Worker {
             Ok(key) => key,
             Err(reason) => return self.refuse_in(now, server, flow, request, reason),
         };
+        self.trace_call(key);
         self.identities.insert(identity);
         self.calls[key].identity = identity;
         let called = match called_number(request, &endpoint.policy.numbers) {
@@ -313,6 +314,7 @@ impl Worker {
             lease: Some(lease),
         });
         self.add_egress_leg(key);
+        self.trace_attempt(key);
         let client = self.transactions.open_client(
             &mut self.wire,
             now.instant,

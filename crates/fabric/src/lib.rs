@@ -30,6 +30,7 @@ mod outbox;
 mod overload;
 mod passes;
 mod record;
+mod recorder;
 mod resolution;
 mod resolver;
 mod response;
@@ -39,7 +40,9 @@ mod share;
 mod shed;
 mod shipper;
 mod source_guard;
+mod tap;
 mod timer;
+mod tracer;
 mod transaction;
 mod worker;
 
@@ -47,5 +50,6 @@ mod worker;
 mod simulation;
 
 pub use node::{ListenerSettings, Node, NodeSettings, StartError};
+pub use recorder::{Recorder, TraceSettings};
 pub use resolver::DnsSettings;
 pub use shipper::Shipper;

@@ -42,6 +42,10 @@ pub(crate) struct Metrics {
     pub(crate) retransmissions_out: IntCounter,
     /// Requests that came again.
     pub(crate) retransmissions_in: IntCounter,
+    /// Messages of traced calls that Postgres has.
+    pub(crate) trace_kept: IntCounter,
+    /// Messages of traced calls that found no room.
+    pub(crate) trace_dropped: IntCounter,
     /// Octets that are no SIP message.
     pub(crate) parse_errors: IntCounter,
     /// Messages that a socket did not take.
@@ -202,6 +206,14 @@ impl Metrics {
             retransmissions_in: counter(
                 "tandem_sip_retransmissions_received_total",
                 "SIP requests that came again.",
+            )?,
+            trace_kept: counter(
+                "tandem_trace_messages_kept_total",
+                "Messages of traced calls that were written to the database.",
+            )?,
+            trace_dropped: counter(
+                "tandem_trace_messages_dropped_total",
+                "Messages of traced calls that found no room: too many, or the database is away.",
             )?,
             parse_errors: counter("tandem_sip_parse_errors_total", "Octets that are no SIP message.")?,
             send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,

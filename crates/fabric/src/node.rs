@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,10 +22,13 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::overload::EmergencyNumbers;
 use crate::record::{Record, UpRecord};
+use crate::recorder::{Recorder, TraceSettings};
 use crate::resolution::Reach;
 use crate::resolver::{DnsSettings, Resolver};
 use crate::share::{Common, MAX_WORKERS, Share};
 use crate::shipper::Shipper;
+use crate::tap::Tap;
+use crate::tracer::Tracer;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 /// An address on which the node receives SIP.
@@ -66,6 +69,8 @@ pub struct NodeSettings {
     pub setup_timeout: Duration,
     /// How long a call may be up.
     pub max_duration: Duration,
+    /// Which calls are traced, and for how long traces are kept.
+    pub trace: TraceSettings,
     /// Time between two flushes of the journal to the disk, for which answers wait; `None` where they do not
     /// wait, and the last of them are lost with the machine's power.
     pub flush_interval: Option<Duration>,
@@ -88,6 +93,7 @@ impl NodeSettings {
             ring_timeout: Duration::from_secs(180),
             setup_timeout: Duration::from_secs(300),
             max_duration: Duration::from_secs(12 * 3600),
+            trace: TraceSettings::default(),
             flush_interval: Some(Duration::from_millis(20)),
             dns: DnsSettings::default(),
         }
@@ -141,6 +147,8 @@ pub struct Node {
     common: Arc<Common>,
     /// Ends with the node.
     _resolver: Resolver,
+    /// Until somebody runs it.
+    recorder: Mutex<Option<Recorder>>,
     workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
 }
 
@@ -216,9 +224,13 @@ impl Node {
             seeds.random(),
             registry,
         )?;
+        let (tap, noted) = Tap::new(settings.trace.sample, false, &metrics);
         let make = |share, journal| {
             let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
-            Worker::new(settings, share, locals, table, journal, metrics.clone(), seeds.random())
+            let mut worker =
+                Worker::new(settings, share, locals, table, journal, metrics.clone(), seeds.random());
+            worker.tracer = Tracer::new(tap.clone());
+            worker
         };
         let now = Now { instant: clock.instant(), utc: clock.now() };
         let workers = resume(&settings, shares, &journal_dirs, &metrics, now, make)?;
@@ -240,13 +252,18 @@ impl Node {
                 thread.spawn(move || driver.run(sockets, received_commands)).map_err(StartError::Thread)?;
             threads.push((commands, thread));
         }
+        let node_id = settings.node_id;
+        let recorder =
+            Recorder { node_id, settings: settings.trace, tap, noted, clock, metrics: metrics.clone() };
+        let recorder = Mutex::new(Some(recorder));
         Ok(Self {
-            node_id: settings.node_id,
+            node_id,
             listeners,
             journal_dirs,
             metrics,
             common,
             _resolver: resolver,
+            recorder,
             workers: threads,
         })
     }
@@ -275,6 +292,11 @@ impl Node {
     pub fn shippers(&self) -> Vec<Shipper> {
         let shipper = |dir: &PathBuf| Shipper::new(self.node_id, dir.clone(), self.metrics.clone());
         self.journal_dirs.iter().map(shipper).collect()
+    }
+
+    /// What keeps and exports the messages of traced calls; run it. `None` for who asks a second time.
+    pub fn recorder(&self) -> Option<Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Takes no new calls: INVITE and OPTIONS are answered with 503.

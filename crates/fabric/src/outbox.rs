@@ -80,6 +80,11 @@ impl Outbox {
         self.messages.drain(..)
     }
 
+    /// What is to be sent.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &(Flow, Octets)> {
+        self.messages.iter()
+    }
+
     /// Takes out what waits for the disk.
     pub(crate) fn drain_durable(&mut self) -> std::vec::Drain<'_, (Flow, Octets)> {
         self.durable.drain(..)

@@ -36,6 +36,7 @@ mod passes;
 mod random;
 mod recovery;
 mod strangers;
+mod traces;
 mod trust;
 mod up;
 
@@ -227,6 +228,7 @@ impl Simulation {
         self.disk.turn(&mut self.worker, now);
         let mut sent = Vec::new();
         for worker in self.workers() {
+            worker.trace_sent(now);
             sent.extend(worker.wire.outbox.drain());
             sent.extend(worker.wire.outbox.drain_durable());
         }

@@ -33,6 +33,7 @@ use crate::record::{CallRecord, Record, UpRecord};
 use crate::share::Share;
 use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
+use crate::tracer::Tracer;
 use crate::transaction::{Fingerprint, TransactionKey, Transactions, User, Wire};
 
 /// One moment, by both clocks.
@@ -127,6 +128,7 @@ pub(crate) struct Worker {
     /// Whether the source of the message that is being handled keeps within its rate.
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
+    pub(crate) tracer: Tracer,
     pub(crate) journal: Journal,
     /// When records that can wait are written.
     pub(crate) journal_timer: TimerHandle,
@@ -174,6 +176,7 @@ impl Worker {
             overload: Overload::default(),
             is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
+            tracer: Tracer::default(),
             journal,
             journal_timer: TimerHandle::NONE,
             rng,
@@ -363,6 +366,9 @@ impl Worker {
 
     /// Takes a message that is this worker's.
     fn take(&mut self, now: Now, flow: Flow, message: &Message<'_>) {
+        if !self.tracer.is_idle() {
+            self.trace_received(now, flow, message);
+        }
         match (message.request(), message.status()) {
             (Some(line), _) => {
                 self.wire.metrics.count_request(line.method.as_bytes());
@@ -717,6 +723,9 @@ impl Worker {
             });
         }
         self.wire.metrics.count_call(outcome);
+        if !self.tracer.is_idle() {
+            self.trace_over(now, cdr.call_id);
+        }
         self.record(&Record::Over(Cow::Owned(cdr)));
     }
 }

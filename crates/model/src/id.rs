@@ -49,4 +49,6 @@ ids! {
     NodeId
     /// One line of the audit log.
     AuditEntryId
+    /// A wish that calls be traced.
+    TraceSelectionId
 }

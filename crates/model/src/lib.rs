@@ -17,6 +17,7 @@ mod policy;
 mod range;
 mod reason;
 mod scope;
+mod trace;
 mod validity;
 
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
@@ -28,7 +29,7 @@ pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
 pub use facts::{Facts, ObjectId};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, EndpointId, ListenerId, MemberId, NodeId,
-    RangeId, SiteId, UserId,
+    RangeId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix};
@@ -41,4 +42,5 @@ pub use policy::{
 pub use range::{Authority, Range};
 pub use reason::Reason;
 pub use scope::Scope;
+pub use trace::TraceSelection;
 pub use validity::Validity;

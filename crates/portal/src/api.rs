@@ -17,7 +17,7 @@ use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
     agreement, announcement, audit, bulk, call, connect, endpoint, lookup, member, node, overview, range,
-    reason, session, token, user,
+    reason, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -63,6 +63,10 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(call::get_call))
             .routes(routes!(call::list_all_calls))
             .routes(routes!(call::get_any_call))
+            .routes(routes!(trace::get_ladder))
+            .routes(routes!(trace::get_any_ladder))
+            .routes(routes!(trace::list_traces, trace::create_trace))
+            .routes(routes!(trace::end_trace))
             .routes(routes!(lookup::lookup))
             .routes(routes!(lookup::lookup_from))
             .routes(routes!(overview::member_overview))

@@ -35,6 +35,7 @@ mod session;
 mod text;
 mod throttle;
 mod token;
+mod trace;
 mod user;
 mod vocabulary;
 mod web;

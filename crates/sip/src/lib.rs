@@ -8,6 +8,7 @@
 //! - [`mod@judge`]: what RFC 3261 allows, with the [`Fault`] that goes into the response;
 //! - [`writer`], [`mod@rewrite`]: the two ways in which octets are made;
 //! - [`refusal`]: the answer to what was judged wrong;
+//! - [`mod@redact`]: what of a message may be kept for people to look at;
 //! - [`frame`]: messages out of a stream;
 //! - [`transaction`], [`dialog`]: the state that outlives a message.
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod name;
 pub mod name_addr;
 mod octets;
 mod ordinary;
+pub mod redact;
 pub mod refusal;
 pub mod rewrite;
 mod sdp;
@@ -42,6 +44,7 @@ pub use message::{
 pub use name::Name;
 pub use name_addr::NameAddr;
 pub use octets::Params;
+pub use redact::{Outline, outline, redact};
 pub use refusal::refuse;
 pub use rewrite::{Edit, rewrite, rewrite_with_body};
 pub use sdp::restrict_codecs;

@@ -121,7 +121,7 @@ pub fn reason(error: &sqlx::Error) -> Option<Reason> {
 }
 
 /// Whether the data itself is at fault, so that the same statement fails again however often it is tried.
-pub(crate) fn is_data_error(error: &sqlx::Error) -> bool {
+pub fn is_data_error(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded,

@@ -10,6 +10,7 @@ pub mod announcement;
 pub mod api_token;
 pub mod audit;
 pub mod call;
+pub mod call_message;
 pub mod cdr;
 pub mod cluster;
 pub mod database;
@@ -26,6 +27,7 @@ pub mod overview;
 pub mod session;
 mod target;
 pub mod throwaway;
+pub mod trace_selection;
 pub mod user;
 mod word;
 

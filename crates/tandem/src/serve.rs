@@ -93,6 +93,7 @@ pub async fn run(
                 setup_timeout: settings.fabric.setup_timeout,
                 flush_interval: settings.fabric.flush_interval,
                 dns: settings.dns.clone(),
+                trace: settings.trace.clone(),
                 ..NodeSettings::new(node_id, settings.listeners.clone(), data_dir.path().to_owned())
             };
             Some(Arc::new(Node::start(settings, table.clone(), clock.clone(), rng.random(), &registry)?))
@@ -137,6 +138,13 @@ pub async fn run(
             reporter.run().await;
             (REPORTS, Ok(()))
         });
+        if let Some(recorder) = node.recorder() {
+            let db = db.clone();
+            tasks.spawn(async move {
+                recorder.run(db).await;
+                ("the recorder of traces", Ok(()))
+            });
+        }
         for shipper in shippers {
             let db = db.clone();
             tasks.spawn(async move {

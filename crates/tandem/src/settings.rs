@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tandem_fabric::{DnsSettings, ListenerSettings};
+use tandem_fabric::{DnsSettings, ListenerSettings, TraceSettings};
 use tandem_model::Transport;
 use toml::{Table, Value};
 
@@ -39,6 +39,8 @@ pub struct Settings {
     pub fabric: FabricSettings,
     /// How the DNS names of endpoints are resolved.
     pub dns: DnsSettings,
+    /// Which calls are traced.
+    pub trace: TraceSettings,
     /// Where pages and API are served.
     pub portal: PortalSettings,
     /// Where metrics are read.
@@ -281,6 +283,7 @@ impl Values {
         *value = match value {
             Value::Integer(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
             Value::Boolean(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
+            Value::Float(_) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Float),
             Value::Array(_) if key == "listener" => {
                 let listeners = text.split(',').map(|one| read_listener_variable(one.trim()));
                 Value::Array(listeners.collect::<Option<_>>().ok_or_else(|| SettingsError::Value {
@@ -392,6 +395,11 @@ impl Values {
                 max_stale: self.seconds("dns.max_stale_s", 0..=604_800)?,
                 private_addresses: self.flag("dns.private_addresses")?,
             },
+            trace: TraceSettings {
+                sample: self.share("trace.sample")?,
+                keep: Duration::from_secs(86_400 * u64::from(self.integer("trace.keep_days", 1..=400)?)),
+                max_octets: u64::from(self.integer("trace.max_mb", 1..=1_000_000)?) << 20,
+            },
             portal: PortalSettings {
                 address: self.address("portal.address")?,
                 public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
@@ -429,6 +437,14 @@ impl Values {
 
     fn seconds(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<Duration, SettingsError> {
         Ok(Duration::from_secs(self.integer(key, bounds)?.into()))
+    }
+
+    fn share(&self, key: &str) -> Result<f64, SettingsError> {
+        let value = self.get(key);
+        let share = value.as_float().or_else(|| value.as_integer().map(|value| value as f64));
+        share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .ok_or_else(|| self.wrong(key, "a share from 0.0, none, to 1.0, all"))
     }
 
     fn address(&self, key: &str) -> Result<SocketAddr, SettingsError> {
@@ -619,16 +635,17 @@ mod tests {
             ("TANDEM_ROLES", "portal"),
             ("TANDEM_DNS_SERVERS", "192.0.2.53, [2001:db8::53]:5353"),
             ("TANDEM_DNS_PRIVATE_ADDRESSES", "true"),
+            ("TANDEM_TRACE_SAMPLE", "0.25"),
             ("TANDEM_LISTENER", "ams/udp/192.0.2.1:5060, ams/tcp/0.0.0.0:5060/203.0.113.1:5060"),
             ("TANDEM_TOKEN", "tdm_…"),
         ])
         .expect("valid");
-        assert_eq!(settings.fabric.max_calls, 7);
         assert_eq!(
             settings.dns.servers,
             ["192.0.2.53:53", "[2001:db8::53]:5353"].map(|text| text.parse().expect("an address"))
         );
         assert!(settings.dns.private_addresses);
+        assert_eq!((settings.fabric.max_calls, settings.trace.sample), (7, 0.25));
         assert_eq!(settings.roles, Roles { fabric: false, portal: true });
         assert_eq!(settings.listeners[1].advertised, Some("203.0.113.1:5060".parse().expect("an address")));
     }
@@ -638,7 +655,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [trace]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -646,7 +663,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [trace]",
             ),
             (
                 "[portal]\naddress = \"8080\"",
@@ -677,6 +694,7 @@ mod tests {
                 "t.toml: dns.private_addresses is \"no\"; write true or false",
             ),
             ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
+            ("[trace]\nsample = 2", "t.toml: trace.sample is 2; write a share from 0.0, none, to 1.0, all"),
             (
                 "node = \"Ams 1\"",
                 "t.toml: node is \"Ams 1\"; write lower-case letters, digits and hyphens, such as ams-1",

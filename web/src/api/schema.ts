@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/calls/{call_id}/ladder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the messages of a traced call on all its legs (operator). */
+        get: operations["get_any_ladder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/connect": {
         parameters: {
             query?: never;
@@ -320,6 +337,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/calls/{call_id}/ladder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * the messages of a traced call.
+         * @description A member sees its own leg whole and outlines of the other one.
+         */
+        get: operations["get_ladder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/endpoints": {
         parameters: {
             query?: never;
@@ -421,6 +458,41 @@ export interface paths {
         post?: never;
         /** ends the claim or the holding now. */
         delete: operations["withdraw_range"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/traces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** which calls of the member are traced, and which were. */
+        get: operations["list_traces"];
+        put?: never;
+        /** calls of the member are traced from now on, for a while. */
+        post: operations["create_trace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/traces/{trace_selection_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** no further call is traced for it. */
+        delete: operations["end_trace"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1077,6 +1149,22 @@ export interface components {
             member: components["schemas"]["MemberView"];
             user: components["schemas"]["UserView"];
         };
+        /**
+         * @description Which leg of a call a message is on.
+         * @enum {string}
+         */
+        LadderLeg: "originating" | "terminating";
+        /** @description The messages of a call in their order. */
+        LadderView: {
+            /**
+             * Format: int32
+             * @description Messages that found no room.
+             */
+            dropped: number;
+            messages: components["schemas"]["MessageView"][];
+            /** @description Whether the call was traced. Of one that was not there are no messages. */
+            traced: boolean;
+        };
         /** @description A route that cannot take the call, and why. */
         LeftOutView: {
             code: components["schemas"]["ReasonCode"];
@@ -1191,6 +1279,53 @@ export interface components {
              */
             name: string;
             state: components["schemas"]["MemberState"];
+        };
+        /**
+         * @description Which way a message went.
+         * @enum {string}
+         */
+        MessageDirection: "received" | "sent";
+        /** @description One message of a traced call. */
+        MessageView: {
+            /** @description Whether the same message was there before: a retransmission. */
+            again: boolean;
+            /**
+             * Format: date-time
+             * @description When it came or left.
+             */
+            at: string;
+            /**
+             * Format: int32
+             * @description On the terminating leg: of which attempt, from 1.
+             */
+            attempt: number | null;
+            direction: components["schemas"]["MessageDirection"];
+            /** @description Whether it describes a session (SDP). */
+            has_session: boolean;
+            /** @description The hub's address and port. */
+            hub_address: string | null;
+            leg: components["schemas"]["LadderLeg"];
+            /** @description The member of that leg. */
+            member: components["schemas"]["MemberRef"];
+            /** @description The member's address and port. */
+            member_address: string | null;
+            /** @description Of the request, or of the one that the response is to. */
+            method: string;
+            /**
+             * Format: int32
+             * @description Its place in the order of the call's messages; the place of one that found no room is empty.
+             */
+            position: number;
+            /**
+             * Format: int32
+             * @description Of a response.
+             */
+            status: number | null;
+            /** @description The message with a `*` for each octet of a secret, or its outline. */
+            text: string;
+            transport: components["schemas"]["Transport"] | null;
+            /** @description Whether `text` is the message; otherwise it is an outline, since the leg is another member's. */
+            whole: boolean;
         };
         /** @description Calls that started within one minute. */
         MinuteView: {
@@ -1597,6 +1732,42 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_TraceSelectionView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /**
+                 * Format: int32
+                 * @description Calls that were traced for it and are still kept.
+                 */
+                calls: number;
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: uuid
+                 * @description Only calls from or to this endpoint; calls of every endpoint where it is null.
+                 */
+                endpoint_id: string | null;
+                /**
+                 * Format: int32
+                 * @description Most calls that are traced for it.
+                 */
+                max_calls: number;
+                /** Format: uuid */
+                member_id: string;
+                /** @description Only calls whose calling or called number begins so; any where it is null. */
+                prefix: string | null;
+                /** Format: uuid */
+                trace_selection_id: string;
+                /**
+                 * Format: date-time
+                 * @description Until when calls that begin are traced.
+                 */
+                until: string;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_UserView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -1803,6 +1974,61 @@ export interface components {
             /** Format: date-time */
             revoked_at: string | null;
         };
+        /** @description Which calls of the member to trace. */
+        TraceSelectionInput: {
+            /**
+             * Format: uuid
+             * @description Only calls from or to this endpoint of the member; calls of every endpoint where it is left out or null.
+             */
+            endpoint_id?: string | null;
+            /**
+             * Format: int32
+             * @description Most calls that are traced.
+             * @default 20
+             */
+            max_calls?: number;
+            /**
+             * Format: int32
+             * @description For how long calls that begin are traced.
+             */
+            minutes: number;
+            /**
+             * @description Only calls whose calling or called number begins so; any where it is left out or null.
+             * @example +442079
+             */
+            prefix?: string | null;
+        };
+        /** @description Which calls of a member are traced, and for how long. */
+        TraceSelectionView: {
+            /**
+             * Format: int32
+             * @description Calls that were traced for it and are still kept.
+             */
+            calls: number;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @description Only calls from or to this endpoint; calls of every endpoint where it is null.
+             */
+            endpoint_id: string | null;
+            /**
+             * Format: int32
+             * @description Most calls that are traced for it.
+             */
+            max_calls: number;
+            /** Format: uuid */
+            member_id: string;
+            /** @description Only calls whose calling or called number begins so; any where it is null. */
+            prefix: string | null;
+            /** Format: uuid */
+            trace_selection_id: string;
+            /**
+             * Format: date-time
+             * @description Until when calls that begin are traced.
+             */
+            until: string;
+        };
         /**
          * @description How SIP is carried.
          * @enum {string}
@@ -1937,6 +2163,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CallDetailView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_any_ladder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LadderView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -2674,6 +2931,38 @@ export interface operations {
             };
         };
     };
+    get_ladder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_endpoints: {
         parameters: {
             query?: {
@@ -2995,6 +3284,107 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_traces: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TraceSelectionView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TraceSelectionInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceSelectionView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                trace_selection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description ended; what was traced stays */
             204: {
                 headers: {
                     [name: string]: unknown;

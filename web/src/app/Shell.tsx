@@ -34,6 +34,7 @@ const MEMBER: EntryGroup[] = [
     title: "Watch",
     entries: [
       { to: "/calls", label: "Calls", icon: "call" },
+      { to: "/traces", label: "Traces", icon: "trace" },
       { to: "/lookup", label: "Lookup", icon: "lookup" },
     ],
   },

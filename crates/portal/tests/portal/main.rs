@@ -8,5 +8,6 @@ mod exchange;
 mod inputs;
 mod lookup;
 mod sessions;
+mod traces;
 mod walk;
 mod web;

@@ -48,6 +48,10 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("get_call", "", [401, 404, 200, 200]),
     ("list_all_calls", "", [401, 403, 403, 200]),
     ("get_any_call", "", [401, 403, 403, 200]),
+    ("get_ladder", "", [401, 404, 200, 200]),
+    ("get_any_ladder", "", [401, 403, 403, 200]),
+    ("list_traces", "", [401, 404, 200, 200]),
+    ("create_trace", "trace", [401, 404, 201, 201]),
     ("lookup", "?called=442071234", [401, 404, 200, 200]),
     ("lookup_from", "?called=442071234&from=globex", [401, 403, 403, 200]),
     ("member_overview", "", [401, 404, 200, 200]),
@@ -55,6 +59,7 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("list_nodes", "", [401, 403, 403, 200]),
     ("list_audit", "", [401, 200, 200, 200]),
     ("connect", "", [401, 200, 200, 200]),
+    ("end_trace", "", [401, 404, 204, 204]),
     ("withdraw_announcement", "", [401, 404, 204, 204]),
     ("withdraw_range", "", [401, 404, 204, 204]),
     ("delete_endpoint", "", [401, 404, 204, 204]),
@@ -93,6 +98,8 @@ impl Scene {
         let agreement = initech.post("agreements", proposal).await.expect(201).text("agreement_id");
         let token = json!({ "name": "globex-token", "expires_at": "2030-02-01T00:00:00Z" });
         let token = globex.caller.post("/tokens", token).await.expect(201).text("api_token_id");
+        let trace = json!({ "prefix": "+49301", "minutes": 5 });
+        let trace = globex.post("traces", trace).await.expect(201).text("trace_selection_id");
         let call = answered(&exchange, &globex, &initech, &initech, exchange.clock.now(), 1).await;
         let ids = vec![
             ("member_id", globex.id.clone()),
@@ -102,6 +109,7 @@ impl Scene {
             ("user_id", user),
             ("agreement_id", agreement),
             ("api_token_id", token),
+            ("trace_selection_id", trace),
             ("call_id", call.call_id.to_string()),
         ];
         Self { exchange, acme, globex, ids }
@@ -130,6 +138,7 @@ impl Scene {
                 json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
             }
             "bulk" => json!({ "announcements": [{ "prefix": "+49303", "endpoints": ["globex-1"] }] }),
+            "trace" => json!({ "endpoint_id": null, "prefix": "+49302", "minutes": 10, "max_calls": 5 }),
             "agreement" => json!({ "with": "umbrella", "direction": "both" }),
             _ => return None,
         })
@@ -164,7 +173,7 @@ impl Scene {
     /// Everything that globex has, as it sees it.
     async fn possessions(&self) -> String {
         let mut all = self.globex.caller.get(&format!("/members/{}", self.globex.id)).await.expect(200).text;
-        for list in ["users", "endpoints", "ranges", "announcements", "agreements"] {
+        for list in ["users", "endpoints", "ranges", "announcements", "agreements", "traces"] {
             all += &self.globex.get(list).await.expect(200).text;
         }
         all + &self.globex.caller.get("/audit?limit=500").await.expect(200).text
@@ -295,6 +304,8 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
         ("refuse_agreement", ""),
         ("end_agreement", ""),
         ("get_call", ""),
+        ("get_ladder", ""),
+        ("end_trace", ""),
         ("disable_user", ""),
     ];
     for caller in [&mixed.acme.caller, &mixed.exchange.operator] {

@@ -7,3 +7,4 @@ mod constraints;
 mod facts;
 mod nodes;
 mod support;
+mod traces;

@@ -19,6 +19,7 @@ import { ProblemNote } from "../../../parts/ProblemNote";
 import { useReason } from "../../../parts/reasons";
 import { OutcomeBadge } from "../../../parts/State";
 import { Time } from "../../../parts/Time";
+import { Ladder } from "./Ladder";
 
 export default function CallPage() {
   const { call: callId = "" } = useParams();
@@ -61,6 +62,7 @@ export default function CallPage() {
           empty={<Empty title="No attempt">The exchange sent this call to nobody.</Empty>}
         />
       </Section>
+      <Ladder call={call} attempts={attempts} memberId={memberId} />
       <Section title="Why it went there">
         {selection ? (
           <Explanation selection={selection} tense="then" />

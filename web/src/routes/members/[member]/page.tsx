@@ -21,6 +21,7 @@ import { Calls } from "../../calls/Calls";
 import { Endpoints, NewEndpoint } from "../../endpoints/Endpoints";
 import { MemberLookup } from "../../lookup/Lookup";
 import { ClaimRange, Ranges } from "../../ranges/Ranges";
+import { TraceCalls, Traces } from "../../traces/Traces";
 import { NewUser, Users } from "../../users/Users";
 import { ChangeState } from "../ChangeState";
 import { SetLimits } from "../SetLimits";
@@ -47,6 +48,7 @@ const PARTS: Part[] = [
   },
   { key: "agreements", label: "Agreements", content: (id) => <Agreements memberId={id} />, actions: (id) => <Propose memberId={id} /> },
   { key: "calls", label: "Calls", content: (id) => <Calls memberId={id} /> },
+  { key: "traces", label: "Traces", content: (id) => <Traces memberId={id} />, actions: (id) => <TraceCalls memberId={id} /> },
   { key: "lookup", label: "Lookup", content: (id) => <MemberLookup memberId={id} /> },
   { key: "users", label: "Users", content: (id) => <Users memberId={id} />, actions: (id) => <NewUser memberId={id} /> },
 ];
