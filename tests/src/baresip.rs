@@ -20,6 +20,12 @@ pub struct Baresip {
     folder: TempDir,
 }
 
+/// What a phone at `ip` needs to meet others.
+fn own_settings(ip: IpAddr) -> String {
+    // RTP goes to loopback addresses too, whatever other interfaces there are.
+    format!("sip_listen {ip}:5060\nnet_interface {ip}\nmodule g711.so\n")
+}
+
 /// Folder of baresip's modules, by machine.
 const MODULES: [&str; 3] = [
     "/usr/lib/baresip/modules",
@@ -30,15 +36,23 @@ const MODULES: [&str; 3] = [
 impl Baresip {
     /// A phone that plays a tone of `hertz` and waits for calls to `number`.
     pub fn answers(ip: IpAddr, hertz: f64, number: &str) -> Self {
-        Self::start(ip, hertz, number, None)
+        let account = format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n");
+        Self::start(ip, hertz, &account, &own_settings(ip), None)
     }
 
     /// A phone that plays a tone of `hertz` and calls `called` through `hub`, for `talk` altogether.
     pub fn calls(ip: IpAddr, hertz: f64, called: &str, hub: SocketAddr, talk: Duration) -> Self {
-        Self::start(ip, hertz, "+88201", Some((called, hub, talk)))
+        let account = format!("<sip:+88201@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n");
+        Self::start(ip, hertz, &account, &own_settings(ip), Some((&format!("sip:{called}@{hub}"), talk)))
     }
 
-    fn start(ip: IpAddr, hertz: f64, number: &str, call: Option<(&str, SocketAddr, Duration)>) -> Self {
+    /// A phone with these files for accounts and settings, the audio of this machine put below, that plays a tone
+    /// of `hertz` and dials `called` as somebody at its keys would, for `talk` altogether.
+    pub fn configured(ip: IpAddr, hertz: f64, files: (&str, &str), called: &str, talk: Duration) -> Self {
+        Self::start(ip, hertz, files.0, files.1, Some((called, talk)))
+    }
+
+    fn start(ip: IpAddr, hertz: f64, accounts: &str, settings: &str, call: Option<(&str, Duration)>) -> Self {
         let folder = TempDir::with_prefix("tandem-baresip-").expect("a temporary folder");
         let path = folder.path();
         let modules = MODULES.into_iter().find(|folder| Path::new(folder).exists());
@@ -47,10 +61,8 @@ impl Baresip {
         fs::create_dir(&recordings).expect("the folder is ours");
         let tone_file = path.join("tone.wav");
         tone::write_wav(&tone_file, &tone::sine(hertz, 60));
-        // RTP goes to loopback addresses too, whatever other interfaces there are.
         let config = format!(
-            "sip_listen {ip}:5060\n\
-             net_interface {ip}\n\
+            "{settings}\
              audio_source aufile,{tone}\n\
              audio_player aubridge,heard\n\
              audio_alert aubridge,alert\n\
@@ -61,7 +73,6 @@ impl Baresip {
              rtp_ports 20000-29999\n\
              snd_path {recordings}\n\
              module_path {modules}\n\
-             module g711.so\n\
              module aufile.so\n\
              module aubridge.so\n\
              module sndfile.so\n\
@@ -72,14 +83,13 @@ impl Baresip {
             recordings = recordings.display(),
         );
         fs::write(path.join("config"), config).expect("the folder is ours");
-        let account = format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n");
-        fs::write(path.join("accounts"), account).expect("the folder is ours");
+        fs::write(path.join("accounts"), accounts).expect("the folder is ours");
         fs::write(path.join("contacts"), "").expect("the folder is ours");
 
         let mut command = Command::new("baresip");
         command.arg("-f").arg(path).current_dir(path);
-        if let Some((called, hub, talk)) = call {
-            command.args(["-e", &format!("d sip:{called}@{hub}"), "-t", &talk.as_secs().to_string()]);
+        if let Some((called, talk)) = call {
+            command.args(["-e", &format!("d {called}"), "-t", &talk.as_secs().to_string()]);
         } else {
             // Should it not be ended otherwise.
             command.args(["-t", "120"]);

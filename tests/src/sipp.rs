@@ -123,15 +123,20 @@ impl Sipp {
         more.extend(["-s", numbers.called, "-key", "calling", numbers.calling]);
         let hub = hub.to_string();
         more.push(&hub);
-        Self::start(ip, transport, steps, &more)
+        Self::start(free_port(ip), transport, steps, &more)
     }
 
     /// Takes calls at `ip`.
     pub fn takes_calls(ip: IpAddr, transport: Transport, steps: &[&str]) -> Self {
-        Self::start(ip, transport, steps, &[])
+        Self::takes_calls_at(free_port(ip), transport, steps)
     }
 
-    fn start(ip: IpAddr, transport: Transport, steps: &[&str], more: &[&str]) -> Self {
+    /// Takes calls at a port that somebody else has named.
+    pub fn takes_calls_at(address: SocketAddr, transport: Transport, steps: &[&str]) -> Self {
+        Self::start(address, transport, steps, &[])
+    }
+
+    fn start(address: SocketAddr, transport: Transport, steps: &[&str], more: &[&str]) -> Self {
         let folder = TempDir::with_prefix("tandem-sipp-").expect("a temporary folder");
         let xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<scenario name=\"tandem\">\n{}\n</scenario>\n",
@@ -139,7 +144,7 @@ impl Sipp {
         );
         let file = |name: &str| folder.path().join(name);
         fs::write(file("scenario.xml"), xml).expect("the folder is ours");
-        let address = free_port(ip);
+        let ip = address.ip();
         let mut command = Command::new("sipp");
         command.current_dir(folder.path()).arg("-sf").arg(file("scenario.xml"));
         command.args(["-i", &ip.to_string(), "-mi", &ip.to_string(), "-p", &address.port().to_string()]);

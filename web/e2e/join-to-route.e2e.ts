@@ -61,13 +61,13 @@ test("the operator approves both", async () => {
   }
 });
 
-test("each adds an endpoint; a name instead of an address is refused at its field", async () => {
+test("each adds an endpoint; what is no address and no name is refused at its field", async () => {
   for (const { page, ip } of [acme, globex]) {
     await go(page, "Endpoints");
     await page.getByRole("button", { name: "Add an endpoint" }).first().click();
     const form = page.getByRole("dialog");
     await form.getByLabel("Name").fill("ams-1");
-    await form.getByLabel("IP address").fill("sip.example.net");
+    await form.getByLabel("IP address").fill("sip_1.example.net");
     await form.getByLabel("Address 1", { exact: true }).fill(`${ip}/32`);
     await form.getByRole("button", { name: "Add", exact: true }).click();
     await form.getByText("mend the marked field").waitFor();
@@ -76,6 +76,32 @@ test("each adds an endpoint; a name instead of an address is refused at its fiel
     await form.waitFor({ state: "detached" });
     await page.getByRole("cell", { name: "ams-1", exact: true }).waitFor();
   }
+});
+
+test("a kind of switch is chosen, a setting of it that is wrong is shown where it is, and the portal prints what to paste", async () => {
+  const { page, ip } = acme;
+  await go(page, "Endpoints");
+  await page.getByRole("button", { name: "Change ams-1" }).click();
+  await page.getByRole("menuitem", { name: "Edit" }).click();
+  const form = page.getByRole("dialog");
+  await form.getByRole("combobox", { name: "Kind of switch" }).click();
+  await page.getByRole("option", { name: "Asterisk (PJSIP)" }).click();
+  await form.getByText("trust_id_inbound").waitFor();
+  await form.getByRole("button", { name: "Numbers" }).click();
+  await form.getByLabel("Country code").fill("044");
+  await form.getByRole("button", { name: "Save" }).click();
+  await form.getByText("A country code has one to three digits").waitFor();
+  await form.getByLabel("Country code").fill("44");
+  await form.getByRole("button", { name: "Save" }).click();
+  await form.waitFor({ state: "detached" });
+
+  await page.getByRole("button", { name: "Change ams-1" }).click();
+  await page.getByRole("menuitem", { name: "Configure your switch" }).click();
+  const configuration = page.getByRole("dialog");
+  await configuration.getByText(`bind = ${ip}:5060`).waitFor();
+  await configuration.getByRole("button", { name: "Copy pjsip.conf" }).waitFor();
+  await page.keyboard.press("Escape");
+  await configuration.waitFor({ state: "detached" });
 });
 
 test("each claims a range and the operator verifies it", async () => {

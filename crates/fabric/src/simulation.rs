@@ -168,11 +168,12 @@ impl Simulation {
             setup_timeout: Duration::from_secs(150),
             max_duration: Duration::from_secs(3600),
         };
-        let locals = vec![Local::new(Transport::Udp, HUB.parse().unwrap())];
+        let locals =
+            [Transport::Udp, Transport::Tcp].map(|transport| Local::new(transport, HUB.parse().unwrap()));
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
         // Another one after each restart, or the tags of calls that are up would be made again.
         let seed = [now.utc.timestamp_millis().to_le_bytes(); 4].concat().try_into().unwrap();
-        let mut worker = Worker::new(settings, share, locals, table, journal, metrics, seed);
+        let mut worker = Worker::new(settings, share, locals.into(), table, journal, metrics, seed);
         worker.resume(up, now);
         worker.seal();
         worker

@@ -16,8 +16,8 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    agreement, announcement, audit, bulk, call, connect, endpoint, lookup, member, node, overview, range,
-    reason, session, token, trace, user,
+    agreement, announcement, audit, bulk, call, configuration, connect, endpoint, lookup, member, node,
+    overview, policy, range, reason, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -74,6 +74,8 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(node::list_nodes))
             .routes(routes!(audit::list_audit))
             .routes(routes!(reason::list_reasons))
+            .routes(routes!(policy::list_profiles))
+            .routes(routes!(configuration::get_configuration))
             .routes(routes!(connect::connect)),
     );
     let (router, mut document) = described.split_for_parts();

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{Endpoint, EndpointId, Host, MemberId, Policy, Reason, Scope, Source, Target};
+use tandem_model::{Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target};
 use tandem_store::{announcement, endpoint, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::call_limits;
 use crate::page::{Page, PageQuery};
+use crate::policy::{PolicyInput, PolicyView};
 use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
 use crate::session::{Change, Session};
@@ -72,8 +73,7 @@ pub(crate) struct EndpointView {
     /// Whether it takes part.
     enabled: bool,
     /// How the hub speaks with it.
-    #[schema(value_type = Object)]
-    policy: Policy,
+    policy: PolicyView,
     created_at: DateTime<Utc>,
 }
 
@@ -137,8 +137,7 @@ pub(crate) struct EndpointInput {
     enabled: bool,
     /// How the hub speaks with it; what is left out is as usual.
     #[serde(default)]
-    #[schema(value_type = Object)]
-    policy: Policy,
+    policy: PolicyInput,
 }
 
 fn default_priority() -> u16 {
@@ -168,7 +167,7 @@ impl From<endpoint::StoredEndpoint> for EndpointView {
             max_calls: endpoint.max_calls,
             max_calls_per_second: endpoint.max_calls_per_second,
             enabled: endpoint.enabled,
-            policy: endpoint.policy,
+            policy: PolicyView::from(&endpoint.policy),
             created_at,
         }
     }
@@ -189,7 +188,8 @@ impl EndpointInput {
         let sources = read_sources(&mut faults, &self.sources);
         let certificate_names = read_certificate_names(&mut faults, &self.certificate_names);
         call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
-        let (name, target) = faults.hold(name.zip(target))?;
+        let policy = self.policy.read(&mut faults);
+        let ((name, target), policy) = faults.hold(name.zip(target).zip(policy))?;
         Ok(Endpoint {
             endpoint_id,
             member_id,
@@ -202,7 +202,7 @@ impl EndpointInput {
             max_calls: self.max_calls,
             max_calls_per_second: self.max_calls_per_second,
             enabled: self.enabled,
-            policy: self.policy,
+            policy,
         })
     }
 }

@@ -52,6 +52,10 @@ vocabularies! {
     EndedBy ["originating", "terminating", "hub"]
     /// What a node does.
     NodeState ["starting", "serving", "draining", "stopped"]
+    /// A kind of switch whose settings are known (`GET /api/v1/profiles`).
+    Profile [
+        "neutral", "asterisk", "freeswitch", "kamailio", "opensips", "cisco-cube", "teams", "sipconnect",
+    ]
     /// How SIP is carried.
     Transport ["udp", "tcp"]
 }
@@ -96,6 +100,8 @@ mod tests {
         reads::<tandem_store::node::NodeState>(NodeState::words());
         reads::<crate::range::AuthorityNow>(Authority::words());
         reads::<tandem_model::Transport>(Transport::words());
+        reads::<tandem_model::Profile>(Profile::words());
+        assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());
         assert_eq!(Outcome::words(), tandem_model::Outcome::ALL.map(|outcome| outcome.as_str()));
     }
 }

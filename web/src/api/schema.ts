@@ -394,6 +394,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/endpoints/{endpoint_id}/configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what to paste into the switch. */
+        get: operations["get_configuration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/lookup": {
         parameters: {
             query?: never;
@@ -559,6 +576,23 @@ export interface paths {
         };
         /** the exchange's calls now and today (operator). */
         get: operations["overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the kinds of switches, with their settings. */
+        get: operations["list_profiles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1019,6 +1053,21 @@ export interface components {
              */
             weight: number | null;
         };
+        /** @description One file of a configuration. */
+        ConfigurationFile: {
+            /**
+             * @description Its name.
+             * @example pjsip.conf
+             */
+            name: string;
+            /** @description What is in it. */
+            text: string;
+        };
+        /** @description The configuration of a switch for an endpoint. */
+        ConfigurationView: {
+            files: components["schemas"]["ConfigurationFile"][];
+            switch: components["schemas"]["Switch"];
+        };
         /** @description Where members point their switches. */
         ConnectView: {
             listeners: components["schemas"]["ListenerView"][];
@@ -1053,7 +1102,7 @@ export interface components {
              */
             name: string;
             /** @description How the hub speaks with it; what is left out is as usual. */
-            policy?: Record<string, never>;
+            policy?: components["schemas"]["PolicyInput"];
             /**
              * Format: int32
              * @description Lower is tried first.
@@ -1104,7 +1153,7 @@ export interface components {
             member_id: string;
             name: string;
             /** @description How the hub speaks with it. */
-            policy: Record<string, never>;
+            policy: components["schemas"]["PolicyView"];
             /**
              * Format: int32
              * @description Lower is tried first.
@@ -1634,7 +1683,7 @@ export interface components {
                 member_id: string;
                 name: string;
                 /** @description How the hub speaks with it. */
-                policy: Record<string, never>;
+                policy: components["schemas"]["PolicyView"];
                 /**
                  * Format: int32
                  * @description Lower is tried first.
@@ -1790,6 +1839,31 @@ export interface components {
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
         };
+        /** @description How the hub shall speak with an endpoint's switch. */
+        PolicyInput: {
+            /**
+             * @description What differs from the profile, by group and setting: `{"numbers": {"country": "44"}}`. The groups and settings
+             *     are those of `GET /profiles`.
+             * @default {}
+             */
+            overrides?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description What the switch is like.
+             * @default neutral
+             */
+            profile?: components["schemas"]["Profile"];
+        };
+        /** @description How the hub speaks with an endpoint's switch: a profile, and what differs from it. */
+        PolicyView: {
+            /** @description What differs from the profile, by group and setting. */
+            overrides: {
+                [key: string]: unknown;
+            };
+            /** @description What the switch is like. */
+            profile: components["schemas"]["Profile"];
+        };
         /** @description Why the request was refused (RFC 9457). */
         Problem: {
             /** @description The stable code. */
@@ -1812,6 +1886,23 @@ export interface components {
              * @example /reasons/not_found
              */
             type: string;
+        };
+        /**
+         * @description A kind of switch whose settings are known (`GET /api/v1/profiles`).
+         * @enum {string}
+         */
+        Profile: "neutral" | "asterisk" | "freeswitch" | "kamailio" | "opensips" | "cisco-cube" | "teams" | "sipconnect";
+        /** @description What is known of one kind of switch. */
+        ProfileView: {
+            /** @description What it does, and why that suits the switch. */
+            explanation: string;
+            profile: components["schemas"]["Profile"];
+            /** @description Its settings, by group. */
+            settings: {
+                [key: string]: unknown;
+            };
+            /** @description Its name as people know it. */
+            title: string;
         };
         /**
          * @description Who may call whom, as the proposing member sees it.
@@ -1938,6 +2029,11 @@ export interface components {
              */
             port: number | null;
         };
+        /**
+         * @description A kind of switch for which there is a configuration.
+         * @enum {string}
+         */
+        Switch: "asterisk" | "freeswitch" | "kamailio" | "opensips" | "baresip";
         /** @description A new token. */
         TokenInput: {
             /**
@@ -3132,6 +3228,45 @@ export interface operations {
             };
         };
     };
+    get_configuration: {
+        parameters: {
+            query: {
+                switch: components["schemas"]["Switch"];
+                /**
+                 * @description The number of a phone; without it the phone has the endpoint's name.
+                 * @example +442079460000
+                 */
+                number?: string | null;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigurationView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     lookup: {
         parameters: {
             query: {
@@ -3548,6 +3683,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OverviewView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_profiles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProfileView"][];
                 };
             };
             /** @description Refused; the code says why */

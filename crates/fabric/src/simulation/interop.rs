@@ -299,6 +299,23 @@ fn an_invite_that_a_switch_cannot_take_goes_to_the_next() {
     assert_eq!(sim.kinds_to(GLOBEX_2), ["INVITE"]);
 }
 
+#[test]
+fn an_invite_that_no_datagram_should_carry_goes_by_tcp_where_the_policy_says_so() {
+    let long = invite(1, "+442079460000").replace("X-Note: kept", &format!("X-Note: {}", "x".repeat(900)));
+    for (size, message, transport) in [
+        ("{}", &long, "UDP"),
+        (r#"{"tcp_above_bytes": 1300}"#, &long, "TCP"),
+        (r#"{"tcp_above_bytes": 1300}"#, &invite(1, "+442079460000"), "UDP"),
+    ] {
+        let mut sim = with_policies(&None, &policy("neutral", &format!("{{\"size\": {size}}}")));
+        sim.receive(ACME, message);
+        let sent = sim.one_to(GLOBEX);
+        assert!(sent.contains(&format!("\r\nVia: SIP/2.0/{transport} ")), "{size}: {sent}");
+        let uri = sent.split(' ').nth(1).unwrap();
+        assert_eq!(uri.contains(";transport=tcp"), transport == "TCP", "{uri}");
+    }
+}
+
 /// What no policy may undo: the other member's addresses, whatever the spelling, and the dialog's own fields.
 #[test]
 fn no_profile_carries_an_address_of_the_other_member_across() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tandem_model::Clock;
+use tandem_model::{Clock, Transport};
 
 use crate::calls::answered;
 use crate::exchange::{Answer, Caller, Exchange, Member, PASSWORD, endpoint};
@@ -28,6 +28,8 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("create_endpoint", "new_endpoint", [401, 404, 201, 201]),
     ("get_endpoint", "", [401, 404, 200, 200]),
     ("update_endpoint", "endpoint", [401, 404, 200, 200]),
+    ("get_configuration", "?switch=asterisk", [401, 404, 200, 200]),
+    ("list_profiles", "", [401, 200, 200, 200]),
     ("list_ranges", "", [401, 404, 200, 200]),
     ("claim_range", "range", [401, 404, 201, 201]),
     ("list_all_ranges", "", [401, 403, 403, 200]),
@@ -79,6 +81,8 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let exchange = Exchange::new().await;
+        let listeners = [("192.0.2.200:5060".parse().unwrap(), Transport::Udp)];
+        tandem_store::listener::register(exchange.database.pool(), "ams", &listeners).await.unwrap();
         let acme = exchange.provider("acme", 1, "+4420").await;
         let globex = exchange.provider("globex", 2, "+4930").await;
         let initech = exchange.provider("initech", 3, "+4940").await;
@@ -294,6 +298,7 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
     let operations = [
         ("get_endpoint", ""),
         ("update_endpoint", "endpoint"),
+        ("get_configuration", "?switch=asterisk"),
         ("delete_endpoint", ""),
         ("withdraw_range", ""),
         ("get_announcement", ""),

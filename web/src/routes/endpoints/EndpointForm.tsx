@@ -4,10 +4,11 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 
 import { answer, api } from "../../api/client";
 import { problemOf } from "../../api/problem";
-import type { Endpoint, EndpointInput } from "../../api/types";
+import type { Endpoint, EndpointInput, Policy } from "../../api/types";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
 import { ProblemNote } from "../../parts/ProblemNote";
+import { PolicyFields } from "./PolicyFields";
 import { fieldsOf, targetOf, type TargetFields } from "./target";
 
 type Fields = Omit<TargetFields, "port"> & {
@@ -20,6 +21,7 @@ type Fields = Omit<TargetFields, "port"> & {
   max_calls: number | "";
   max_calls_per_second: number | "";
   enabled: boolean;
+  policy: Policy;
 };
 
 const orNull = (value: number | "") => (value === "" ? null : value);
@@ -38,11 +40,12 @@ function initial(endpoint: Endpoint | undefined): Fields {
     max_calls: endpoint?.max_calls ?? "",
     max_calls_per_second: endpoint?.max_calls_per_second ?? "",
     enabled: endpoint?.enabled ?? true,
+    policy: endpoint?.policy ?? { profile: "neutral", overrides: {} },
   };
 }
 
-function bodyOf(fields: Fields, endpoint: Endpoint | undefined): EndpointInput {
-  const { name, sources, certificate_names, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled } = fields;
+function bodyOf(fields: Fields): EndpointInput {
+  const { name, sources, certificate_names, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled, policy } = fields;
   return {
     name: name.trim(),
     sources: sources.map(({ net, port }) => ({ net: net.trim(), port: orNull(port) })).filter(({ net }) => net !== ""),
@@ -53,7 +56,7 @@ function bodyOf(fields: Fields, endpoint: Endpoint | undefined): EndpointInput {
     max_calls: orNull(max_calls),
     max_calls_per_second: orNull(max_calls_per_second),
     enabled,
-    ...(endpoint && { policy: endpoint.policy }),
+    policy,
   };
 }
 
@@ -84,10 +87,10 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
   const shown = save.error
     ? problemOf(save.error)
         .errors.map(({ field }) => field)
-        .filter((field) => /^(name|target|sources|certificate_names|priority|weight|max_calls|max_calls_per_second)/.test(field))
+        .filter((field) => /^(name|target|sources|certificate_names|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
     : [];
   return (
-    <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields, endpoint)))}>
+    <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields)))}>
       <Stack>
         <TextInput
           label="Name"
@@ -163,6 +166,11 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
           description="DNS names in the TLS client certificate of your switch, for one that connects by TLS. Enter after each."
           placeholder="sbc.acme.example"
           {...form.getInputProps("certificate_names")}
+        />
+        <PolicyFields
+          policy={form.values.policy}
+          errors={form.errors}
+          onChange={(policy) => form.setFieldValue("policy", policy)}
         />
         <Group grow align="flex-start" gap="sm">
           <NumberInput label="Priority" description="Lower is tried first" min={0} {...form.getInputProps("priority")} />

@@ -11,12 +11,14 @@ import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { Icon } from "../../parts/Icon";
 import { usePaged } from "../../parts/paged";
+import { Configuration } from "./Configuration";
 import { EndpointForm } from "./EndpointForm";
 
 const KEY = "endpoints";
 
 export function Endpoints({ memberId }: { memberId: string }) {
   const [edited, setEdited] = useState<Endpoint | null>(null);
+  const [configured, setConfigured] = useState<Endpoint | null>(null);
   const [removed, setRemoved] = useState<Endpoint | null>(null);
   const queries = useQueryClient();
   const refresh = () => queries.invalidateQueries({ queryKey: [KEY, memberId] });
@@ -112,6 +114,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
           </Menu.Target>
           <Menu.Dropdown>
             <Menu.Item onClick={() => setEdited(endpoint)}>Edit</Menu.Item>
+            <Menu.Item onClick={() => setConfigured(endpoint)}>Configure your switch</Menu.Item>
             <Menu.Item
               onClick={() =>
                 update.mutate({ endpoint_id: endpoint.endpoint_id, body: { ...inputOf(endpoint), enabled: !endpoint.enabled } })
@@ -144,6 +147,9 @@ export function Endpoints({ memberId }: { memberId: string }) {
       />
       <Modal opened={edited !== null} onClose={() => setEdited(null)} title={`Edit ${edited?.name ?? ""}`} size="lg">
         {edited && <EndpointForm memberId={memberId} endpoint={edited} onDone={() => setEdited(null)} />}
+      </Modal>
+      <Modal opened={configured !== null} onClose={() => setConfigured(null)} title={`Your switch as ${configured?.name ?? ""}`} size="xl">
+        {configured && <Configuration memberId={memberId} endpoint={configured} />}
       </Modal>
       <Confirm
         opened={removed !== null}
