@@ -1,7 +1,7 @@
 //! An exchange as `tandem apply` reads it, put together for a scenario.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Members and agreements, as TOML.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +14,8 @@ pub struct Exchange {
 pub struct Endpoint {
     /// Its name.
     pub name: String,
-    /// Who sends as it.
-    pub source: IpAddr,
+    /// Who sends as it; nobody, or whoever `more` says, where there is none.
+    pub source: Option<IpAddr>,
     /// Where calls for it go.
     pub target: String,
     /// Lower is tried first.
@@ -34,7 +34,7 @@ impl Endpoint {
         let (name, target) = (name.to_owned(), target.to_owned());
         Self {
             name,
-            source,
+            source: Some(source),
             target,
             priority: 1,
             max_calls: None,
@@ -45,7 +45,7 @@ impl Endpoint {
 
     /// An endpoint that only sends: nothing answers at its target.
     pub fn sender(name: &str, source: IpAddr) -> Self {
-        Self::new(name, source, &format!("sip:{source}:5060;transport=udp"))
+        Self::new(name, source, &format!("sip:{};transport=udp", SocketAddr::new(source, 5060)))
     }
 }
 
@@ -69,9 +69,12 @@ impl Exchange {
             let Endpoint { name, source, target, priority, max_calls, max_calls_per_second, more } = endpoint;
             writeln!(
                 text,
-                "[[member.endpoint]]\nname = \"{name}\"\nsource = [\"{source}/32\"]\ntarget = \"{target}\"\npriority = {priority}"
+                "[[member.endpoint]]\nname = \"{name}\"\ntarget = \"{target}\"\npriority = {priority}"
             )
             .expect("a String takes all");
+            if let Some(source) = source {
+                writeln!(text, "source = [\"{source}\"]").expect("a String takes all");
+            }
             for (key, limit) in [("max_calls", max_calls), ("max_calls_per_second", max_calls_per_second)] {
                 if let Some(limit) = limit {
                     writeln!(text, "{key} = {limit}").expect("a String takes all");

@@ -44,6 +44,8 @@ pub struct Settings {
     pub trace: String,
     /// Most file descriptors of the program (`ulimit -n`).
     pub max_files: Option<u32>,
+    /// Further settings, as TOML: tables that are not set here, and listeners.
+    pub more: String,
 }
 
 /// Whether this process may give a program a disk of its own: root may, where there are mount namespaces.
@@ -67,6 +69,7 @@ impl Default for Settings {
             journal_disk_kb: None,
             trace: String::new(),
             max_files: None,
+            more: String::new(),
         }
     }
 }
@@ -139,7 +142,10 @@ address = "{portal}"
 
 [metrics]
 address = "{metrics}"
+
+{more}
 "#,
+            more = settings.more,
             data = folder.path().join("data").display(),
             node = settings.node,
             trace = settings.trace,

@@ -14,6 +14,8 @@ pub mod dns;
 pub mod exchange;
 pub mod hub;
 pub mod kamailio;
+pub mod pki;
+pub mod proxy;
 pub mod sipp;
 pub mod socket;
 pub mod tone;

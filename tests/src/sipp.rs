@@ -166,13 +166,20 @@ impl Sipp {
     /// A gateway must be there before it is called.
     fn wait_until_listening(&mut self, transport: Transport) {
         let table = if transport == Transport::Udp { "/proc/net/udp" } else { "/proc/net/tcp" };
-        let IpAddr::V4(ip) = self.address.ip() else { panic!("scenarios use IPv4") };
-        let entry = format!(" {:08X}:{:04X} ", u32::from(ip).swap_bytes(), self.address.port());
+        // Words of four octets, each as a number of this machine.
+        let word = |octets: &[u8]| {
+            format!("{:08X}", u32::from_ne_bytes(octets.try_into().expect("an address has whole words")))
+        };
+        let (table, ip) = match self.address.ip() {
+            IpAddr::V4(ip) => (table.to_owned(), word(&ip.octets())),
+            IpAddr::V6(ip) => (format!("{table}6"), ip.octets().chunks(4).map(word).collect()),
+        };
+        let entry = format!(" {ip}:{:04X} ", self.address.port());
         crate::until("sipp to listen", Duration::from_secs(10), || {
             if let Some(status) = self.child.ended() {
                 panic!("sipp ended ({status}):\n{}{}", self.child.last_lines(20), self.errors());
             }
-            fs::read_to_string(table).ok()?.contains(&entry).then_some(())
+            fs::read_to_string(&table).ok()?.contains(&entry).then_some(())
         });
     }
 
@@ -264,9 +271,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3861 IN IP4 [local_ip]
+o=- 3861 3861 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 30000 RTP/AVP 8 101
 a=rtpmap:8 PCMA/8000
@@ -397,9 +404,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3862 IN IP4 [local_ip]
+o=- 3861 3862 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 30000 RTP/AVP 8
 a=rtpmap:8 PCMA/8000
@@ -425,9 +432,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3863 IN IP4 [local_ip]
+o=- 3861 3863 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 30000 RTP/AVP 8
 a=rtpmap:8 PCMA/8000
@@ -477,9 +484,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3861 IN IP4 [local_ip]
+o=- 3861 3861 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 31000 RTP/AVP 8 101
 a=rtpmap:8 PCMA/8000
@@ -582,9 +589,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3862 IN IP4 [local_ip]
+o=- 3861 3862 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 31000 RTP/AVP 8
 a=rtpmap:8 PCMA/8000
@@ -608,9 +615,9 @@ Content-Type: application/sdp
 Content-Length: [len]
 
 v=0
-o=- 3861 3863 IN IP4 [local_ip]
+o=- 3861 3863 IN IP[local_ip_type] [local_ip]
 s=-
-c=IN IP4 [media_ip]
+c=IN IP[media_ip_type] [media_ip]
 t=0 0
 m=audio 31000 RTP/AVP 8
 a=rtpmap:8 PCMA/8000

@@ -1,6 +1,7 @@
-//! Stream connections: accepts and opens them, cuts what comes into messages, and writes what goes.
+//! Stream connections: accepts and opens them, and knows by which of them a message goes.
 //!
-//! Each connection has two tasks, one a direction; they and the worker's loop speak through bounded queues.
+//! Each connection has a task (`stream`); it and the worker's loop speak through bounded queues. Those of TLS run on a
+//! runtime of their own, so that no call waits for cryptography.
 //! A message for a connection that is gone goes by a new one to the same address (RFC 3261 §18.2.2).
 
 use std::collections::HashMap;
@@ -10,16 +11,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tandem_model::{MemberId, Transport};
-use tandem_sip::{Frame, Framer, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::outbox::{ConnectionId, Flow, Octets};
+use crate::secure::Secure;
+use crate::stream::{self, Cut, Deadlines};
+use crate::tls::PeerCertificate;
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -33,41 +33,8 @@ const MAX_PER_MEMBER: usize = 1_024;
 /// Messages that may wait to be written on one connection; a peer that does not read loses it.
 const MAX_WAITING: usize = 1_024;
 
-/// Silence after which the system asks whether the peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
 /// Pause after a connection could not be accepted, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a stream that cannot be read stays open for the answers to what came before.
-const LINGER: Duration = Duration::from_millis(200);
-
-/// How long what may take.
-#[derive(Clone, Copy)]
-struct Deadlines {
-    /// From when a peer has connected to its first whole message.
-    first_message: Duration,
-    /// From the first octet of a message to its last.
-    message: Duration,
-    /// From one octet to the next. Longer than members keep silence, since a call may be up all that time.
-    idle: Duration,
-    /// Opening a connection.
-    connect: Duration,
-    /// Until the peer has accepted the octets of a message.
-    write: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            first_message: Duration::from_secs(10),
-            message: Duration::from_secs(10),
-            idle: Duration::from_secs(2 * 3_600),
-            connect: Duration::from_secs(3),
-            write: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,38 +61,6 @@ impl TooMany {
     }
 }
 
-/// Why the hub closed a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// No whole message came in time.
-    FirstMessage,
-    /// A message began and did not end in time.
-    Incomplete,
-    /// Nothing came for long.
-    Idle,
-    /// What came is no stream of SIP messages, or one was too long.
-    Unreadable,
-    /// The peer did not take what was sent.
-    Unwritable,
-}
-
-impl Cut {
-    /// All of them, for the metrics.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::FirstMessage, Self::Incomplete, Self::Idle, Self::Unreadable, Self::Unwritable];
-
-    /// As a metric's label.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::FirstMessage => "first_message",
-            Self::Incomplete => "incomplete",
-            Self::Idle => "idle",
-            Self::Unreadable => "unreadable",
-            Self::Unwritable => "unwritable",
-        }
-    }
-}
-
 /// What a connection's tasks tell the loop.
 pub(crate) enum Event {
     /// A peer connected.
@@ -134,6 +69,14 @@ pub(crate) enum Event {
     Message { flow: Flow, octets: Vec<u8> },
     /// The connection is over; `cut` where it was the hub that ended it.
     Closed { id: ConnectionId, cut: Option<Cut> },
+    /// A peer connected over TLS, and the handshake is done. The connection is served once `opened` is answered, and
+    /// closed when it is dropped.
+    Secured {
+        listener: u8,
+        remote: SocketAddr,
+        certificate: Option<PeerCertificate>,
+        opened: oneshot::Sender<(Flow, mpsc::Receiver<Octets>)>,
+    },
     /// A connection could not be accepted.
     CannotAccept,
     /// A connection that was to be opened could not be.
@@ -141,40 +84,57 @@ pub(crate) enum Event {
 }
 
 struct Connection {
-    remote: SocketAddr,
+    place: Place,
     member: Option<MemberId>,
     outgoing: mpsc::Sender<Octets>,
+}
+
+/// Where a connection leads: over TLS each endpoint has its own, since another's certificate proves nothing of it.
+type Place = (Transport, SocketAddr, u32);
+
+fn place(flow: Flow) -> Place {
+    (flow.transport, flow.remote, flow.peer)
 }
 
 /// The open connections.
 pub(crate) struct Connections {
     open: HashMap<ConnectionId, Connection>,
-    /// The connection by which messages to an address go.
-    by_remote: HashMap<SocketAddr, ConnectionId>,
+    /// The connection by which messages to a place go.
+    by_place: HashMap<Place, ConnectionId>,
     per_address: HashMap<IpAddr, usize>,
     per_member: HashMap<MemberId, usize>,
     last: NonZeroU64,
     events: mpsc::Sender<Event>,
     deadlines: Deadlines,
+    /// `None` where the node does not speak TLS.
+    secure: Option<Secure>,
 }
 
 impl Connections {
     /// None yet; what happens on them is told to `events`.
-    pub(crate) fn new(events: mpsc::Sender<Event>) -> Self {
+    pub(crate) fn new(events: mpsc::Sender<Event>, secure: Option<Secure>) -> Self {
         Self {
             open: HashMap::new(),
-            by_remote: HashMap::new(),
+            by_place: HashMap::new(),
             per_address: HashMap::new(),
             per_member: HashMap::new(),
             last: NonZeroU64::MIN,
             events,
             deadlines: Deadlines::default(),
+            secure,
         }
     }
 
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Accepts for ever on a listener of TLS.
+    pub(crate) fn listen_securely(&self, listener: u8, socket: std::net::TcpListener) {
+        if let Some(secure) = &self.secure {
+            secure.listen(listener, socket, self.events.clone(), self.deadlines);
+        }
     }
 
     /// Accepts for ever on a listener, in a task of its own.
@@ -222,26 +182,44 @@ impl Connections {
         remote: SocketAddr,
         member: Option<MemberId>,
     ) -> Result<(), TooMany> {
-        let of_address = self.per_address.get(&remote.ip()).copied().unwrap_or(0);
-        let of_member = member.and_then(|member| self.per_member.get(&member)).copied().unwrap_or(0);
-        let too_many = if self.open.len() >= MAX_CONNECTIONS {
-            TooMany::All
-        } else if of_address >= MAX_PER_ADDRESS {
-            TooMany::OfAddress
-        } else if of_member >= MAX_PER_MEMBER {
-            TooMany::OfMember
-        } else {
-            let (id, incoming) = self.add(remote, member);
-            let flow = Flow { listener, transport: Transport::Tcp, remote, connection: Some(id) };
-            let (events, deadlines) = (self.events.clone(), self.deadlines);
-            tokio::task::spawn_local(async move {
-                let first = Some(now() + deadlines.first_message);
-                serve(stream, flow, incoming, events, deadlines, first).await;
-            });
-            return Ok(());
+        let flow = Flow::new(listener, Transport::Tcp, remote);
+        let (flow, incoming) = match self.admit(flow, member) {
+            Ok(admitted) => admitted,
+            Err(too_many) => {
+                reset(stream);
+                return Err(too_many);
+            }
         };
-        reset(stream);
-        Err(too_many)
+        let (events, deadlines) = (self.events.clone(), self.deadlines);
+        tokio::task::spawn_local(async move {
+            let first = Some(stream::now() + deadlines.first_message);
+            stream::prepare(&stream);
+            let (reader, writer) = stream.into_split();
+            stream::serve(reader, writer, flow, incoming, events, deadlines, first).await;
+        });
+        Ok(())
+    }
+
+    /// Makes room for a connection that a peer opened: the flow that names it, and what is to be written to it.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn admit(
+        &mut self,
+        flow: Flow,
+        member: Option<MemberId>,
+    ) -> Result<(Flow, mpsc::Receiver<Octets>), TooMany> {
+        let of_address = self.per_address.get(&flow.remote.ip()).copied().unwrap_or(0);
+        let of_member = member.and_then(|member| self.per_member.get(&member)).copied().unwrap_or(0);
+        if self.open.len() >= MAX_CONNECTIONS {
+            Err(TooMany::All)
+        } else if of_address >= MAX_PER_ADDRESS {
+            Err(TooMany::OfAddress)
+        } else if of_member >= MAX_PER_MEMBER {
+            Err(TooMany::OfMember)
+        } else {
+            Ok(self.add(flow, member))
+        }
     }
 
     /// Sends a message on its connection, or opens one. False when it cannot even be queued.
@@ -249,50 +227,64 @@ impl Connections {
         let known = flow
             .connection
             .filter(|id| self.open.contains_key(id))
-            .or_else(|| self.by_remote.get(&flow.remote).copied());
+            .or_else(|| self.by_place.get(&place(flow)).copied());
         let id = match known {
             Some(id) => id,
             None if self.open.len() >= MAX_CONNECTIONS => return false,
-            None => {
-                let (id, incoming) = self.add(flow.remote, None);
-                let flow = Flow { connection: Some(id), ..flow };
-                let (events, deadlines) = (self.events.clone(), self.deadlines);
-                tokio::task::spawn_local(async move {
-                    match tokio::time::timeout(deadlines.connect, connect(local, flow.remote)).await {
-                        Ok(Ok(stream)) => serve(stream, flow, incoming, events, deadlines, None).await,
-                        _ => drop(events.send(Event::Unreachable { id, flow }).await),
-                    }
-                });
-                id
-            }
+            None => match self.open(flow, local) {
+                Some(id) => id,
+                None => return false,
+            },
         };
         self.open[&id].outgoing.try_send(octets).is_ok()
     }
 
-    fn add(
-        &mut self,
-        remote: SocketAddr,
-        member: Option<MemberId>,
-    ) -> (ConnectionId, mpsc::Receiver<Octets>) {
+    /// Opens a connection; what is sent by it waits until it is there. `None` without TLS where that is wanted.
+    fn open(&mut self, flow: Flow, local: IpAddr) -> Option<ConnectionId> {
+        let secure = match flow.transport {
+            Transport::Tls => Some(self.secure.clone()?),
+            Transport::Tcp | Transport::Udp => None,
+        };
+        let (flow, incoming) = self.add(flow, None);
+        let id = flow.connection?;
+        let (events, deadlines) = (self.events.clone(), self.deadlines);
+        match secure {
+            Some(secure) => secure.open(flow, local, incoming, events, deadlines),
+            None => drop(tokio::task::spawn_local(async move {
+                match tokio::time::timeout(deadlines.connect, connect(local, flow.remote)).await {
+                    Ok(Ok(stream)) => {
+                        stream::prepare(&stream);
+                        let (reader, writer) = stream.into_split();
+                        stream::serve(reader, writer, flow, incoming, events, deadlines, None).await;
+                    }
+                    _ => drop(events.send(Event::Unreachable { id, flow }).await),
+                }
+            })),
+        }
+        Some(id)
+    }
+
+    fn add(&mut self, flow: Flow, member: Option<MemberId>) -> (Flow, mpsc::Receiver<Octets>) {
         self.last = self.last.checked_add(1).expect("nobody opens 2^64 connections");
         let id = ConnectionId(self.last);
         let (outgoing, incoming) = mpsc::channel(MAX_WAITING);
-        self.open.insert(id, Connection { remote, member, outgoing });
-        self.by_remote.insert(remote, id);
-        *self.per_address.entry(remote.ip()).or_insert(0) += 1;
+        self.open.insert(id, Connection { place: place(flow), member, outgoing });
+        self.by_place.insert(place(flow), id);
+        *self.per_address.entry(flow.remote.ip()).or_insert(0) += 1;
         if let Some(member) = member {
             *self.per_member.entry(member).or_insert(0) += 1;
         }
-        (id, incoming)
+        (Flow { connection: Some(id), ..flow }, incoming)
     }
 
     /// Forgets a connection that is over.
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         let Some(connection) = self.open.remove(&id) else { return };
-        if self.by_remote.get(&connection.remote) == Some(&id) {
-            self.by_remote.remove(&connection.remote);
+        if self.by_place.get(&connection.place) == Some(&id) {
+            self.by_place.remove(&connection.place);
         }
-        forget_one(&mut self.per_address, connection.remote.ip());
+        let (_, remote, _) = connection.place;
+        forget_one(&mut self.per_address, remote.ip());
         if let Some(member) = connection.member {
             forget_one(&mut self.per_member, member);
         }
@@ -313,128 +305,17 @@ pub(crate) fn reset(stream: TcpStream) {
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+/// Connects from the listener's address: the peer knows the hub by it.
+pub(crate) async fn connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // From the listener's address: the peer knows the hub by it.
     socket.bind(SocketAddr::new(local, 0))?;
     socket.connect(remote).await
 }
 
-/// Runs a connection until either direction ends. Until `first_message` a whole message must have come.
-async fn serve(
-    stream: TcpStream,
-    flow: Flow,
-    mut outgoing: mpsc::Receiver<Octets>,
-    events: mpsc::Sender<Event>,
-    deadlines: Deadlines,
-    first_message: Option<Instant>,
-) {
-    let _ = stream.set_nodelay(true);
-    // A peer that is gone without a word is found out.
-    let _ = SockRef::from(&stream)
-        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
-    let (reader, mut writer) = stream.into_split();
-    let (pong, mut pongs) = mpsc::channel(4);
-    let mut framer = Framer::new();
-    let cut = tokio::select! {
-        cut = read(reader, &mut framer, flow, pong, &events, deadlines, first_message) => cut,
-        cut = write(&mut writer, &mut outgoing, &mut pongs, deadlines.write) => cut,
-    };
-    if cut == Some(Cut::Unreadable) {
-        // What came before is answered first.
-        let answers = write(&mut writer, &mut outgoing, &mut pongs, deadlines.write);
-        let _ = tokio::time::timeout(LINGER, answers).await;
-        let _ = tokio::time::timeout(deadlines.write, writer.write_all(&refusal(&framer, flow))).await;
-    }
-    if let Some(id) = flow.connection {
-        let _ = events.send(Event::Closed { id, cut }).await;
-    }
-}
-
-async fn read(
-    mut reader: OwnedReadHalf,
-    framer: &mut Framer,
-    flow: Flow,
-    pong: mpsc::Sender<()>,
-    events: &mpsc::Sender<Event>,
-    deadlines: Deadlines,
-    mut first_message: Option<Instant>,
-) -> Option<Cut> {
-    let mut buffer = vec![0; 16 * 1024];
-    let mut incomplete_since: Option<Instant> = None;
-    loop {
-        let (deadline, cut) = match (first_message, incomplete_since) {
-            (Some(deadline), _) => (deadline, Cut::FirstMessage),
-            (None, Some(since)) => (since + deadlines.message, Cut::Incomplete),
-            (None, None) => (now() + deadlines.idle, Cut::Idle),
-        };
-        let Ok(count) = tokio::time::timeout_at(deadline, reader.read(&mut buffer)).await else {
-            return Some(cut);
-        };
-        let Ok(count @ 1..) = count else { return None };
-        framer.push(&buffer[..count]);
-        let mut whole = false;
-        loop {
-            match framer.next() {
-                Ok(Some(Frame::Message(octets))) => {
-                    whole = true;
-                    first_message = None;
-                    if events.send(Event::Message { flow, octets: octets.to_vec() }).await.is_err() {
-                        return None;
-                    }
-                }
-                Ok(Some(Frame::Ping)) => drop(pong.try_send(())),
-                Ok(None) => break,
-                // Never resynchronised: what follows cannot be trusted.
-                Err(_) => return Some(Cut::Unreadable),
-            }
-        }
-        if framer.pending() == 0 {
-            incomplete_since = None;
-        } else if incomplete_since.is_none() || whole {
-            incomplete_since = Some(now());
-        }
-    }
-}
-
-/// The answer to a request whose length cannot be trusted (RFC 3261 §18.3).
-fn refusal(framer: &Framer, flow: Flow) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Some((fault, request)) = framer.broken() {
-        tandem_sip::refuse(&mut out, &request, flow.remote, fault, b"malformed", |_| {});
-    }
-    out
-}
-
-#[allow(clippy::disallowed_methods)] // A deadline of the runtime's own clock, which tests can pause.
-fn now() -> Instant {
-    Instant::now()
-}
-
-async fn write(
-    writer: &mut OwnedWriteHalf,
-    outgoing: &mut mpsc::Receiver<Octets>,
-    pongs: &mut mpsc::Receiver<()>,
-    timeout: Duration,
-) -> Option<Cut> {
-    loop {
-        let octets = tokio::select! {
-            octets = outgoing.recv() => match octets {
-                Some(octets) => octets,
-                None => return None,
-            },
-            Some(()) = pongs.recv() => Octets::from(frame::PONG),
-        };
-        match tokio::time::timeout(timeout, writer.write_all(&octets)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return None,
-            Err(_) => return Some(Cut::Unwritable),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nContent-Length: 0\r\n\r\n";
@@ -449,7 +330,7 @@ mod tests {
     impl Bench {
         async fn new() -> Self {
             let (sender, events) = mpsc::channel(16);
-            let mut connections = Connections::new(sender);
+            let mut connections = Connections::new(sender, None);
             let short = Duration::from_millis(200);
             connections.deadlines = Deadlines {
                 first_message: short,
@@ -552,8 +433,8 @@ mod tests {
                 reset(far);
                 bench.messages_until_closed().await;
             }
-            let Connections { open, by_remote, per_address, per_member, .. } = &bench.connections;
-            assert_eq!((open.len(), by_remote.len(), per_address.len(), per_member.len()), (0, 0, 0, 0));
+            let Connections { open, by_place, per_address, per_member, .. } = &bench.connections;
+            assert_eq!((open.len(), by_place.len(), per_address.len(), per_member.len()), (0, 0, 0, 0));
         })
         .await;
     }

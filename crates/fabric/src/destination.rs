@@ -28,12 +28,12 @@ impl Worker {
                 (servers.transport, first, addresses)
             }
         };
-        Ok((self.flow_to(transport, first)?, further))
+        Ok((self.flow_to(endpoint, transport, first)?, further))
     }
 
-    fn flow_to(&self, transport: Transport, remote: SocketAddr) -> Result<Flow, Reason> {
-        let listener = self.listener_for(transport, remote).ok_or(Reason::NoListener)?;
-        Ok(Flow { listener, transport, remote, connection: None })
+    fn flow_to(&self, endpoint: &Endpoint, transport: Transport, remote: SocketAddr) -> Result<Flow, Reason> {
+        let listener = self.listener_toward(endpoint, transport, remote).ok_or(Reason::NoListener)?;
+        Ok(Flow::new(listener, transport, remote).toward(endpoint.endpoint_id))
     }
 
     /// The addresses at which an endpoint takes calls, as far as they are known.
@@ -87,7 +87,7 @@ impl Worker {
         };
         let next = self.calls[key].invite.as_mut().and_then(|invite| invite.addresses.pop());
         let Some(address) = next else { return false };
-        let Ok(flow) = self.flow_to(transport, address) else { return false };
+        let Ok(flow) = self.flow_to(endpoint, transport, address) else { return false };
         self.send_invite(now, key, index, endpoint, flow, lease).is_ok()
     }
 }

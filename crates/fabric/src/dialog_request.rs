@@ -50,8 +50,8 @@ impl Worker {
                 call.early.iter().find(is_meant).map(|early| early.tag)
             }
         };
-        let source = Flow { remote: arrival.source, ..arrival.reply };
-        pair.filter(|_| leg.lives_at(source, self.table.endpoint_from(arrival.source)))
+        let source = arrival.flow();
+        pair.filter(|_| leg.lives_at(source, self.endpoint_of(&self.table, source)))
             .map(|pair| (key, side, pair))
     }
 

@@ -18,6 +18,7 @@ use crate::flusher::{Awaiting, Flusher};
 use crate::metrics::Part;
 use crate::outbox::{Flow, Parcel};
 use crate::scheduling::prefer_this_thread;
+use crate::secure::{Handshake, Secure};
 use crate::worker::{Now, Worker};
 
 /// Most parcels that may wait for one worker; further ones are lost like datagrams.
@@ -83,7 +84,12 @@ impl Driver {
     }
 
     /// Serves until the node stops; the thread is the worker's own.
-    pub(crate) fn run(self, sockets: Vec<Listening>, commands: mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn run(
+        self,
+        sockets: Vec<Listening>,
+        secure: Option<Secure>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) {
         prefer_this_thread();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -91,7 +97,7 @@ impl Driver {
             .expect("a runtime needs only what the process has already");
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let wires = Wires::new(sockets);
+            let wires = Wires::new(sockets, secure);
             self.serve(wires, commands).await;
         });
     }
@@ -127,7 +133,7 @@ impl Driver {
                     is_drained &= is_all;
                     for (remote, octets) in received.iter() {
                         let (listener, transport) = (*listener, Transport::Udp);
-                        let flow = Flow { listener, transport, remote, connection: None };
+                        let flow = Flow::new(listener, transport, remote);
                         self.worker.contain(now, |worker| worker.receive(now, flow, octets));
                     }
                 }
@@ -241,8 +247,31 @@ impl Driver {
             Event::Message { flow, octets } => {
                 worker.contain(now, |worker| worker.receive(now, flow, &octets));
             }
+            Event::Secured { listener, remote, certificate, opened } => {
+                let flow = Flow::new(listener, Transport::Tls, remote);
+                let named =
+                    certificate.as_ref().and_then(|it| worker.table.endpoint_by_certificate(&it.names));
+                let endpoint = named.or_else(|| worker.table.endpoint_from(remote));
+                if endpoint.is_none() && !worker.share.common.neighbours.contains(remote.ip()) {
+                    return worker.wire.metrics.count_handshake(Handshake::Stranger);
+                }
+                match connections.admit(flow, endpoint.map(|endpoint| endpoint.member_id)) {
+                    Ok((flow, incoming)) => {
+                        if let (Some(id), Some(certificate)) = (flow.connection, certificate) {
+                            worker.share.common.certificates.add(id, certificate);
+                        }
+                        // A peer that is gone already is told of by nobody else.
+                        if let Err((Flow { connection: Some(id), .. }, _)) = opened.send((flow, incoming)) {
+                            connections.remove(id);
+                            worker.share.common.certificates.remove(id);
+                        }
+                    }
+                    Err(too_many) => worker.wire.metrics.count_too_many(too_many),
+                }
+            }
             Event::Closed { id, cut } => {
                 connections.remove(id);
+                worker.share.common.certificates.remove(id);
                 if let Some(cut) = cut {
                     worker.wire.metrics.count_cut(cut);
                 }
@@ -329,9 +358,9 @@ struct Woken {
 
 impl Wires {
     /// Call it within the thread's runtime.
-    fn new(sockets: Vec<Listening>) -> Self {
+    fn new(sockets: Vec<Listening>, secure: Option<Secure>) -> Self {
         let (event_sender, events) = mpsc::channel(1_024);
-        let connections = Connections::new(event_sender);
+        let connections = Connections::new(event_sender, secure);
         let mut datagrams = Vec::new();
         for Listening { listener, transport, socket } in sockets {
             let Some(socket) = socket else { continue };
@@ -341,7 +370,8 @@ impl Wires {
                         UdpSocket::from_std(socket.into()).expect("a bound socket that does not block");
                     datagrams.push((listener, socket));
                 }
-                Transport::Tcp | Transport::Tls => {
+                Transport::Tls => connections.listen_securely(listener, socket.into()),
+                Transport::Tcp => {
                     let socket =
                         TcpListener::from_std(socket.into()).expect("a bound socket that does not block");
                     connections.listen(listener, socket);

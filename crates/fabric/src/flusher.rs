@@ -157,10 +157,7 @@ mod tests {
 
     fn message(n: u8) -> (Flow, Octets) {
         let remote = "192.0.2.1:5060".parse().unwrap();
-        (
-            Flow { listener: 0, transport: Transport::Udp, remote, connection: None },
-            Octets::from([n].as_slice()),
-        )
+        (Flow::new(0, Transport::Udp, remote), Octets::from([n].as_slice()))
     }
 
     fn numbers(released: impl Iterator<Item = (Flow, Octets)>) -> Vec<u8> {

@@ -54,7 +54,8 @@ fn carry_on(up: Vec<crate::record::UpRecord<'static>>) {
         max_duration: Duration::from_secs(3_600),
     };
     let address = "192.0.2.1:5060".parse().expect("it is an address");
-    let locals = [Transport::Udp, Transport::Tcp].map(|transport| Local::new(transport, address)).to_vec();
+    let locals =
+        [Transport::Udp, Transport::Tcp].map(|transport| Local::new("ams", transport, address)).to_vec();
     let mut worker =
         Worker::new(settings, Share::all(1).remove(0), locals, table, Journal::nowhere(), metrics, [1; 32]);
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]

@@ -45,7 +45,7 @@ impl Worker {
     ) {
         let flow = arrival.reply;
         let table = self.table.clone();
-        let Some(endpoint) = table.endpoint_from(arrival.source) else {
+        let Some(endpoint) = self.endpoint_of(&table, arrival.flow()) else {
             // A neighbour that only takes calls: it may not begin one.
             self.wire.metrics.count_drop(Reason::UnknownSource);
             return;
@@ -82,8 +82,12 @@ impl Worker {
             Ok(lease) => self.calls[key].ingress.lease = Some(lease),
             Err(full) => return self.refuse_call(now, key, full.reason),
         }
-        let question =
-            CallRequest { originating_member: endpoint.member_id, called, draw: self.rng.next_u64() };
+        let question = CallRequest {
+            originating_member: endpoint.member_id,
+            called,
+            site: Some(&self.locals[usize::from(flow.listener)].site),
+            draw: self.rng.next_u64(),
+        };
         let selection = select(&table, &question, now.utc);
         let call = &mut self.calls[key];
         call.cdr.called = called.digits().into();
@@ -169,7 +173,7 @@ impl Worker {
         let ingress = Leg {
             endpoint: endpoint.endpoint_id,
             member: endpoint.member_id,
-            flow,
+            flow: flow.toward(endpoint.endpoint_id),
             targets: self.targets_of(endpoint),
             tag: self.mint(),
             dialog: None,

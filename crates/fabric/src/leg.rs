@@ -117,7 +117,7 @@ impl Leg {
         Self {
             endpoint: record.endpoint,
             member: record.member,
-            flow: Flow { listener, transport: record.transport, remote: record.remote, connection: None },
+            flow: Flow::new(listener, record.transport, record.remote).toward(record.endpoint),
             targets: record.targets.iter().copied().collect(),
             tag: record.tag,
             dialog: Some(Dialog {

@@ -329,6 +329,7 @@ mod tests {
             max_calls_per_second: limits.max_calls_per_second,
             enabled: true,
             policy: Policy::default(),
+            sites: Vec::new(),
         }
     }
 

@@ -5,8 +5,10 @@ use prometheus::{
 };
 use tandem_model::{Outcome, Reason};
 
-use crate::connection::{Cut, TooMany};
+use crate::connection::TooMany;
+use crate::secure::Handshake;
 use crate::source_guard::Cause;
+use crate::stream::Cut;
 
 /// The node's metrics. Counting is an atomic addition; a clone counts into the same metrics.
 #[derive(Clone)]
@@ -18,10 +20,15 @@ pub(crate) struct Metrics {
     bans: IntCounterVec,
     too_many: IntCounterVec,
     cuts: IntCounterVec,
+    handshakes: IntCounterVec,
     /// Per cent of the new calls that are refused because of overload.
     pub(crate) shed_percent: IntGauge,
     /// Connections of strangers, closed at once.
     pub(crate) connections_of_strangers: IntCounter,
+    /// When the hub's TLS certificate ends, in seconds since 1970; 0 without TLS.
+    pub(crate) certificate_expires: IntGauge,
+    /// Failed readings of the TLS files.
+    pub(crate) tls_reload_errors: IntCounter,
     /// Connections that could not be accepted.
     pub(crate) accept_errors: IntCounter,
     /// Messages of strangers, as `drops` counts them.
@@ -159,6 +166,19 @@ impl Metrics {
                 "Connections that the hub closed, by what the peer did not do.",
                 "cause",
             )?,
+            handshakes: counters(
+                "tandem_tls_handshakes_total",
+                "TLS handshakes in both directions, by how they ended.",
+                "outcome",
+            )?,
+            certificate_expires: gauge(
+                "tandem_tls_certificate_expires_timestamp_seconds",
+                "When the node's TLS certificate ends, in seconds since 1970; 0 without TLS.",
+            )?,
+            tls_reload_errors: counter(
+                "tandem_tls_reload_errors_total",
+                "Readings of the changed TLS files that failed, so that those of before stay in use.",
+            )?,
             shed_percent: gauge(
                 "tandem_overload_shed_percent",
                 "Per cent of the new calls that are refused because more comes in than the node can handle.",
@@ -248,6 +268,9 @@ impl Metrics {
         for too_many in TooMany::ALL {
             metrics.too_many.with_label_values(&[too_many.as_str()]);
         }
+        for handshake in Handshake::ALL {
+            metrics.handshakes.with_label_values(&[handshake.as_str()]);
+        }
         for cut in Cut::ALL {
             metrics.cuts.with_label_values(&[cut.as_str()]);
         }
@@ -284,6 +307,11 @@ impl Metrics {
     /// Counts a connection that was one too many.
     pub(crate) fn count_too_many(&self, too_many: TooMany) {
         self.too_many.with_label_values(&[too_many.as_str()]).inc();
+    }
+
+    /// Counts a TLS handshake.
+    pub(crate) fn count_handshake(&self, outcome: Handshake) {
+        self.handshakes.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// Counts a connection that the hub closed.

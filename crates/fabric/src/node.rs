@@ -25,9 +25,11 @@ use crate::record::{Record, UpRecord};
 use crate::recorder::{Recorder, TraceSettings};
 use crate::resolution::Reach;
 use crate::resolver::{DnsSettings, Resolver};
+use crate::secure::Secure;
 use crate::share::{Common, MAX_WORKERS, Share};
 use crate::shipper::Shipper;
 use crate::tap::Tap;
+use crate::tls::{Tls, TlsError, TlsSettings};
 use crate::tracer::Tracer;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
@@ -51,6 +53,8 @@ pub struct NodeSettings {
     pub node_id: NodeId,
     /// Where it receives; at least one.
     pub listeners: Vec<ListenerSettings>,
+    /// The certificate for listeners of TLS, and for connections that the hub opens over it.
+    pub tls: Option<TlsSettings>,
     /// Folder of its journals. No two nodes share one.
     pub data_dir: PathBuf,
     /// Threads that handle calls, from 1 to 64; each takes a core when there is much to do.
@@ -84,6 +88,7 @@ impl NodeSettings {
         Self {
             node_id,
             listeners,
+            tls: None,
             data_dir,
             workers: 1,
             max_calls: 50_000,
@@ -119,6 +124,12 @@ pub enum StartError {
     /// There is no listener, or more than 255.
     #[error("a node has from 1 to 255 listeners, not {0}")]
     Listeners(usize),
+    /// A listener speaks TLS, and there is no certificate.
+    #[error("the listener on {0} speaks TLS; name tls.certificate, tls.key and tls.trust in the settings")]
+    NoCertificate(SocketAddr),
+    /// The certificate cannot be used.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The listener's address stands for every address, so members could not be told where to answer.
     #[error("the listener on {0} needs \"advertised\": the address that members see")]
     Unspecified(SocketAddr),
@@ -150,6 +161,8 @@ pub struct Node {
     /// Until somebody runs it.
     recorder: Mutex<Option<Recorder>>,
     workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
+    /// Where TLS connections live, if the node speaks TLS.
+    secure: Option<tokio::runtime::Runtime>,
 }
 
 /// Octets that the kernel may hold for a socket, in each direction: a second of a busy node's traffic.
@@ -173,6 +186,12 @@ impl Node {
         if !(1..=MAX_WORKERS).contains(&settings.workers) {
             return Err(StartError::Workers(settings.workers));
         }
+        let secured = settings.listeners.iter().find(|listener| listener.transport == Transport::Tls);
+        let tls = match (secured, settings.tls.clone()) {
+            (None, _) => None,
+            (Some(listener), None) => return Err(StartError::NoCertificate(listener.address)),
+            (Some(_), Some(files)) => Some(Arc::new(Tls::load(files)?)),
+        };
         let metrics = Metrics::register(registry)?;
         let mut sockets: Vec<Vec<Listening>> = (0..settings.workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
@@ -188,7 +207,7 @@ impl Node {
             if advertised.ip().is_unspecified() {
                 return Err(StartError::Unspecified(listener.address));
             }
-            locals.push(Local::new(listener.transport, advertised));
+            locals.push(Local::new(&listener.site, listener.transport, advertised));
             listeners.push((listener.clone(), bound));
             for (own, socket) in sockets.iter_mut().zip(all) {
                 own.push(Listening { listener: index as u8, transport: listener.transport, socket });
@@ -235,6 +254,19 @@ impl Node {
         let now = Now { instant: clock.instant(), utc: clock.now() };
         let workers = resume(&settings, shares, &journal_dirs, &metrics, now, make)?;
 
+        let runtime = tls.as_ref().map(|_| secure_runtime()).transpose().map_err(StartError::Thread)?;
+        let mut secure = tls.zip(runtime.as_ref()).map(|(tls, runtime)| Secure {
+            tls,
+            runtime: runtime.handle().clone(),
+            table: table.clone(),
+            common: common.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            handshakes: Arc::default(),
+        });
+        if let Some(secure) = &secure {
+            secure.runtime.spawn(secure.clone().look_after());
+        }
         let (parcels, mut mailboxes): (Vec<_>, Vec<_>) =
             (0..settings.workers).map(|_| mpsc::channel(crate::driver::MAILBOX)).unzip();
         let mut threads = Vec::new();
@@ -248,8 +280,11 @@ impl Node {
             let driver =
                 Driver::new(worker, flusher, clock.clone(), addresses.clone(), parcels.clone(), mailbox);
             let thread = std::thread::Builder::new().name(format!("tandem-sip-{index}"));
-            let thread =
-                thread.spawn(move || driver.run(sockets, received_commands)).map_err(StartError::Thread)?;
+            // Streams are the first worker's.
+            let secure = if index == 0 { secure.take() } else { None };
+            let thread = thread
+                .spawn(move || driver.run(sockets, secure, received_commands))
+                .map_err(StartError::Thread)?;
             threads.push((commands, thread));
         }
         let node_id = settings.node_id;
@@ -265,6 +300,7 @@ impl Node {
             _resolver: resolver,
             recorder,
             workers: threads,
+            secure: runtime,
         })
     }
 
@@ -316,7 +352,19 @@ impl Node {
                 tracing::error!("a thread of the node had panicked");
             }
         }
+        if let Some(secure) = self.secure {
+            secure.shutdown_background();
+        }
     }
+}
+
+/// One thread does the handshakes and the cryptography of all TLS connections.
+fn secure_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("tandem-tls")
+        .enable_all()
+        .build()
 }
 
 /// The folders of the journals: one for each worker, then those of an earlier run with more workers.

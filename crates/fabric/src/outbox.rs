@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use tandem_model::Transport;
+use tandem_model::{EndpointId, Transport};
 
 /// Octets of a message that may have to be sent again.
 pub(crate) type Octets = Arc<[u8]>;
@@ -26,6 +26,31 @@ pub(crate) struct Flow {
     /// The connection it came by, for a stream. A message for a connection that is gone is sent on a new
     /// one to `remote`.
     pub(crate) connection: Option<ConnectionId>,
+    /// Over TLS, what stands for the endpoint whose name the far side must prove; 0 elsewhere.
+    pub(crate) peer: u32,
+}
+
+impl Flow {
+    /// By no connection in particular, to nobody in particular.
+    pub(crate) fn new(listener: u8, transport: Transport, remote: SocketAddr) -> Self {
+        Self { listener, transport, remote, connection: None, peer: 0 }
+    }
+
+    /// The same toward an endpoint.
+    #[must_use]
+    pub(crate) fn toward(self, endpoint: EndpointId) -> Self {
+        match self.transport {
+            Transport::Tls => Self { peer: peer_number(endpoint), ..self },
+            Transport::Udp | Transport::Tcp => self,
+        }
+    }
+}
+
+/// A short number that stands for an endpoint; never 0. Two may share one, and then either's names do.
+pub(crate) fn peer_number(endpoint: EndpointId) -> u32 {
+    let (high, low) = endpoint.0.as_u64_pair();
+    // The last bits of an id of version 7 are random (RFC 9562 §5.7).
+    ((high ^ low) as u32).max(1)
 }
 
 /// Something for another worker of the node.

@@ -40,7 +40,7 @@ impl ServerSet {
             .iter()
             .enumerate()
             .map(|(tie, server)| Weighted {
-                priority: server.priority,
+                priority: server.priority.into(),
                 weight: server.weight,
                 tie,
                 item: server,

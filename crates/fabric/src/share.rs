@@ -11,7 +11,7 @@ use ahash::RandomState;
 use tandem_sip::transaction::key;
 use tandem_sip::{Message, Uri};
 
-use crate::admission::Neighbours;
+use crate::admission::{Certificates, Neighbours};
 use crate::limit::Limits;
 use crate::server_set::SharedServerSets;
 use crate::transaction::{parse_branch, parse_hex};
@@ -30,6 +30,7 @@ pub(crate) struct Common {
     pub(crate) neighbours: Neighbours,
     /// What the DNS names of endpoints lead to.
     pub(crate) server_sets: SharedServerSets,
+    pub(crate) certificates: Certificates,
     /// Calls being set up or up.
     pub(crate) active_calls: AtomicUsize,
 }

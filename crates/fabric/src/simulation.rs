@@ -74,6 +74,7 @@ fn endpoint(n: u128, member: u128, address: &str, priority: u16, max_calls: Opti
         max_calls_per_second: None,
         enabled: true,
         policy: Policy::default(),
+        sites: Vec::new(),
     }
 }
 
@@ -168,8 +169,8 @@ impl Simulation {
             setup_timeout: Duration::from_secs(150),
             max_duration: Duration::from_secs(3600),
         };
-        let locals =
-            [Transport::Udp, Transport::Tcp].map(|transport| Local::new(transport, HUB.parse().unwrap()));
+        let locals = [Transport::Udp, Transport::Tcp]
+            .map(|transport| Local::new("ams", transport, HUB.parse().unwrap()));
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
         // Another one after each restart, or the tags of calls that are up would be made again.
         let seed = [now.utc.timestamp_millis().to_le_bytes(); 4].concat().try_into().unwrap();
@@ -194,8 +195,7 @@ impl Simulation {
 
     /// A message of a member reaches the hub.
     fn receive(&mut self, from: &str, message: &str) {
-        let flow =
-            Flow { listener: 0, transport: Transport::Udp, remote: from.parse().unwrap(), connection: None };
+        let flow = Flow::new(0, Transport::Udp, from.parse().unwrap());
         let worker = match self.receiver {
             0 => &mut self.worker,
             other => &mut self.others[other - 1],

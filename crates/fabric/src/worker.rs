@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slotmap::SlotMap;
-use tandem_model::{EndedBy, NodeId, Outcome, Reason, Transport};
+use tandem_model::{EndedBy, Endpoint, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::T1;
@@ -53,6 +53,13 @@ pub(crate) struct Arrival {
     pub(crate) reply: Flow,
 }
 
+impl Arrival {
+    /// The way that it came by.
+    pub(crate) fn flow(&self) -> Flow {
+        Flow { remote: self.source, ..self.reply }
+    }
+}
+
 /// What the worker is told at its start.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerSettings {
@@ -77,6 +84,8 @@ pub(crate) struct WorkerSettings {
 /// How the hub names itself on one listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
+    /// Name of the site that it belongs to.
+    pub(crate) site: Box<str>,
     pub(crate) transport: Transport,
     /// The address that members see.
     pub(crate) address: SocketAddr,
@@ -87,13 +96,13 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(transport: Transport, address: SocketAddr) -> Self {
+    pub(crate) fn new(site: &str, transport: Transport, address: SocketAddr) -> Self {
         let host = address.to_string();
         let contact = match transport {
             Transport::Udp => format!("<sip:{host}>"),
             Transport::Tcp | Transport::Tls => format!("<sip:{host};transport={}>", transport.as_str()),
         };
-        Self { transport, address, host, contact }
+        Self { site: site.into(), transport, address, host, contact }
     }
 }
 
@@ -324,7 +333,7 @@ impl Worker {
 
     /// Takes the octets of one message that came by `flow`.
     pub(crate) fn receive(&mut self, now: Now, flow: Flow, octets: &[u8]) {
-        let is_known = self.table.endpoint_from(flow.remote).is_some()
+        let is_known = self.endpoint_of(&self.table, flow).is_some()
             || self.share.common.neighbours.contains(flow.remote.ip());
         if !is_known {
             return self.ignore_stranger(now, flow, octets);
@@ -349,6 +358,19 @@ impl Worker {
             return self.wire.outbox.hand_over(owner, Parcel::Message { flow, octets, is_within_rate });
         }
         self.take(now, flow, &message);
+    }
+
+    /// Which enabled endpoint a message comes from: over TLS the one that the certificate names, and otherwise the one
+    /// that sends from the address.
+    pub(crate) fn endpoint_of<'t>(&self, table: &'t RouteTable, flow: Flow) -> Option<&'t Endpoint> {
+        if flow.transport == Transport::Tls
+            && let Some(id) = flow.connection
+            && let Some(certificate) = self.share.common.certificates.get(id)
+            && let Some(endpoint) = table.endpoint_by_certificate(&certificate.names)
+        {
+            return Some(endpoint);
+        }
+        table.endpoint_from(flow.remote)
     }
 
     /// Takes what another worker of the node handed over.
@@ -649,6 +671,24 @@ impl Worker {
     pub(crate) fn hang_up_all(&mut self, now: Now) {
         for key in self.calls.keys().collect::<Vec<_>>() {
             self.end_call(now, key, Reason::NodeStopped);
+        }
+    }
+
+    /// The listener from which messages to an endpoint leave: at one of its sites where there is one.
+    pub(crate) fn listener_toward(
+        &self,
+        endpoint: &Endpoint,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> Option<u8> {
+        let fits = |local: &&Local| {
+            local.transport == transport
+                && local.address.is_ipv4() == remote.is_ipv4()
+                && endpoint.is_at(&local.site)
+        };
+        match self.locals.iter().position(|local| fits(&local)) {
+            Some(index) => Some(index as u8),
+            None => self.listener_for(transport, remote),
         }
     }
 

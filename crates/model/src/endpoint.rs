@@ -268,6 +268,8 @@ pub struct Endpoint {
     pub certificate_names: Vec<String>,
     /// Where calls for it go.
     pub target: Target,
+    /// Names of the sites where it meets the hub; anywhere where there is none.
+    pub sites: Vec<String>,
     /// Lower is tried first (RFC 2782).
     pub priority: u16,
     /// Share of the calls among endpoints of the same priority (RFC 2782).
@@ -283,6 +285,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it meets the hub at a site: at one of its own, or anywhere.
+    pub fn is_at(&self, site: &str) -> bool {
+        self.sites.is_empty() || self.sites.iter().any(|own| own == site)
+    }
+
     /// What it may carry.
     pub fn limits(&self) -> CallLimits {
         CallLimits { max_calls: self.max_calls, max_calls_per_second: self.max_calls_per_second }

@@ -260,6 +260,7 @@ mod tests {
             sources: vec![Source { net: "192.0.2.21/32".parse().unwrap(), port: None }],
             certificate_names: Vec::new(),
             target: target.parse().unwrap(),
+            sites: Vec::new(),
             priority: 1,
             weight: 100,
             max_calls: None,

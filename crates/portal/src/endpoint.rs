@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tandem_model::{Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target};
-use tandem_store::{announcement, endpoint, member};
+use tandem_store::{announcement, endpoint, listener, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,6 +60,8 @@ pub(crate) struct EndpointView {
     /// Where the hub sends calls for it.
     #[schema(example = "sip:192.0.2.21:5060;transport=udp")]
     target: String,
+    /// Names of the sites where it meets the hub; anywhere where there is none.
+    sites: Vec<String>,
     /// Lower is tried first.
     priority: u16,
     /// Share of the calls among endpoints of the same priority.
@@ -115,6 +117,11 @@ pub(crate) struct EndpointInput {
     /// Where the hub sends calls for it: an IP address, or a name whose DNS records say the rest (RFC 3263).
     #[schema(example = "sip:192.0.2.21:5060;transport=udp")]
     target: String,
+    /// Names of the sites where it meets the hub, as `GET /connect` lists them: calls that come in there go to it before
+    /// endpoints elsewhere. None is anywhere.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    sites: Vec<String>,
     /// Lower is tried first.
     #[serde(default = "default_priority")]
     #[schema(default = 1)]
@@ -162,6 +169,7 @@ impl From<endpoint::StoredEndpoint> for EndpointView {
             sources: sources.map(|it| SourceView { net: it.net.to_string(), port: it.port }).collect(),
             certificate_names: endpoint.certificate_names,
             target: endpoint.target.to_string(),
+            sites: endpoint.sites,
             priority: endpoint.priority,
             weight: endpoint.weight,
             max_calls: endpoint.max_calls,
@@ -181,12 +189,18 @@ impl From<endpoint::EndpointName> for EndpointRef {
 
 impl EndpointInput {
     /// The endpoint that the member describes, or every field that is at fault.
-    fn read(self, member_id: MemberId, endpoint_id: EndpointId) -> Result<Endpoint, ApiError> {
+    fn read(
+        self,
+        member_id: MemberId,
+        endpoint_id: EndpointId,
+        known_sites: &[String],
+    ) -> Result<Endpoint, ApiError> {
         let mut faults = Faults::default();
         let name = text::name(&mut faults, "name", &self.name, "._-", 64);
         let target = read_target(&mut faults, &self.target);
         let sources = read_sources(&mut faults, &self.sources);
         let certificate_names = read_certificate_names(&mut faults, &self.certificate_names);
+        let sites = read_sites(&mut faults, self.sites, known_sites);
         call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
         let policy = self.policy.read(&mut faults);
         let ((name, target), policy) = faults.hold(name.zip(target).zip(policy))?;
@@ -197,6 +211,7 @@ impl EndpointInput {
             sources,
             certificate_names,
             target,
+            sites,
             priority: self.priority,
             weight: self.weight,
             max_calls: self.max_calls,
@@ -247,6 +262,17 @@ fn read_sources(faults: &mut Faults, inputs: &[SourceInput]) -> Vec<Source> {
         sources.push(Source { net, port: input.port });
     }
     sources
+}
+
+fn read_sites(faults: &mut Faults, inputs: Vec<String>, known: &[String]) -> Vec<String> {
+    for (index, input) in inputs.iter().enumerate() {
+        if !known.contains(input) {
+            let message = format!("there is no such site; the sites are {}", known.join(", "));
+            faults.note(format!("sites[{index}]"), message);
+        }
+    }
+    let sites: std::collections::BTreeSet<String> = inputs.into_iter().collect();
+    sites.into_iter().collect()
 }
 
 /// The names in lower case and sorted, as they are compared and kept.
@@ -317,7 +343,7 @@ pub(crate) async fn create_endpoint(
     Body(input): Body<EndpointInput>,
 ) -> Result<(StatusCode, Json<EndpointView>), ApiError> {
     session.may_change(member)?;
-    let new = input.read(member, EndpointId(Uuid::nil()))?;
+    let new = input.read(member, EndpointId(Uuid::nil()), &listener::sites(&app.db).await?)?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     member::lock(&mut *transaction, member).await?.ok_or_else(|| ApiError::new(Reason::NotFound))?;
@@ -359,7 +385,7 @@ pub(crate) async fn update_endpoint(
     Body(input): Body<EndpointInput>,
 ) -> Result<Json<EndpointView>, ApiError> {
     session.may_change(member)?;
-    let described = input.read(member, id)?;
+    let described = input.read(member, id, &listener::sites(&app.db).await?)?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     endpoint::lock(&mut *transaction, member, id).await?;

@@ -216,7 +216,7 @@ async fn look(
         .map_err(|error| ApiError::field("called", format!("{error}")))?;
     let mut draw = [0; 8];
     (app.entropy)(&mut draw);
-    let call = CallRequest { originating_member, called, draw: u64::from_le_bytes(draw) };
+    let call = CallRequest { originating_member, called, site: None, draw: u64::from_le_bytes(draw) };
     let selection = select(&app.table.load(), &call, app.clock.now());
     let (members, endpoints) = SelectionView::mentions(&selection);
     let names = Names::read(&app.db, &members, &endpoints).await?;

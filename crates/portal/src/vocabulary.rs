@@ -57,7 +57,7 @@ vocabularies! {
         "neutral", "asterisk", "freeswitch", "kamailio", "opensips", "cisco-cube", "teams", "sipconnect",
     ]
     /// How SIP is carried.
-    Transport ["udp", "tcp"]
+    Transport ["udp", "tcp", "tls"]
 }
 
 /// Code of a reason in the registry (`GET /api/v1/reasons`).

@@ -86,6 +86,7 @@ fn members() -> Facts {
             max_calls_per_second: None,
             enabled: true,
             policy: Policy::default(),
+            sites: Vec::new(),
         });
         for other in 0..n {
             facts.agreements.push(Agreement {
@@ -173,11 +174,12 @@ fn measure(name: &str, size: u64, plan: fn(u64) -> Announcement) {
             CallRequest {
                 originating_member: id(1, random.below(MEMBERS)),
                 called,
+                site: None,
                 draw: random.below(u64::MAX),
             }
         })
         .collect();
-    let time_calls = |calls: &[CallRequest]| {
+    let time_calls = |calls: &[CallRequest<'_>]| {
         let begun = Instant::now();
         let routed =
             calls.iter().filter(|call| black_box(select(&table, call, now())).refusal().is_none()).count();

@@ -124,6 +124,7 @@ impl Exchange {
                 max_calls_per_second: None,
                 enabled: true,
                 policy: Policy::default(),
+                sites: Vec::new(),
             });
         }
     }
@@ -188,7 +189,8 @@ pub(crate) fn selection(
     called: &str,
     now: DateTime<Utc>,
 ) -> Selection {
-    select(table, &CallRequest { originating_member: id(originating), called: number(called), draw: 1 }, now)
+    let originating_member = id(originating);
+    select(table, &CallRequest { originating_member, called: number(called), site: None, draw: 1 }, now)
 }
 
 /// The members that may take a call of the caller, in order.

@@ -186,6 +186,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         .option(endpoint.max_calls_per_second.map(u64::from))
         .word(endpoint.enabled.into())
         .texts(&endpoint.certificate_names)
+        .texts(&endpoint.sites)
         .policy(&endpoint.policy)
         .finish()
 }

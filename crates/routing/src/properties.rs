@@ -70,6 +70,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             max_calls_per_second: None,
             enabled,
             policy: Policy::default(),
+            sites: Vec::new(),
         })
 }
 
@@ -153,10 +154,11 @@ fn changes(most: usize) -> impl Strategy<Value = Facts> {
         })
 }
 
-fn call() -> impl Strategy<Value = CallRequest> {
+fn call() -> impl Strategy<Value = CallRequest<'static>> {
     (member_id(), "[12]{5,8}", any::<u64>()).prop_map(|(originating_member, called, draw)| CallRequest {
         originating_member,
         called: number(&called),
+        site: None,
         draw,
     })
 }

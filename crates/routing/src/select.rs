@@ -8,7 +8,8 @@
 //! 2. The longest prefix of the called number at which an announcement is routable in itself decides.
 //!    Shorter ones are never a fallback, also when no agreement lets the call cross at the longer one: whoever
 //!    holds the numbers decides who may call them, and a transit member must not sell a way around it.
-//! 3. At that prefix, each member with an agreement in force takes the call on its enabled endpoints.
+//! 3. At that prefix, each member with an agreement in force takes the call on its enabled endpoints, those at the
+//!    site where the call came in before all others.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,11 +24,13 @@ use crate::weight::{Weighted, order};
 
 /// What routing asks about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallRequest {
+pub struct CallRequest<'a> {
     /// Who sends it.
     pub originating_member: MemberId,
     /// The number that is called.
     pub called: E164,
+    /// Name of the site where the call came in; `None` where no site is nearer than another.
+    pub site: Option<&'a str>,
     /// Random bits that decide among endpoints by weight. The same bits give the same order.
     pub draw: u64,
 }
@@ -112,9 +115,9 @@ impl Selection {
 
 /// Chooses where a call may go, in order, with the reason for everything announced that it may not go to.
 ///
-/// Candidates are ordered by the endpoints' priority, then drawn by weight (RFC 2782). An endpoint that two
+/// Candidates are ordered by whether they are at the call's site, by the endpoints' priority, then drawn by weight (RFC 2782). An endpoint that two
 /// announcements name is a candidate once. See the head of `select.rs` for the rules.
-pub fn select(table: &RouteTable, call: &CallRequest, now: DateTime<Utc>) -> Selection {
+pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) -> Selection {
     let mut selection = Selection {
         table_version: table.version(),
         called: call.called,
@@ -184,6 +187,8 @@ pub fn select(table: &RouteTable, call: &CallRequest, now: DateTime<Utc>) -> Sel
                     range,
                 };
                 let Endpoint { priority, weight, .. } = *endpoint;
+                let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
+                let priority = u32::from(is_far) << 16 | u32::from(priority);
                 candidates.push(Weighted { priority, weight, tie: id, item: candidate });
             }
         }
@@ -196,7 +201,7 @@ pub fn select(table: &RouteTable, call: &CallRequest, now: DateTime<Utc>) -> Sel
 /// What stays the same while one call's announcements are looked at.
 struct Lookup<'a> {
     table: &'a RouteTable,
-    call: &'a CallRequest,
+    call: &'a CallRequest<'a>,
     now: DateTime<Utc>,
     now_ns: i64,
     /// Ranges that hold the called number, the smallest first.
@@ -285,6 +290,25 @@ mod tests {
             range: id("range +4420 acme"),
         };
         assert_eq!((selection.candidates, selection.left_out), (vec![candidate], vec![]));
+    }
+
+    #[test]
+    fn an_endpoint_at_the_site_of_the_call_comes_before_one_elsewhere_whatever_their_priorities() {
+        let table = exchange("+44 acme ams/2 fra/1 anywhere/3")
+            .with(|x| x.endpoint("ams").sites = vec!["ams".into()])
+            .with(|x| x.endpoint("fra").sites = vec!["fra".into(), "muc".into()])
+            .table();
+        let order = |site| {
+            let call =
+                CallRequest { originating_member: id("caller"), called: number(LONDON), site, draw: 1 };
+            let candidates = select(&table, &call, at(0)).candidates;
+            let name = |candidate: &Candidate| table.endpoint(candidate.endpoint).unwrap().name.clone();
+            candidates.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(order(Some("ams")), ["ams", "anywhere", "fra"]);
+        assert_eq!(order(Some("muc")), ["fra", "anywhere", "ams"]);
+        assert_eq!(order(Some("lon")), ["anywhere", "fra", "ams"]);
+        assert_eq!(order(None), ["fra", "ams", "anywhere"]);
     }
 
     #[test]
@@ -467,7 +491,8 @@ mod tests {
     fn the_same_draw_gives_the_same_order_and_others_give_others() {
         let table = routes("+4420 acme one/0/1 two/0/1 three/0/1");
         let order = |draw| {
-            let call = CallRequest { originating_member: id("caller"), called: number(LONDON), draw };
+            let call =
+                CallRequest { originating_member: id("caller"), called: number(LONDON), site: None, draw };
             let selection = select(&table, &call, at(0));
             selection.candidates.iter().map(|each| each.endpoint).collect::<Vec<_>>()
         };

@@ -34,6 +34,8 @@ pub struct RouteTable {
     members: CowMap<MemberId, Arc<Member>>,
     endpoints: CowMap<EndpointId, Arc<Endpoint>>,
     sources: Sources,
+    /// Which endpoints a name in a certificate stands for; more than one only where facts are bad.
+    certificates: CowMap<String, SmallVec<[EndpointId; 1]>>,
     agreements: CowMap<AgreementId, Arc<Agreement>>,
     /// Accepted agreements by originating and terminating member, sorted by id.
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
@@ -84,6 +86,7 @@ impl RouteTable {
             members: CowMap::new(),
             endpoints: CowMap::new(),
             sources: Sources::new(),
+            certificates: CowMap::new(),
             agreements: CowMap::new(),
             permitted: CowMap::new(),
             announcements: Catalog::new(),
@@ -168,6 +171,7 @@ impl RouteTable {
                 + self.endpoints.bytes()
                 + self.endpoints.len() * (16 + size_of::<Endpoint>() + size_of::<tandem_model::Source>())
                 + self.sources.bytes()
+                + self.certificates.bytes()
                 + self.agreements.bytes()
                 + self.agreements.len() * (16 + size_of::<Agreement>())
                 + self.permitted.bytes()
@@ -182,6 +186,21 @@ impl RouteTable {
     /// Allocates nothing and takes as many hash probes as there are lengths of blocks among all sources.
     pub fn endpoint_from(&self, source: SocketAddr) -> Option<&Endpoint> {
         self.sources.endpoints(source).filter_map(|id| self.endpoint(id)).find(|endpoint| endpoint.enabled)
+    }
+
+    /// The enabled endpoint that a certificate with these names, in lower case, stands for: the first that is one's.
+    pub fn endpoint_by_certificate(&self, names: &[String]) -> Option<&Endpoint> {
+        names
+            .iter()
+            .filter_map(|name| self.certificates.get(name))
+            .flatten()
+            .filter_map(|id| self.endpoint(*id))
+            .find(|endpoint| endpoint.enabled)
+    }
+
+    /// Whether any endpoint is known by its certificate.
+    pub fn has_certificates(&self) -> bool {
+        self.certificates.len() > 0
     }
 
     /// The endpoint with this id, enabled or not.
@@ -278,6 +297,12 @@ impl RouteTable {
         self.remove_endpoint(endpoint.endpoint_id);
         self.hash.add(hash::endpoint(&endpoint));
         self.sources.add(&endpoint);
+        for name in &endpoint.certificate_names {
+            self.certificates.update(name.clone(), |ids| {
+                let at = ids.partition_point(|id| *id < endpoint.endpoint_id);
+                ids.insert(at, endpoint.endpoint_id);
+            });
+        }
         self.endpoints.insert(endpoint.endpoint_id, Arc::new(endpoint));
     }
 
@@ -285,6 +310,9 @@ impl RouteTable {
         if let Some(old) = self.endpoints.remove(&id) {
             self.hash.take(hash::endpoint(&old));
             self.sources.remove(&old);
+            for name in &old.certificate_names {
+                self.certificates.update(name.clone(), |ids| ids.retain(|other| *other != old.endpoint_id));
+            }
         }
     }
 

@@ -21,7 +21,7 @@ impl Draws {
 #[derive(Debug)]
 pub struct Weighted<T, Tie> {
     /// Lower comes first.
-    pub priority: u16,
+    pub priority: u32,
     /// Share of the first places among those of the same priority.
     pub weight: u16,
     /// Makes the outcome independent of the order given.
@@ -129,7 +129,7 @@ mod tests {
         for draw in 0..DRAWS {
             let weight = [1000, 30, 10];
             let mut items: SmallVec<[_; 4]> = (0..3)
-                .map(|n: usize| Weighted { priority: u16::from(n != 0), weight: weight[n], tie: n, item: n })
+                .map(|n: usize| Weighted { priority: u32::from(n != 0), weight: weight[n], tie: n, item: n })
                 .collect();
             order(&mut items, draw);
             assert_eq!(items[0].item, 0);

@@ -83,9 +83,14 @@ pub struct EndpointDeclaration {
     pub certificate_names: Vec<String>,
     /// Where calls for it go.
     pub target: Target,
-    /// Name of the site where it meets the hub; any where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub site: Option<String>,
+    /// Names of the sites where it meets the hub; anywhere where there is none.
+    #[serde(
+        default,
+        rename = "site",
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub sites: Vec<String>,
     /// Lower is tried first.
     #[serde(default = "default_priority")]
     pub priority: u16,
@@ -114,7 +119,7 @@ impl EndpointDeclaration {
             sources: Vec::new(),
             certificate_names: Vec::new(),
             target,
-            site: None,
+            sites: Vec::new(),
             priority: default_priority(),
             weight: default_weight(),
             max_calls: None,
@@ -123,6 +128,20 @@ impl EndpointDeclaration {
             policy: Policy::default(),
         }
     }
+}
+
+/// `site = "ams"` as well as `site = ["ams", "fra"]`.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(name) => vec![name],
+        OneOrMany::Many(names) => names,
+    })
 }
 
 fn default_priority() -> u16 {
@@ -599,12 +618,12 @@ struct PresentEndpoint {
     settings: EndpointSettings,
     sources: BTreeSet<(IpNet, Option<i32>)>,
     certificate_names: BTreeSet<String>,
+    sites: BTreeSet<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 struct EndpointSettings {
     target: TargetColumns,
-    site: Option<String>,
     priority: i32,
     weight: i32,
     max_calls: Option<i32>,
@@ -617,7 +636,6 @@ impl EndpointSettings {
     fn of(endpoint: &EndpointDeclaration) -> Self {
         Self {
             target: TargetColumns::of(&endpoint.target),
-            site: endpoint.site.clone(),
             priority: endpoint.priority.into(),
             weight: endpoint.weight.into(),
             max_calls: bound(endpoint.max_calls),
@@ -655,10 +673,11 @@ impl Present {
             r#"
             select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
                  , e.target_transport
-                 , (select s.name from site s where s.site_id = e.site_id) as site
                  , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.policy
                  , array(select c.name from endpoint_certificate_name c
                           where c.endpoint_id = e.endpoint_id) as "certificate_names!: Vec<String>"
+                 , array(select site.name from endpoint_site a join site using (site_id)
+                          where a.endpoint_id = e.endpoint_id) as "sites!: Vec<String>"
               from endpoint e
              where e.member_id = any ($1)
             "#,
@@ -686,7 +705,6 @@ impl Present {
                     port: row.target_port,
                     transport: row.target_transport,
                 },
-                site: row.site,
                 priority: row.priority,
                 weight: row.weight,
                 max_calls: row.max_calls,
@@ -699,6 +717,7 @@ impl Present {
                 settings,
                 sources: sources.remove(&row.endpoint_id).unwrap_or_default(),
                 certificate_names: row.certificate_names.into_iter().collect(),
+                sites: row.sites.into_iter().collect(),
             };
             ((row.member_id, row.name), present)
         });
@@ -744,11 +763,14 @@ struct Plan<'a> {
     sources_gone: Vec<Uuid>,
     /// Endpoints whose certificate names are written anew.
     certificate_names_gone: Vec<Uuid>,
+    /// Endpoints that are attached to sites anew.
+    sites_gone: Vec<Uuid>,
     ranges_gone: Vec<Uuid>,
     announcements_gone: Vec<Uuid>,
     endpoints: Vec<EndpointRow<'a>>,
     sources: Vec<SourceRow<'a>>,
     certificate_names: Vec<CertificateNameRow<'a>>,
+    sites: Vec<SiteRow<'a>>,
     ranges: Vec<RangeRow<'a>>,
     announcements: Vec<AnnouncementRow<'a>>,
 }
@@ -866,7 +888,9 @@ impl<'a> Plan<'a> {
             endpoint.certificate_names.iter().map(|name| name.to_ascii_lowercase()).collect();
         let same_names =
             present.as_ref().is_some_and(|present| present.certificate_names == certificate_names);
-        if same_settings && same_sources && same_names {
+        let sites: BTreeSet<String> = endpoint.sites.iter().cloned().collect();
+        let same_sites = present.as_ref().map_or(sites.is_empty(), |present| present.sites == sites);
+        if same_settings && same_sources && same_names && same_sites {
             return;
         }
         let action = if present.is_some() { Action::Changed } else { Action::Added };
@@ -885,6 +909,11 @@ impl<'a> Plan<'a> {
                 name,
                 certificate,
             }));
+        }
+        if !same_sites {
+            self.sites_gone.extend(present);
+            let rows = sites.into_iter();
+            self.sites.extend(rows.map(|site| SiteRow { member, member_id, name, site }));
         }
         if !same_sources {
             self.sources_gone.extend(present);
@@ -945,6 +974,9 @@ impl<'a> Plan<'a> {
         )
         .execute(&mut *db)
         .await?;
+        sqlx::query!("delete from endpoint_site where endpoint_id = any ($1)", &self.sites_gone)
+            .execute(&mut *db)
+            .await?;
         sqlx::query!("delete from endpoint where endpoint_id = any ($1)", &self.endpoints_gone)
             .execute(&mut *db)
             .await?;
@@ -952,14 +984,14 @@ impl<'a> Plan<'a> {
     }
 
     async fn put(&self, db: &mut PgConnection) -> Result<(), ApplyError> {
-        let sites: BTreeSet<&str> =
-            self.endpoints.iter().filter_map(|row| row.settings.site.as_deref()).collect();
+        let sites: BTreeSet<&str> = self.sites.iter().map(|row| row.site.as_str()).collect();
         for site in sites {
             crate::listener::ensure_site(&mut *db, site).await?;
         }
         insert(db, &self.endpoints).await?;
         insert(db, &self.sources).await?;
         insert(db, &self.certificate_names).await?;
+        insert(db, &self.sites).await?;
         insert(db, &self.ranges).await?;
         insert(db, &self.announcements).await
     }
@@ -988,18 +1020,17 @@ impl Row for EndpointRow<'_> {
         sqlx::query!(
             r#"
             insert into endpoint (member_id, name, target_address, target_name, target_port, target_transport
-                                , site_id, priority, weight, max_calls, max_calls_per_second, enabled, policy)
-            select t.member_id, t.name, target_address, target_name, target_port, target_transport, s.site_id
+                                , priority, weight, max_calls, max_calls_per_second, enabled, policy)
+            select member_id, name, target_address, target_name, target_port, target_transport
                  , priority, weight, max_calls, max_calls_per_second, enabled, policy
-              from unnest($1::uuid[], $2::text[], $3::inet[], $4::text[], $5::int[], $6::text[], $7::text[]
-                        , $8::int[], $9::int[], $10::int[], $11::int[], $12::boolean[], $13::jsonb[])
-                as t (member_id, name, target_address, target_name, target_port, target_transport, site, priority
+              from unnest($1::uuid[], $2::text[], $3::inet[], $4::text[], $5::int[], $6::text[], $7::int[]
+                        , $8::int[], $9::int[], $10::int[], $11::boolean[], $12::jsonb[])
+                as t (member_id, name, target_address, target_name, target_port, target_transport, priority
                     , weight, max_calls, max_calls_per_second, enabled, policy)
-              left join site s on s.name = t.site
             on conflict (member_id, name) do update
                set target_address = excluded.target_address, target_name = excluded.target_name
                  , target_port = excluded.target_port, target_transport = excluded.target_transport
-                 , site_id = excluded.site_id, priority = excluded.priority, weight = excluded.weight
+                 , priority = excluded.priority, weight = excluded.weight
                  , max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second
                  , enabled = excluded.enabled, policy = excluded.policy
             "#,
@@ -1009,7 +1040,6 @@ impl Row for EndpointRow<'_> {
             &column(rows, |row| row.settings.target.name.as_deref()) as &[Option<&str>],
             &column(rows, |row| row.settings.target.port) as &[Option<i32>],
             &column(rows, |row| row.settings.target.transport.as_deref()) as &[Option<&str>],
-            &column(rows, |row| row.settings.site.as_deref()) as &[Option<&str>],
             &column(rows, |row| row.settings.priority),
             &column(rows, |row| row.settings.weight),
             &column(rows, |row| row.settings.max_calls) as &[Option<i32>],
@@ -1093,6 +1123,40 @@ impl Row for CertificateNameRow<'_> {
 
     fn name(&self) -> String {
         format!("endpoint {}/{}, certificate {}", self.member, self.name, self.certificate)
+    }
+}
+
+struct SiteRow<'a> {
+    member: &'a str,
+    member_id: Uuid,
+    name: &'a str,
+    site: String,
+}
+
+impl Row for SiteRow<'_> {
+    async fn insert(rows: &[Self], db: &mut PgConnection) -> sqlx::Result<()> {
+        let member_ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        let sites: Vec<&str> = rows.iter().map(|row| row.site.as_str()).collect();
+        sqlx::query!(
+            r#"
+            insert into endpoint_site (endpoint_id, site_id)
+            select e.endpoint_id, s.site_id
+              from unnest($1::uuid[], $2::text[], $3::text[]) as t (member_id, name, site)
+              join endpoint e using (member_id, name)
+              join site s on s.name = t.site
+            "#,
+            &member_ids,
+            &names as &[&str],
+            &sites as &[&str],
+        )
+        .execute(db)
+        .await
+        .map(|_| ())
+    }
+
+    fn name(&self) -> String {
+        format!("endpoint {}/{}, site {}", self.member, self.name, self.site)
     }
 }
 

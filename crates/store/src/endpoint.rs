@@ -45,6 +45,7 @@ struct Row {
     policy: JsonValue,
     created_at: DateTime<Utc>,
     certificate_names: Vec<String>,
+    sites: Vec<String>,
     source_nets: Vec<IpNet>,
     source_ports: Vec<Option<i32>>,
 }
@@ -67,6 +68,7 @@ impl Row {
                 sources: sources.collect::<Result<_>>()?,
                 certificate_names: self.certificate_names,
                 target: target.read()?,
+                sites: self.sites,
                 priority: word::fits(self.priority)?,
                 weight: word::fits(self.weight)?,
                 max_calls: self.max_calls.map(word::fits).transpose()?,
@@ -94,6 +96,8 @@ pub async fn list(
              , e.policy, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
+             , array(select site.name from endpoint_site a join site using (site_id)
+                      where a.endpoint_id = e.endpoint_id order by site.name) as "sites!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net) as "source_nets!: Vec<IpNet>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -128,6 +132,8 @@ pub async fn get(
              , e.policy, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
+             , array(select site.name from endpoint_site a join site using (site_id)
+                      where a.endpoint_id = e.endpoint_id order by site.name) as "sites!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net) as "source_nets!: Vec<IpNet>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -225,6 +231,7 @@ pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc
     .map(EndpointId)?;
     insert_sources(db, id, &endpoint.sources).await?;
     insert_certificate_names(db, id, &endpoint.certificate_names).await?;
+    attach(db, id, &endpoint.sites).await?;
     Ok(id)
 }
 
@@ -262,7 +269,23 @@ pub async fn update(db: &mut PgConnection, endpoint: &Endpoint) -> Result<()> {
     sqlx::query!("delete from endpoint_certificate_name where endpoint_id = $1", endpoint.endpoint_id.0)
         .execute(&mut *db)
         .await?;
-    insert_certificate_names(db, endpoint.endpoint_id, &endpoint.certificate_names).await
+    insert_certificate_names(db, endpoint.endpoint_id, &endpoint.certificate_names).await?;
+    sqlx::query!("delete from endpoint_site where endpoint_id = $1", endpoint.endpoint_id.0)
+        .execute(&mut *db)
+        .await?;
+    attach(db, endpoint.endpoint_id, &endpoint.sites).await
+}
+
+/// Attaches an endpoint to sites that there are.
+async fn attach(db: &mut PgConnection, endpoint: EndpointId, sites: &[String]) -> Result<()> {
+    sqlx::query!(
+        "insert into endpoint_site (endpoint_id, site_id) select $1, site_id from site where name = any ($2)",
+        endpoint.0,
+        sites,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
 }
 
 async fn insert_certificate_names(

@@ -215,6 +215,8 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
              , e.enabled as "enabled?", e.policy as "policy?"
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
+             , array(select site.name from endpoint_site a join site using (site_id)
+                      where a.endpoint_id = e.endpoint_id order by site.name) as "sites!: Vec<String>"
              , array(select net from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net, port) as "source_nets!: Vec<Option<IpNet>>"
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
@@ -358,6 +360,7 @@ struct EndpointRow {
     enabled: Option<bool>,
     policy: Option<serde_json::Value>,
     certificate_names: Vec<String>,
+    sites: Vec<String>,
     source_nets: Vec<Option<IpNet>>,
     source_ports: Vec<Option<i32>>,
 }
@@ -383,6 +386,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             name: required("name", row.name)?,
             sources: sources.collect::<Result<_, String>>()?,
             certificate_names: row.certificate_names,
+            sites: row.sites,
             target: target.read().map_err(|error| error.to_string())?,
             priority: fits("priority", required("priority", row.priority)?)?,
             weight: fits("weight", required("weight", row.weight)?)?,

@@ -89,3 +89,8 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<Listener>> {
         })
         .collect())
 }
+
+/// The names of all sites.
+pub async fn sites(db: impl PgExecutor<'_>) -> Result<Vec<String>> {
+    sqlx::query_scalar!("select name from site order by name").fetch_all(db).await
+}

@@ -17,7 +17,7 @@ pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime
     let Some(member) = table.member_by_name(from) else {
         bail!("there is no member {from:?}; the members are {}", names(&table));
     };
-    let call = CallRequest { originating_member: member.member_id, called, draw };
+    let call = CallRequest { originating_member: member.member_id, called, site: None, draw };
     say(explain(&table, from, &select(&table, &call, now)).trim_end());
     Ok(())
 }

@@ -84,6 +84,7 @@ pub async fn run(
         true => {
             let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
             let settings = NodeSettings {
+                tls: settings.tls.clone(),
                 workers: settings.fabric.workers.unwrap_or(cores.div_ceil(2).min(64)),
                 max_calls: settings.fabric.max_calls as usize,
                 source_messages_per_second: settings.fabric.source_messages_per_second,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tandem_fabric::{DnsSettings, ListenerSettings, TraceSettings};
+use tandem_fabric::{DnsSettings, ListenerSettings, TlsSettings, TraceSettings};
 use tandem_model::Transport;
 use toml::{Table, Value};
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// Where members send SIP.
     pub listeners: Vec<ListenerSettings>,
+    /// The certificate of listeners that speak TLS; `None` where there is none.
+    pub tls: Option<TlsSettings>,
     /// How calls are carried.
     pub fabric: FabricSettings,
     /// How the DNS names of endpoints are resolved.
@@ -370,6 +372,7 @@ impl Values {
                     .filter(|text| !text.is_empty())
                     .map(PathBuf::from),
             },
+            tls: self.tls(&listeners)?,
             listeners,
             fabric: FabricSettings {
                 workers: match self.integer("fabric.workers", 0..=64)? {
@@ -501,6 +504,33 @@ impl Values {
         Ok(roles)
     }
 
+    /// All of it or nothing; a listener that speaks TLS needs it.
+    fn tls(&self, listeners: &[ListenerSettings]) -> Result<Option<TlsSettings>, SettingsError> {
+        let [certificate, key, trust, revoked] = [
+            self.text("tls.certificate")?,
+            self.text("tls.key")?,
+            self.text("tls.trust")?,
+            self.text("tls.revoked")?,
+        ];
+        let is_wanted = !certificate.is_empty()
+            || !key.is_empty()
+            || listeners.iter().any(|listener| listener.transport == Transport::Tls);
+        if !is_wanted {
+            return Ok(None);
+        }
+        for (name, path) in [("tls.certificate", &certificate), ("tls.key", &key), ("tls.trust", &trust)] {
+            if path.is_empty() {
+                return Err(self.wrong(name, "the path of a PEM file; TLS needs certificate, key and trust"));
+            }
+        }
+        Ok(Some(TlsSettings {
+            certificate: certificate.into(),
+            key: key.into(),
+            trust: trust.into(),
+            revoked: (!revoked.is_empty()).then(|| revoked.into()),
+        }))
+    }
+
     fn listeners(&self) -> Result<Vec<ListenerSettings>, SettingsError> {
         let Value::Array(listeners) = self.get("listener") else {
             return Err(self.wrong("listener", "[[listener]] with two brackets, once for each listener"));
@@ -547,9 +577,7 @@ impl Values {
                 .ok_or_else(|| wrong("site", "lower-case letters, digits and hyphens, such as \"ams\""))?
                 .to_owned(),
             address,
-            transport: transport
-                .filter(|transport| *transport != Transport::Tls)
-                .ok_or_else(|| wrong("transport", "\"udp\" or \"tcp\""))?,
+            transport: transport.ok_or_else(|| wrong("transport", "\"udp\", \"tcp\" or \"tls\""))?,
             advertised,
         })
     }
@@ -725,8 +753,8 @@ mod tests {
                 "t.toml: address of listener 1 is missing; write an IP address and a port, such as 192.0.2.10:5060",
             ),
             (
-                "[[listener]]\nsite = \"ams\"\naddress = \"192.0.2.1:5060\"\ntransport = \"tls\"",
-                "t.toml: transport of listener 1 is \"tls\"; write \"udp\" or \"tcp\"",
+                "[[listener]]\nsite = \"ams\"\naddress = \"192.0.2.1:5060\"\ntransport = \"sctp\"",
+                "t.toml: transport of listener 1 is \"sctp\"; write \"udp\", \"tcp\" or \"tls\"",
             ),
             (
                 "[[listener]]\nsite = \"ams\"\naddress = \"0.0.0.0:5060\"\ntransport = \"udp\"",

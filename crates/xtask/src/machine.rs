@@ -59,7 +59,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             // Taken from the package without installing it: see `fetch_promtool`.
             Self::Promtool => &[],
-            Self::Kamailio => &["kamailio", "kamailio-postgres-modules"],
+            Self::Kamailio => &["kamailio", "kamailio-postgres-modules", "kamailio-tls-modules"],
             Self::Valgrind => &["valgrind"],
             Self::SofiaSip => &["libsofia-sip-ua-dev"],
             // Without the service that the package dnsmasq would start.
@@ -75,12 +75,18 @@ impl Need {
             Self::Baresip => on_path("baresip"),
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,
-            Self::Kamailio => on_path("kamailio") && on_path("kamcmd"),
+            Self::Kamailio => on_path("kamailio") && on_path("kamcmd") && has_kamailio_module("tls.so"),
             Self::Valgrind => on_path("valgrind"),
             Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
             Self::Dnsmasq => on_path("dnsmasq"),
         }
     }
+}
+
+/// Whether Kamailio has a module, in the folder that the distribution has for this machine's libraries.
+fn has_kamailio_module(name: &str) -> bool {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.map(|folder| folder.join("kamailio/modules").join(name)).any(|file| file.exists())
 }
 
 /// Sees to it that all of `needs` is there.

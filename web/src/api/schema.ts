@@ -1109,6 +1109,11 @@ export interface components {
              * @default 1
              */
             priority?: number;
+            /**
+             * @description Names of the sites where it meets the hub, as `GET /connect` lists them: calls that come in there go to it before
+             *     endpoints elsewhere. None is anywhere.
+             */
+            sites?: string[];
             /** @description From where it may send; none for an endpoint that only receives. */
             sources?: components["schemas"]["SourceInput"][];
             /**
@@ -1159,6 +1164,8 @@ export interface components {
              * @description Lower is tried first.
              */
             priority: number;
+            /** @description Names of the sites where it meets the hub; anywhere where there is none. */
+            sites: string[];
             sources: components["schemas"]["SourceView"][];
             /**
              * @description Where the hub sends calls for it.
@@ -1689,6 +1696,8 @@ export interface components {
                  * @description Lower is tried first.
                  */
                 priority: number;
+                /** @description Names of the sites where it meets the hub; anywhere where there is none. */
+                sites: string[];
                 sources: components["schemas"]["SourceView"][];
                 /**
                  * @description Where the hub sends calls for it.
@@ -2129,7 +2138,7 @@ export interface components {
          * @description How SIP is carried.
          * @enum {string}
          */
-        Transport: "udp" | "tcp";
+        Transport: "udp" | "tcp" | "tls";
         /** @description A new user. */
         UserInput: {
             email: string;

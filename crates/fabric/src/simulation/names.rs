@@ -93,8 +93,7 @@ fn the_servers_of_a_name_are_tried_in_their_order_before_the_next_candidate() {
     let call_ids = [&first, &second, &third].map(|invite| field(invite, "Call-ID"));
     assert!(call_ids[0] != call_ids[1] && call_ids[1] != call_ids[2], "each is a dialog of its own");
     // The network says that nobody is there.
-    let flow =
-        Flow { listener: 0, transport: Transport::Udp, remote: THIRD.parse().unwrap(), connection: None };
+    let flow = Flow::new(0, Transport::Udp, THIRD.parse().unwrap());
     let now = sim.now;
     sim.worker.unreachable(now, flow);
     sim.flush();

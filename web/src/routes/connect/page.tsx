@@ -61,6 +61,10 @@ export default function Connect() {
             Send from an address that is a source of one of your endpoints. The exchange knows you by it; no registration and no password is needed.
           </List.Item>
           <List.Item>
+            Over TLS, show a certificate instead, of an authority that the exchange trusts and with a name that one of your endpoints lists: then your
+            address may change. The exchange shows its own to your switch.
+          </List.Item>
+          <List.Item>
             Answer <span className="mono">OPTIONS</span>, keep <span className="mono">Max-Forwards</span>, and do not send a call back to the exchange for the same number.
           </List.Item>
         </List>

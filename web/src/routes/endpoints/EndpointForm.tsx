@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Fieldset, Group, Input, NumberInput, Select, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Fieldset, Group, Input, MultiSelect, NumberInput, Select, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 
@@ -8,6 +8,7 @@ import type { Endpoint, EndpointInput, Policy } from "../../api/types";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
 import { ProblemNote } from "../../parts/ProblemNote";
+import { useListeners } from "../connect/page";
 import { PolicyFields } from "./PolicyFields";
 import { fieldsOf, targetOf, type TargetFields } from "./target";
 
@@ -15,6 +16,7 @@ type Fields = Omit<TargetFields, "port"> & {
   name: string;
   sources: { net: string; port: number | "" }[];
   certificate_names: string[];
+  sites: string[];
   target_port: number | "";
   priority: number | "";
   weight: number | "";
@@ -32,6 +34,7 @@ function initial(endpoint: Endpoint | undefined): Fields {
     name: endpoint?.name ?? "",
     sources: endpoint?.sources.map(({ net, port }) => ({ net, port: port ?? "" })) ?? [{ net: "", port: "" }],
     certificate_names: endpoint?.certificate_names ?? [],
+    sites: endpoint?.sites ?? [],
     host,
     target_port: port,
     transport,
@@ -45,11 +48,12 @@ function initial(endpoint: Endpoint | undefined): Fields {
 }
 
 function bodyOf(fields: Fields): EndpointInput {
-  const { name, sources, certificate_names, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled, policy } = fields;
+  const { name, sources, certificate_names, sites, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled, policy } = fields;
   return {
     name: name.trim(),
     sources: sources.map(({ net, port }) => ({ net: net.trim(), port: orNull(port) })).filter(({ net }) => net !== ""),
     certificate_names,
+    sites,
     target: targetOf({ host, port: target_port, transport }),
     ...(priority !== "" && { priority }),
     ...(weight !== "" && { weight }),
@@ -64,6 +68,8 @@ type Props = { memberId: string; endpoint?: Endpoint; onDone: () => void };
 
 export function EndpointForm({ memberId, endpoint, onDone }: Props) {
   const queries = useQueryClient();
+  const { data: connect } = useListeners();
+  const known = [...new Set(connect?.listeners.map(({ site }) => site))];
   const form = useForm<Fields>({ initialValues: initial(endpoint) });
   const save = useMutation({
     mutationFn: (body: EndpointInput) => {
@@ -87,7 +93,7 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
   const shown = save.error
     ? problemOf(save.error)
         .errors.map(({ field }) => field)
-        .filter((field) => /^(name|target|sources|certificate_names|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
+        .filter((field) => /^(name|target|sources|certificate_names|sites|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
     : [];
   return (
     <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields)))}>
@@ -167,6 +173,14 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
           placeholder="sbc.acme.example"
           {...form.getInputProps("certificate_names")}
         />
+        {known.length > 1 && (
+          <MultiSelect
+            label="Sites"
+            description="Where this switch meets the exchange: calls that come in there go to it first. Empty: anywhere."
+            data={known}
+            {...form.getInputProps("sites")}
+          />
+        )}
         <PolicyFields
           policy={form.values.policy}
           errors={form.errors}

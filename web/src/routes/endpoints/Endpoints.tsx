@@ -79,7 +79,15 @@ export function Endpoints({ memberId }: { memberId: string }) {
         </>
       ),
     },
-    { header: "Takes calls at", cell: ({ target }) => <span className="mono">{target}</span> },
+    {
+      header: "Takes calls at",
+      cell: ({ target, sites }) => (
+        <>
+          <div className="mono">{target}</div>
+          {sites.length > 0 && <div className="quiet">meets the exchange at {sites.join(", ")}</div>}
+        </>
+      ),
+    },
     {
       header: "Priority, weight",
       align: "end",
@@ -171,8 +179,8 @@ export function Endpoints({ memberId }: { memberId: string }) {
 }
 
 /** The endpoint as it would be sent back unchanged. */
-export function inputOf({ name, sources, certificate_names, target, priority, weight, max_calls, max_calls_per_second, enabled, policy }: Endpoint): EndpointInput {
-  return { name, sources, certificate_names, target, priority, weight, max_calls, max_calls_per_second, enabled, policy };
+export function inputOf({ name, sources, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy }: Endpoint): EndpointInput {
+  return { name, sources, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy };
 }
 
 export function NewEndpoint({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
