@@ -102,6 +102,8 @@ impl Worker {
                 again_at: now.instant,
                 client_cseq: record.client_cseq,
             }),
+            failure: None,
+            min_se_s: 0,
             cancel: Cancel::No,
             since: now.instant,
         }));

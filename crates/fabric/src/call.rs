@@ -48,8 +48,8 @@ pub(crate) struct Call {
     pub(crate) early: Vec<Early>,
     /// Reliable provisional responses to the last INVITE of a call that is up, when there are any.
     pub(crate) reliable: Option<Box<Reliable>>,
-    /// Until when the candidate may ring (Timer C).
-    pub(crate) ring_until: Instant,
+    /// Until when the candidate may ring (Timer C); once it has answered, how long the call may be up.
+    pub(crate) until: Instant,
     /// What tells its INVITE from every other; 0 once it is answered.
     pub(crate) identity: u64,
     /// By which the calls between the same two numbers find each other; 0 before the call is routed.
@@ -64,8 +64,8 @@ pub(crate) struct CallTimers {
     pub(crate) step: TimerHandle,
     /// The end of ringing, or of waiting for the answer to a re-INVITE, then that of waiting for the ACK.
     pub(crate) patience: TimerHandle,
-    /// The longest time that a call may be up.
-    pub(crate) duration: TimerHandle,
+    /// What the session timers of the legs ask for next, or the longest time that a call may be up.
+    pub(crate) session: TimerHandle,
 }
 
 /// An INVITE on its way across the hub.
@@ -85,6 +85,10 @@ pub(crate) struct InviteExchange {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The 2xx that was sent back, until its ACK comes.
     pub(crate) success: Option<Success>,
+    /// The shortest session interval that a candidate takes, once one has said so.
+    pub(crate) min_se_s: u32,
+    /// Why the last attempt failed, as its Reason said.
+    pub(crate) failure: Option<Box<[u8]>>,
     /// What became of a re-INVITE that is taken back.
     pub(crate) cancel: Cancel,
     /// Since when it is under way, or taken back.

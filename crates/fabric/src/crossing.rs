@@ -36,13 +36,13 @@ const ALLOWED: [&str; 8] = [
     "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK",
 ];
 
-/// Session timers (RFC 4028) pass from end to end.
-const TIMER: &[u8] = b"timer";
+/// Session timers (RFC 4028): the hub's own on each leg, see [`session`](crate::session).
+pub(crate) const TIMER: &[u8] = b"timer";
 
 /// Reliable provisional responses (RFC 3262): numbered anew on each leg, acknowledged from end to end.
 pub(crate) const RELIABLE: &[u8] = b"100rel";
 
-/// The extensions that two members may use through the hub, for Supported.
+/// The extensions that the hub has, for Supported.
 pub(crate) const SUPPORTED: &str = "timer, 100rel";
 
 /// Whom a message comes from and goes to, while it crosses.
@@ -54,13 +54,20 @@ pub(crate) struct Passage<'p> {
     receiver: &'p Settings,
     /// Whether it crosses as it came, save what a back-to-back user agent makes anew.
     is_plain: bool,
+    /// Whether who gets it is told of session timers.
+    has_timer: bool,
 }
 
 impl<'p> Passage<'p> {
     /// From the endpoint of one policy to that of another, by a leg on which the hub is `host`.
     pub(crate) fn new(host: &'p str, sender: &'p Policy, receiver: &'p Policy) -> Self {
         let is_plain = sender.carries_as_received() && receiver.carries_as_received();
-        Self { host, sender, receiver, is_plain }
+        Self { host, sender, receiver, is_plain, has_timer: false }
+    }
+
+    /// The same, and whoever gets the message may be told of session timers.
+    pub(crate) fn with_timer(self, has_timer: bool) -> Self {
+        Self { has_timer, ..self }
     }
 }
 
@@ -77,8 +84,17 @@ pub(crate) fn cross(
 ) {
     // A response that asks for a PRACK does so by an RSeq of the hub's; without one it must not ask.
     let asks_for_prack = message.status().is_none() || top.iter().any(|&(name, _)| name == "RSeq");
+    let is_reliable = message.all(Name::Supported).any(|tags| lists(tags, RELIABLE));
+    let supported = match (passage.has_timer, is_reliable) {
+        (true, true) => Some(SUPPORTED.as_bytes()),
+        (true, false) => Some(TIMER),
+        (false, true) => Some(RELIABLE),
+        (false, false) => None,
+    };
+    let supported = supported.map(|tags| ("Supported", tags));
+    let top: SmallVec<[(&str, &[u8]); 16]> = top.iter().copied().chain(supported).collect();
     if !passage.is_plain {
-        return adapt(out, message, start, top, passage, asks_for_prack);
+        return adapt(out, message, start, &top, passage, asks_for_prack);
     }
     let fates = message
         .headers()
@@ -86,7 +102,7 @@ pub(crate) fn cross(
         .map(|header| fate(header, passage, asks_for_prack));
     let fates: SmallVec<[Fate; 32]> = fates.collect();
     let mut fates = fates.iter();
-    rewrite(out, message, start, top, |_| edit(fates.next()));
+    rewrite(out, message, start, &top, |_| edit(fates.next()));
 }
 
 fn edit(fate: Option<&Fate>) -> Edit<'_> {
@@ -210,21 +226,17 @@ fn fate(header: Header<'_>, passage: &Passage<'_>, asks_for_prack: bool) -> Fate
         | Name::Server
         | Name::Organization
         | Name::Warning => Fate::Drop,
+        // Written anew where the leg has a session timer or the message lists what crosses.
+        Name::SessionExpires | Name::MinSe | Name::Supported => Fate::Drop,
         // They name dialogs of the other leg, or list the addresses that were passed.
         Name::Replaces | Name::Join | Name::TargetDialog | Name::HistoryInfo | Name::RSeq | Name::RAck => {
             Fate::Drop
         }
         Name::Allow => Fate::Replace(Cow::Borrowed(allowed(header.value).as_bytes())),
-        Name::Supported | Name::Require => {
-            let reliable =
-                lists(header.value, RELIABLE) && (header.name == Name::Supported || asks_for_prack);
-            match (lists(header.value, TIMER), reliable) {
-                (true, true) => Fate::Replace(Cow::Borrowed(SUPPORTED.as_bytes())),
-                (true, false) => Fate::Replace(Cow::Borrowed(TIMER)),
-                (false, true) => Fate::Replace(Cow::Borrowed(RELIABLE)),
-                (false, false) => Fate::Drop,
-            }
+        Name::Require if asks_for_prack && lists(header.value, RELIABLE) => {
+            Fate::Replace(Cow::Borrowed(RELIABLE))
         }
+        Name::Require => Fate::Drop,
         Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId | Name::Diversion => {
             address::write_all(header.value, passage)
                 .map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))

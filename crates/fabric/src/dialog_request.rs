@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tandem_model::{EndedBy, Outcome, Reason};
+use tandem_model::{Cause, EndedBy, Outcome, Reason};
+use tandem_sip::session_timer::TooBrief;
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, StartLine};
@@ -11,12 +12,14 @@ use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, StartLine};
 use rand::Rng;
 
 use crate::call::{Call, CallKey, Cancel, Exchange, InviteExchange};
+use crate::cause::{cause_of, reason_value, reasons_of};
 use crate::crossing::{Passage, cross, unsupported};
 use crate::early::{CarriedRack, Early};
 use crate::invite::policy_of;
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::record::Record;
+use crate::session::{Offer, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
@@ -69,6 +72,7 @@ impl Worker {
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
         self.handle(key);
+        self.hear(now, key, side);
         let server =
             self.transactions.open_server(fingerprint, method == Method::Invite, flow, User::Call(key));
         if method == Method::Invite {
@@ -78,7 +82,12 @@ impl Worker {
         match self.judge_in_dialog(key, side, pair, request, method) {
             Err(reason) => {
                 self.transactions.set_user(server, User::Nobody);
-                self.refuse_in(now, server, flow, request, reason);
+                match self.calls[key].leg(side).map(|leg| leg.endpoint) {
+                    Some(endpoint) if reason == Reason::SessionTooBrief => {
+                        self.refuse_brief_session(now, server, flow, request, endpoint);
+                    }
+                    _ => self.refuse_in(now, server, flow, request, reason),
+                }
             }
             Ok(rack) => match method {
                 Method::Bye => self.receive_bye(now, key, side, pair, flow, request, server),
@@ -135,6 +144,11 @@ impl Worker {
         }
         if call.exchanges.len() >= MAX_EXCHANGES {
             return Err(Reason::RequestPending);
+        }
+        if matches!(method, Method::Invite | Method::Update) {
+            let endpoint = call.leg(side).expect("the request came by it").endpoint;
+            judge_session(&policy_of(&self.table, endpoint).session, request)
+                .map_err(|TooBrief| Reason::SessionTooBrief)?;
         }
         match method {
             Method::Invite => judge_reinvite(call, side)?,
@@ -193,10 +207,16 @@ impl Worker {
         if matches!(method, Method::Invite | Method::Update) {
             top.push(("Contact", local.contact.as_bytes()));
         }
+        let offer = match method {
+            Method::Invite | Method::Update => leg.session.offer(&receiver.session),
+            _ => Offer::default(),
+        };
+        top.extend(offer.fields());
+        let has_timer = leg.session.is_offered;
         let rack = rack.map(|rack| format!("{} {} INVITE", rack.rseq, rack.cseq));
         top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
-        let passage = Passage::new(&local.host, sender, receiver);
+        let passage = Passage::new(&local.host, sender, receiver).with_timer(has_timer);
         cross(&mut self.scratch, request, start, &top, &passage);
         // The other leg has routes of its own: what fitted here may not fit there.
         if self.scratch.len() - request.body().len() > MAX_HEAD {
@@ -226,6 +246,8 @@ impl Worker {
                 client: Some(client),
                 addresses: Vec::new(),
                 success: None,
+                failure: None,
+                min_se_s: 0,
                 cancel: Cancel::No,
                 since: now.instant,
             }));
@@ -248,6 +270,7 @@ impl Worker {
             return;
         };
         self.handle(key);
+        self.hear(now, key, side);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let call = &mut self.calls[key];
         let is_awaited = call.invite.as_ref().is_some_and(|invite| {
@@ -317,7 +340,7 @@ impl Worker {
             return;
         }
         if !self.calls[key].is_up() {
-            return self.end_early(now, key, side, pair);
+            return self.end_early(now, key, side, pair, request);
         }
         if self.end_hung_up(now, key) {
             return;
@@ -328,18 +351,20 @@ impl Worker {
             // No BYE may overtake the answer: it goes out once that is acknowledged (RFC 3261 §15).
             success.hung_up = Some(now);
             let (client, cseq) = (invite.client, success.client_cseq);
+            self.calls[key].note_cause(cause_of(request));
             self.record_up(key);
             self.wire.outbox.hold(!self.calls[key].acked);
             self.send_ack(key, side, client, cseq, None);
             return self.wire.outbox.hold(false);
         }
-        let reason = request.header(Name::Reason).map(<[u8]>::to_vec);
         self.end_pending(now, key);
+        let reasons = reasons_of(request);
         self.send_bye(now, key, side.other(), |writer| {
-            if let Some(reason) = &reason {
-                writer.header_bytes("Reason", reason);
+            if let Some(reasons) = &reasons {
+                writer.header_bytes("Reason", reasons);
             }
         });
+        self.calls[key].note_cause(cause_of(request));
         self.calls[key].cdr.ended_by = Some(match side {
             Side::Ingress => EndedBy::Originating,
             Side::Egress => EndedBy::Terminating,
@@ -370,13 +395,14 @@ impl Worker {
     /// BYE in an early dialog. The caller ends that dialog alone when others are left, and with the last one the
     /// call (RFC 3261 §15). The called side may not, but one that does will not answer either: the next
     /// candidate is tried.
-    fn end_early(&mut self, now: Now, key: CallKey, side: Side, pair: u64) {
+    fn end_early(&mut self, now: Now, key: CallKey, side: Side, pair: u64, request: &Message<'_>) {
         let call = &mut self.calls[key];
         if call.early.len() <= 1 {
             if side == Side::Ingress {
-                return self.caller_gone(now, key);
+                return self.caller_gone(now, key, request);
             }
-            self.abandon_attempt(now, key);
+            self.abandon_attempt(now, key, None);
+            self.calls[key].note_egress_cause(cause_of(request));
             return self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));
         }
         let table = self.table.clone();
@@ -407,19 +433,15 @@ impl Worker {
         for side in [Side::Ingress, Side::Egress] {
             self.send_bye(now, key, side, |writer| {
                 if let Some(reason) = reason {
-                    writer.header(
-                        "Reason",
-                        format_args!(
-                            "SIP;cause={};text=\"{}: {}\"",
-                            reason.status(),
-                            reason.code(),
-                            reason.sentence()
-                        ),
-                    );
+                    writer.header("Reason", reason_value(reason));
                 }
             });
         }
-        let cdr = &mut self.calls[key].cdr;
+        let call = &mut self.calls[key];
+        if let Some(reason) = reason {
+            call.note_cause(Cause::of_status(reason.status()));
+        }
+        let cdr = &mut call.cdr;
         cdr.ended_by = Some(by);
         cdr.reason = reason;
         self.finish(now, key, Outcome::Answered);
@@ -430,7 +452,7 @@ impl Worker {
         if self.calls[key].is_up() {
             return self.hang_up(now, key, EndedBy::Hub, Some(reason));
         }
-        self.abandon_attempt(now, key);
+        self.abandon_attempt(now, key, Some(reason_value(reason).as_bytes()));
         if self.calls[key].egress.is_some() {
             self.end_attempt(now, key, None, Some(reason));
         }
@@ -450,7 +472,7 @@ impl Worker {
                 }
                 None => {
                     if let Some(client) = invite.client {
-                        self.abandon(now, client);
+                        self.abandon(now, client, None);
                     }
                     self.answer_pending(now, invite.server, &invite.request, 487);
                 }
@@ -502,15 +524,15 @@ impl Worker {
                 now.instant,
                 Method::Options,
                 probe,
-                User::Probe(key),
+                User::Probe(key, side),
             );
         }
     }
 
     /// A side does not know the call, or is gone: the call is over (RFC 3261 §12.2.1.2).
-    pub(crate) fn probe_failed(&mut self, now: Now, key: CallKey) {
+    pub(crate) fn probe_failed(&mut self, now: Now, key: CallKey, reason: Reason) {
         if self.calls.contains_key(key) {
-            self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
+            self.hang_up(now, key, EndedBy::Hub, Some(reason));
         }
     }
 
@@ -563,12 +585,12 @@ impl Worker {
             pending.cancel = if is_silent { Cancel::Wanted } else { Cancel::Sent };
             pending.since = now.instant;
             if !is_silent {
-                self.cancel_client(now, client);
+                self.cancel_client(now, client, reasons_of(request).as_deref());
             }
             // Should it not be answered at all, the call is given up.
             self.wire.timers.set(now.instant + 64 * T1, Wake::Call(call, CallTimer::Reinvite(cseq)));
         } else {
-            self.caller_gone(now, call);
+            self.caller_gone(now, call, request);
         }
     }
 }

@@ -14,9 +14,11 @@ use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Dialog, Message, Method, Name};
 
 use crate::call::CallKey;
+use crate::cause::reason_value;
 use crate::crossing::{RELIABLE, lists};
 use crate::leg::{Side, format_tag};
 use crate::outbox::Octets;
+use crate::response::Back;
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::TransactionKey;
 use crate::worker::{Now, Worker};
@@ -106,8 +108,12 @@ impl Worker {
         status: u16,
     ) {
         self.note_progress(now, key);
+        let egress =
+            self.calls[key].egress.as_ref().filter(|_| !self.calls[key].is_up()).map(|leg| leg.endpoint);
+        if let Some((ringing, false)) = egress.map(|endpoint| self.ringing(endpoint)) {
+            self.calls[key].until = now.instant + ringing;
+        }
         let call = &mut self.calls[key];
-        call.ring_until = now.instant + self.settings.ring_timeout;
         let has_room = call.early.len() < MAX_EARLY;
         let has_tag = response.to_tag().is_some_and(|tag| !tag.is_empty());
         let pair = match self.find_pair(key, response) {
@@ -122,8 +128,30 @@ impl Worker {
         });
         match number {
             Some(number) => self.carry_reliable(now, key, pair, response, status, number),
-            None => drop(self.carry_back(now, key, pair, response, status)),
+            None if !response.body().is_empty()
+                && !self.calls[key].is_up()
+                && self.blocks_early_media(key) =>
+            {
+                self.ring_without_media(now, key, pair);
+            }
+            None => drop(self.carry_back(now, key, pair, response, status, None)),
         }
+    }
+
+    /// A provisional response with a session description goes back as 180 without it.
+    fn ring_without_media(&mut self, now: Now, key: CallKey, pair: u64) {
+        let Some(invite) = self.calls[key].invite.as_ref() else { return };
+        let (server, request) = (invite.server, invite.request.clone());
+        let Some(flow) = self.transactions.flow(server) else { return };
+        let request = Message::parse(&request).expect("it was read before");
+        let contact = self.locals[usize::from(flow.listener)].contact.clone();
+        let tag = format_tag(pair);
+        let octets = self.build_response(&request, flow, 180, Some(tag.as_bytes()), |writer| {
+            // It makes an early dialog (RFC 3261 §12.1.1).
+            writer.copy(&request, Name::RecordRoute);
+            writer.header("Contact", contact);
+        });
+        self.transactions.respond(&mut self.wire, now.instant, server, 180, octets);
     }
 
     /// The pair of dialogs that a response to the INVITE under way belongs to.
@@ -201,7 +229,8 @@ impl Worker {
             // From 1 to 2^31 − 1.
             None => (self.rng.next_u32() >> 1).max(1),
         };
-        let octets = self.build_back((key, from), server, &request, pair, response, status, Some(sent));
+        let back = Back { rseq: Some(sent), terms: None };
+        let octets = self.build_back((key, from), server, &request, pair, response, status, back);
         let Some(octets) = octets else { return };
         let client_cseq = response.cseq().map_or(1, |cseq| cseq.number);
         let reliable = self.calls[key].reliable_mut(pair).get_or_insert_with(|| {
@@ -273,7 +302,7 @@ impl Worker {
         if call.is_up() {
             return self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoPrack));
         }
-        self.abandon_attempt(now, key);
+        self.abandon_attempt(now, key, Some(reason_value(Reason::NoPrack).as_bytes()));
         self.end_attempt(now, key, None, Some(Reason::NoPrack));
         self.refuse_with(now, key, Reason::NoPrack.status(), Some(Reason::NoPrack), Outcome::Failed);
     }

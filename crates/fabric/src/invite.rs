@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 use tandem_model::{
-    CallId, E164, Endpoint, EndpointId, NumberForm, NumberPolicy, Outcome, Policy, Reason, Transport,
+    CallId, Cause, E164, Endpoint, EndpointId, NumberForm, NumberPolicy, Outcome, Policy, Reason, Transport,
 };
 use tandem_routing::{CallRequest, Candidate, LeftOut, RouteTable, select};
+use tandem_sip::session_timer::{LONGEST_S, TooBrief, min_se};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
 
@@ -14,6 +15,7 @@ use std::time::Instant;
 use rand::Rng;
 
 use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
+use crate::cause::{cause_of, reason_value, reasons_of};
 use crate::crossing::{Passage, calling_text, cross, unsupported, user_text, write_caller};
 use crate::destination::place_of;
 use crate::leg::{Leg, Side, format_tag};
@@ -21,6 +23,7 @@ use crate::limit::{Full, Lease};
 use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
+use crate::session::{Session, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, format_branch};
 use crate::worker::{Arrival, Now, Worker, write_reason};
@@ -62,6 +65,9 @@ impl Worker {
         if self.identities.contains(&identity) {
             // RFC 3261 §8.2.2.2: it has forked on its way here.
             return self.refuse_in(now, server, flow, request, Reason::MergedRequest);
+        }
+        if let Err(TooBrief) = judge_session(&endpoint.policy.session, request) {
+            return self.refuse_brief_session(now, server, flow, request, endpoint.endpoint_id);
         }
         if let Err(reason) = self.admit_request(request, &endpoint.policy.numbers) {
             // Not a call yet: a broken, looping or untimely request has no CDR, only its metric.
@@ -169,6 +175,8 @@ impl Worker {
             ended_by: None,
             setup_ms: None,
             duration_ms: None,
+            cause: Cause::default(),
+            heard: None,
         };
         let ingress = Leg {
             endpoint: endpoint.endpoint_id,
@@ -177,6 +185,9 @@ impl Worker {
             targets: self.targets_of(endpoint),
             tag: self.mint(),
             dialog: None,
+            session: Session::new(&endpoint.policy.session),
+            session_due: now.instant,
+            heard_at: now.utc,
             lease: None,
         };
         let invite = InviteExchange {
@@ -187,6 +198,8 @@ impl Worker {
             client: None,
             addresses: Vec::new(),
             success: None,
+            failure: None,
+            min_se_s: 0,
             cancel: Cancel::No,
             since: now.instant,
         };
@@ -203,7 +216,7 @@ impl Worker {
             exchanges: Vec::new(),
             early: Vec::new(),
             reliable: None,
-            ring_until: now.instant,
+            until: now.instant,
             identity: 0,
             numbers: 0,
             timers: CallTimers::default(),
@@ -281,17 +294,19 @@ impl Worker {
     ) -> Result<(), Reason> {
         let tag = self.mint();
         let branch = self.mint();
+        let min_se_s = self.calls[key].invite.as_ref().map_or(0, |invite| invite.min_se_s);
+        let session = Session::new(&endpoint.policy.session).lengthened(min_se_s);
         let targets = self.targets_of(endpoint);
         let size = &endpoint.policy.size;
         let exceeds = |octets: usize, most: Option<u32>| most.is_some_and(|most| octets > most as usize);
-        let mut egress_call_id = self.write_invite(key, endpoint, flow, tag, branch)?;
+        let mut egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
         if flow.transport == Transport::Udp
             && exceeds(self.scratch.len(), size.tcp_above_bytes)
             && let Some(listener) = self.listener_for(Transport::Tcp, flow.remote)
         {
             // A datagram of this size may be cut on its way (RFC 3261 §18.1.1).
             flow = Flow { listener, transport: Transport::Tcp, ..flow };
-            egress_call_id = self.write_invite(key, endpoint, flow, tag, branch)?;
+            egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
         }
         if exceeds(self.scratch.len(), size.max_bytes) {
             return Err(Reason::MessageTooLarge);
@@ -306,6 +321,8 @@ impl Worker {
             ended_at: None,
             status: None,
             reason: None,
+            cause: Cause::default(),
+            called: None,
             egress_call_id: egress_call_id.into(),
         });
         call.egress = Some(Leg {
@@ -315,6 +332,9 @@ impl Worker {
             targets,
             tag,
             dialog: None,
+            session,
+            session_due: now.instant,
+            heard_at: now.utc,
             lease: Some(lease),
         });
         self.add_egress_leg(key);
@@ -330,10 +350,11 @@ impl Worker {
         self.wire.metrics.attempts.inc();
         let timer = Wake::Call(key, CallTimer::Attempt(position));
         let attempt_until = now.instant + self.settings.attempt_timeout;
-        let ring_until = now.instant + self.settings.ring_timeout;
+        let (ringing, _) = self.ringing(endpoint.endpoint_id);
+        let ring_until = now.instant + ringing;
         let call_until = ring_until.min(self.setup_end(key));
         let call = &mut self.calls[key];
-        call.ring_until = ring_until;
+        call.until = ring_until;
         self.wire.timers.replace(&mut call.timers.step, attempt_until, timer);
         let timer = Wake::Call(key, CallTimer::Ring(position));
         self.wire.timers.replace(&mut call.timers.patience, call_until, timer);
@@ -345,6 +366,7 @@ impl Worker {
         &mut self,
         key: CallKey,
         endpoint: &Endpoint,
+        session: Session,
         flow: Flow,
         tag: u64,
         branch: u64,
@@ -357,7 +379,7 @@ impl Worker {
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
         let called = &call.cdr.called;
         let sender = policy_of(&self.table, call.ingress.endpoint);
-        let passage = Passage::new(&local.host, sender, &endpoint.policy);
+        let passage = Passage::new(&local.host, sender, &endpoint.policy).with_timer(session.is_offered);
         let number = write_called(called, &endpoint.policy.numbers);
         let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
         let (place, parameter) = place_of(&endpoint.target, flow);
@@ -376,7 +398,8 @@ impl Worker {
         let hops = hops.to_string();
         let cseq = format!("{FIRST_CSEQ} INVITE");
         let token = self.passes.token(called);
-        let top: [(&str, &[u8]); 8] = [
+        let offer = session.offer(&endpoint.policy.session);
+        let mut top: SmallVec<[(&str, &[u8]); 10]> = SmallVec::from_slice(&[
             ("Via", via.as_bytes()),
             ("Max-Forwards", hops.as_bytes()),
             ("From", &from_value),
@@ -385,13 +408,43 @@ impl Worker {
             ("CSeq", cseq.as_bytes()),
             ("Contact", local.contact.as_bytes()),
             (TOKEN, token.as_bytes()),
-        ];
+        ]);
+        top.extend(offer.fields());
         let start = StartLine::Request(RequestLine { method: Method::Invite, uri: uri.as_bytes() });
         cross(&mut self.scratch, &request, start, &top, &passage);
+        drop(top);
         if self.scratch.len() - request.body().len() > MAX_HEAD {
             return Err(Reason::MessageTooLarge);
         }
         Ok(egress_call_id)
+    }
+
+    /// A candidate takes no session interval as short as the hub's (422): it is tried once more, with one as long as
+    /// it wants (RFC 4028 §7.3). False when that has been done already, or would be of no use.
+    pub(crate) fn try_longer_session(&mut self, now: Now, key: CallKey, refusal: &Message<'_>) -> bool {
+        let call = &self.calls[key];
+        let Some(asked_s) = call.egress.as_ref().map(|leg| leg.session.interval_s) else { return false };
+        let min_se_s = min_se(refusal);
+        let (Some(last), before) = (call.cdr.attempts.last(), call.cdr.attempts.iter().rev().nth(1)) else {
+            return false;
+        };
+        let index = last.candidate;
+        if before.is_some_and(|before| before.candidate == index)
+            || !(asked_s + 1..=LONGEST_S).contains(&min_se_s)
+        {
+            return false;
+        }
+        let Some(candidate) = call.cdr.candidate(index).copied() else { return false };
+        if let Some(invite) = self.calls[key].invite.as_mut() {
+            (invite.client, invite.min_se_s) = (None, min_se_s);
+        }
+        self.note_failure(key, refusal);
+        self.end_attempt(now, key, Some(422), None);
+        if let Err(reason) = self.try_candidate(now, key, index, &candidate) {
+            self.leave_out(key, &candidate, reason);
+            self.try_next(now, key, Some(422), reason);
+        }
+        true
     }
 
     /// When a call must be set up, whatever its candidates do.
@@ -409,7 +462,7 @@ impl Worker {
                 .and_then(|invite| invite.client)
                 .is_some_and(|client| self.transactions.has_had_no_response(client));
         if is_silent {
-            self.abandon_attempt(now, key);
+            self.abandon_attempt(now, key, None);
             self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));
         }
     }
@@ -417,14 +470,14 @@ impl Worker {
     /// The candidate of attempt `position` rang for too long: the call ends, nobody took it.
     pub(crate) fn attempt_rang_too_long(&mut self, now: Now, key: CallKey, position: u16) {
         if self.is_pending_attempt(key, position) {
-            let until = self.calls[key].ring_until.min(self.setup_end(key));
+            let until = self.calls[key].until.min(self.setup_end(key));
             if now.instant < until {
                 // Provisional responses keep Timer C running (RFC 3261 §16.7 item 2).
                 let timer = Wake::Call(key, CallTimer::Ring(position));
                 self.wire.timers.replace(&mut self.calls[key].timers.patience, until, timer);
                 return;
             }
-            self.abandon_attempt(now, key);
+            self.abandon_attempt(now, key, Some(reason_value(Reason::RingTimeout).as_bytes()));
             self.end_attempt(now, key, None, Some(Reason::RingTimeout));
             self.refuse_with(
                 now,
@@ -442,35 +495,35 @@ impl Worker {
     }
 
     /// Gives up the INVITE that is under way: it is cancelled, or hung up should it be answered all the same.
-    pub(crate) fn abandon_attempt(&mut self, now: Now, key: CallKey) {
+    pub(crate) fn abandon_attempt(&mut self, now: Now, key: CallKey, why: Option<&[u8]>) {
         let Some(client) = self.calls[key].invite.as_mut().and_then(|invite| invite.client.take()) else {
             return;
         };
         let held = self.calls[key].early.iter_mut().find_map(|early| early.reliable.as_mut()?.take_held());
-        let Some(held) = held else { return self.abandon(now, client) };
+        let Some(held) = held else { return self.abandon(now, client, why) };
         // It is answered already, though the caller was not told: what crosses it is too late to cancel it.
         self.transactions.set_user(client, User::Abandoned { cancelled: true });
         self.hang_up_fork(now, client, &Message::parse(&held).expect("it was read before"));
     }
 
-    /// Gives an INVITE transaction up.
-    pub(crate) fn abandon(&mut self, now: Now, client: TransactionKey) {
+    /// Gives an INVITE transaction up. `why` is the Reason of its CANCEL, when that can be sent at once.
+    pub(crate) fn abandon(&mut self, now: Now, client: TransactionKey, why: Option<&[u8]>) {
         self.transactions.set_user(client, User::Abandoned { cancelled: false });
         // Before any response a CANCEL may overtake its INVITE: it waits for one (RFC 3261 §9.1).
         if !self.transactions.has_had_no_response(client) {
-            self.cancel_abandoned(now, client);
+            self.cancel_abandoned(now, client, why);
         }
     }
 
     /// Sends the CANCEL of an INVITE that was given up, and gives its transaction a last term.
-    pub(crate) fn cancel_abandoned(&mut self, now: Now, client: TransactionKey) {
+    pub(crate) fn cancel_abandoned(&mut self, now: Now, client: TransactionKey, why: Option<&[u8]>) {
         self.transactions.set_user(client, User::Abandoned { cancelled: true });
-        self.cancel_client(now, client);
+        self.cancel_client(now, client, why);
         self.wire.timers.set(now.instant + 64 * T1, Wake::Abandoned(client));
     }
 
     /// Sends the CANCEL of an INVITE that has had a provisional response.
-    pub(crate) fn cancel_client(&mut self, now: Now, client: TransactionKey) {
+    pub(crate) fn cancel_client(&mut self, now: Now, client: TransactionKey, why: Option<&[u8]>) {
         let (Some(octets), Some(flow)) =
             (self.transactions.octets(client).cloned(), self.transactions.flow(client))
         else {
@@ -478,7 +531,7 @@ impl Worker {
         };
         let invite = Message::parse(&octets).expect("the hub wrote it");
         let Some(branch) = self.transactions.branch(client) else { return };
-        let octets = cancel(&invite);
+        let octets = cancel(&invite, why);
         self.transactions.open_client(
             &mut self.wire,
             now.instant,
@@ -523,6 +576,9 @@ impl Worker {
     ) {
         if let Some(invite) = self.calls[key].invite.as_mut() {
             invite.client = None;
+            if status.is_none() {
+                invite.failure = None;
+            }
         }
         let places = self.places_for_next_server(key, status, reason);
         self.end_attempt(now, key, status, reason);
@@ -539,9 +595,9 @@ impl Worker {
             self.wire.metrics.count_refusal(reason);
         }
         let status = match last_status {
-            // 503 would say that the whole hub cannot (RFC 3261 §16.7 item 6); a challenge or a redirection is
-            // between the hub and that endpoint.
-            Some(503 | 300..=399 | 401 | 407) => 502,
+            // 503 would say that the whole hub cannot (RFC 3261 §16.7 item 6); a challenge, a redirection or
+            // the session timer is between the hub and that endpoint.
+            Some(503 | 300..=399 | 401 | 407 | 422) => 502,
             Some(status) => status,
             None => reason.status(),
         };
@@ -567,6 +623,11 @@ impl Worker {
         let call = &mut self.calls[key];
         call.cdr.status = Some(status);
         call.cdr.reason = reason;
+        let failure =
+            call.invite.as_mut().and_then(|invite| invite.failure.take()).filter(|_| reason.is_none());
+        if let (Some(attempt), true) = (call.cdr.attempts.last(), failure.is_some()) {
+            call.cdr.cause = attempt.cause;
+        }
         let tag = format_tag(call.ingress.tag);
         let invite = call.invite.as_ref().expect("a call that is not answered has its INVITE");
         let (octets, server) = (invite.request.clone(), invite.server);
@@ -578,6 +639,9 @@ impl Worker {
             let octets = self.build_response(&request, flow, status, Some(tag.as_bytes()), |writer| {
                 if let Some(reason) = reason {
                     write_reason(writer, reason);
+                }
+                if let Some(failure) = &failure {
+                    writer.header_bytes("Reason", failure);
                 }
             });
             self.transactions.set_user(server, User::Nobody);
@@ -597,8 +661,9 @@ impl Worker {
     }
 
     /// The caller gives the call up, by CANCEL or by BYE before the answer (RFC 3261 §9.2, §15.1.2).
-    pub(crate) fn caller_gone(&mut self, now: Now, key: CallKey) {
-        self.abandon_attempt(now, key);
+    pub(crate) fn caller_gone(&mut self, now: Now, key: CallKey, request: &Message<'_>) {
+        self.abandon_attempt(now, key, reasons_of(request).as_deref());
+        self.calls[key].note_cause(cause_of(request));
         if self.calls[key].egress.is_some() {
             self.end_attempt(now, key, None, Some(Reason::CallerGone));
         }

@@ -40,7 +40,7 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 const MAGIC: &[u8; 7] = b"tandem\n";
 
 /// The version of [`Record`]: raise it with every change of that.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// The first version with a checksum in its header.
 const FIRST_WITH_CHECKSUM: u8 = 4;
@@ -517,6 +517,8 @@ mod tests {
     fn over(n: u128) -> Record<'static> {
         let id = uuid::Uuid::from_u128(n);
         Record::Over(std::borrow::Cow::Owned(CallRecord {
+            cause: Default::default(),
+            heard: None,
             call_id: id.into(),
             started_at: chrono::DateTime::UNIX_EPOCH,
             originating_member: id.into(),

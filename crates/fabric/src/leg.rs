@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{Endpoint, EndpointId, MemberId};
 use tandem_sip::{Dialog, NameAddr, Scheme, Uri};
@@ -10,6 +12,8 @@ use tandem_sip::{Dialog, NameAddr, Scheme, Uri};
 use crate::limit::Lease;
 use crate::outbox::Flow;
 use crate::record::LegRecord;
+use crate::session::Session;
+use crate::worker::Now;
 
 /// Which leg of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +51,12 @@ pub(crate) struct Leg {
     pub(crate) tag: u64,
     /// The dialog, once it is confirmed.
     pub(crate) dialog: Option<Dialog>,
+    /// Its session timer.
+    pub(crate) session: Session,
+    /// When that asks for something: to refresh the leg, or to give it up.
+    pub(crate) session_due: Instant,
+    /// When the member was last heard from on the leg, once the call is up.
+    pub(crate) heard_at: DateTime<Utc>,
     /// Its place among the endpoint's concurrent calls.
     pub(crate) lease: Option<Lease>,
 }
@@ -108,11 +118,15 @@ impl Leg {
             route_set: Cow::Owned(route_set),
             local_cseq: dialog.local_cseq,
             remote_cseq: dialog.remote_cseq,
+            session: self.session,
+            heard_at: self.heard_at,
         })
     }
 
     /// The leg of a call that was up before the node restarted.
-    pub(crate) fn from_record(record: LegRecord<'_>, listener: u8, lease: Lease) -> Self {
+    ///
+    /// What its session timer asks for next is to be said by [`resume_session`](crate::worker::Worker::resume_session).
+    pub(crate) fn from_record(record: LegRecord<'_>, listener: u8, lease: Lease, now: Now) -> Self {
         let route_set = record.route_set.split(|&octet| octet == b'\n').filter(|route| !route.is_empty());
         Self {
             endpoint: record.endpoint,
@@ -132,6 +146,9 @@ impl Leg {
                 local_cseq: record.local_cseq.saturating_add(CSEQ_GAP),
                 remote_cseq: record.remote_cseq,
             }),
+            session: record.session,
+            session_due: now.instant,
+            heard_at: record.heard_at,
             lease: Some(lease),
         }
     }

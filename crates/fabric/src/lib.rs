@@ -7,6 +7,7 @@
 mod admission;
 mod answer;
 mod call;
+mod cause;
 mod connection;
 mod containment;
 mod crossing;
@@ -37,6 +38,7 @@ mod response;
 mod scheduling;
 mod secure;
 mod server_set;
+mod session;
 mod share;
 mod shed;
 mod shipper;

@@ -69,6 +69,8 @@ pub(crate) struct Metrics {
     pub(crate) timers: IntGauge,
     /// INVITEs sent toward candidates.
     pub(crate) attempts: IntCounter,
+    /// Requests by which the hub asked a member whether a call is still up.
+    pub(crate) session_refreshes: IntCounter,
     /// Journal records not yet in Postgres.
     pub(crate) journal_backlog: IntGauge,
     /// Octets of journal on disk.
@@ -246,6 +248,10 @@ impl Metrics {
             dialogs: gauge("tandem_sip_dialogs", "Dialogs of the hub's own, early ones too.")?,
             timers: gauge("tandem_timers", "Deadlines that are set.")?,
             attempts: counter("tandem_attempts_total", "INVITEs sent toward candidates.")?,
+            session_refreshes: counter(
+                "tandem_session_refreshes_total",
+                "Requests by which the hub asked a member whether a call is still up.",
+            )?,
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
             journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,
             journal_errors: counter("tandem_journal_errors_total", "Failed writes of the journal.")?,

@@ -10,9 +10,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
-    Attempt, CallId, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason, Transport,
+    Attempt, CallId, Cause, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason, Transport,
 };
 use tandem_routing::{Candidate, Selection};
+
+use crate::session::Session;
 
 /// One record of the journal.
 #[expect(
@@ -103,6 +105,19 @@ pub(crate) struct CallRecord {
     pub(crate) ended_by: Option<EndedBy>,
     pub(crate) setup_ms: Option<u32>,
     pub(crate) duration_ms: Option<u64>,
+    /// Why the ingress leg ended, as far as it was said there.
+    pub(crate) cause: Cause,
+    /// When the two members were last heard from in a call that the hub ended.
+    pub(crate) heard: Option<Heard>,
+}
+
+/// When the two sides of a call were last heard from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    #[serde(with = "micros")]
+    pub(crate) originating_at: DateTime<Utc>,
+    #[serde(with = "micros")]
+    pub(crate) terminating_at: DateTime<Utc>,
 }
 
 /// One INVITE sent toward one candidate.
@@ -116,6 +131,10 @@ pub(crate) struct AttemptRecord {
     pub(crate) ended_at: Option<DateTime<Utc>>,
     pub(crate) status: Option<u16>,
     pub(crate) reason: Option<Reason>,
+    /// Why the egress leg ended, as far as it was said there.
+    pub(crate) cause: Cause,
+    /// The number that it was made for, where a redirection led to another than the called one.
+    pub(crate) called: Option<Box<str>>,
     pub(crate) egress_call_id: Box<str>,
 }
 
@@ -128,6 +147,19 @@ impl CallRecord {
     /// The candidate that took the call, or was tried last.
     pub(crate) fn tried(&self) -> Option<&Candidate> {
         self.candidate(self.attempts.last()?.candidate)
+    }
+
+    /// Why the leg of an attempt ended; nothing while it is up or pending.
+    fn cause_of(&self, attempt: &AttemptRecord) -> Cause {
+        let was_answered = attempt.status.is_some_and(|status| status < 300);
+        match (was_answered, self.outcome, attempt.ended_at) {
+            (true, Some(_), _) => attempt.cause.completed(None),
+            (false, _, Some(_)) => {
+                let status = attempt.status.or_else(|| attempt.reason.map(Reason::status));
+                attempt.cause.completed(status)
+            }
+            (true, None, _) | (false, _, None) => Cause::default(),
+        }
     }
 
     /// The CDR of the call.
@@ -143,6 +175,8 @@ impl CallRecord {
                 ended_at: attempt.ended_at,
                 status: attempt.status,
                 reason: attempt.reason.map(|reason| reason.code().to_owned()),
+                called: attempt.called.as_deref().map(str::to_owned),
+                cause: self.cause_of(attempt),
                 egress_call_id: attempt.egress_call_id.to_string(),
             })
         });
@@ -166,6 +200,13 @@ impl CallRecord {
             ended_by: self.ended_by,
             setup_ms: self.setup_ms,
             duration_ms: self.duration_ms,
+            originating_heard_at: self.heard.map(|heard| heard.originating_at),
+            terminating_heard_at: self.heard.map(|heard| heard.terminating_at),
+            cause: match (self.outcome, self.answered_at) {
+                (None, _) => Cause::default(),
+                (Some(_), Some(_)) => self.cause.completed(None),
+                (Some(_), None) => self.cause.completed(self.status),
+            },
             ingress_call_id: self.ingress_call_id.to_string(),
             table_version: self.table_version,
             selection: serde_json::to_string(&self.selection).expect("a selection is JSON"),
@@ -198,6 +239,10 @@ pub(crate) struct LegRecord<'a> {
     pub(crate) route_set: Cow<'a, [u8]>,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
+    pub(crate) session: Session,
+    /// When the member was last heard from on it.
+    #[serde(with = "micros")]
+    pub(crate) heard_at: DateTime<Utc>,
 }
 
 /// A moment as microseconds since 1970, the resolution of PostgreSQL.

@@ -2,12 +2,14 @@
 
 use smallvec::SmallVec;
 use tandem_model::{EndedBy, Outcome, Policy};
+use tandem_sip::session_timer::Terms;
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
 use tandem_sip::{Dialog, Message, Method, Name, StartLine, StatusLine, Writer, write_stamped_via};
 
 use crate::call::{CallKey, Cancel, Exchange, Success};
-use crate::crossing::{Passage, cross};
+use crate::cause::cause_of;
+use crate::crossing::{Passage, TIMER, cross};
 use crate::early::Early;
 use crate::invite::{FIRST_CSEQ, policy_of};
 use crate::leg::{CSEQ_GAP, Side, format_tag};
@@ -24,10 +26,19 @@ fn is_egress_failure(status: u16) -> bool {
     match status {
         // Redirections and challenges are for the hub, which follows none and answers none.
         300..=399 | 401 | 407 => true,
-        // The server there timed out, or speaks something else.
-        408 | 500..=599 => true,
+        // The server there timed out, or speaks something else, or wants longer sessions than the hub has.
+        408 | 422 | 500..=599 => true,
         _ => false,
     }
+}
+
+/// What a response says on its way back, beside what it said when it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Back {
+    /// Its number, when a PRACK is to come.
+    pub(crate) rseq: Option<u32>,
+    /// The session timer of the leg that it goes back on.
+    pub(crate) terms: Option<Terms>,
 }
 
 /// How a call ended that was answered with this failure.
@@ -57,7 +68,7 @@ impl Worker {
         if !told.deliver {
             return;
         }
-        if let User::Call(call) | User::Probe(call) = told.user
+        if let User::Call(call) | User::Probe(call, _) = told.user
             && self.calls.contains_key(call)
         {
             self.handle(call);
@@ -67,8 +78,10 @@ impl Worker {
             User::Abandoned { cancelled } => {
                 self.abandoned_response(now, client, response, status, cancelled)
             }
-            User::Probe(call) if matches!(status, 408 | 481) => self.probe_failed(now, call),
-            User::Probe(_) => {}
+            User::Probe(_, _) if status < 200 => {}
+            User::Probe(call, side) => {
+                self.refresh_answered(now, call, side, method, response, status);
+            }
             User::Call(call) if method == Method::Invite => {
                 self.invite_response(now, call, client, response, status);
             }
@@ -86,7 +99,7 @@ impl Worker {
         cancelled: bool,
     ) {
         match status {
-            100..=199 if !cancelled => self.cancel_abandoned(now, client),
+            100..=199 if !cancelled => self.cancel_abandoned(now, client, None),
             200..=299 => self.hang_up_fork(now, client, response),
             _ => {}
         }
@@ -140,13 +153,13 @@ impl Worker {
         let call = &mut self.calls[key];
         let invite = call.invite.as_ref().expect("it is pending");
         let (from, server_cseq) = (invite.from, invite.server_cseq);
+        let request = invite.request.clone();
+        let request = Message::parse(&request).expect("it was read before");
         let mut client_cseq = FIRST_CSEQ;
         if call.is_up() {
             let Some(sent) = self.transactions.octets(client) else { return };
             client_cseq =
                 Message::parse(sent).expect("the hub wrote it").cseq().map_or(0, |cseq| cseq.number);
-            let request = invite.request.clone();
-            let request = Message::parse(&request).expect("it was read before");
             // A re-INVITE refreshes the targets of both dialogs (RFC 3261 §12.2.1.2, §12.2.2).
             if let Some(dialog) = call.leg_mut(from.other()).and_then(|leg| leg.dialog.as_mut()) {
                 dialog.update_target(response);
@@ -165,15 +178,17 @@ impl Worker {
                 attempt.status = Some(status);
             }
             self.note_progress(now, key);
-            let timer = Wake::Call(key, CallTimer::MaxDuration);
-            let place = &mut self.calls[key].timers.duration;
-            self.wire.timers.replace(place, now.instant + self.settings.max_duration, timer);
+            self.calls[key].until = now.instant + self.settings.max_duration;
         }
+        // Both legs are refreshed by what crosses.
+        let terms = self.answer_session(now, key, from, &request);
+        self.conclude_session(now, key, from.other(), response);
+        self.schedule_session(key);
         // From here the request octets are of no more use: the ACK takes their place.
         self.transactions.forget_octets(client);
         // With a re-INVITE the call is on the disk already.
         self.wire.outbox.hold(!self.calls[key].acked);
-        let carried = self.carry_back(now, key, pair, response, status);
+        let carried = self.carry_back(now, key, pair, response, status, terms);
         self.wire.outbox.hold(false);
         let branch = self.transactions.branch(client);
         let invite = self.calls[key].invite.as_mut().expect("it is pending");
@@ -332,28 +347,40 @@ impl Worker {
     fn carry_failure(&mut self, now: Now, key: CallKey, response: &Message<'_>, status: u16) {
         if self.calls[key].is_up() {
             // A re-INVITE was refused: the call goes on as it was (RFC 3261 §14.1), unless it is gone there.
+            let from = self.calls[key].invite.as_ref().expect("it is pending").from;
+            self.hear(now, key, from.other());
+            if status == 422 && self.lengthen_session(key, from.other(), response) {
+                let invite = self.calls[key].invite.take().expect("it is pending");
+                return self.answer_pending(now, invite.server, &invite.request, 500);
+            }
             let pair = self.calls[key].ingress.tag;
-            self.carry_back(now, key, pair, response, status);
+            self.carry_back(now, key, pair, response, status, None);
             self.calls[key].invite = None;
             if matches!(status, 408 | 481) {
                 self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
             }
             return;
         }
+        if status == 422 && self.try_longer_session(now, key, response) {
+            return;
+        }
         if is_egress_failure(status) {
+            self.note_failure(key, response);
             self.attempt_ended(now, key, Some(status), None);
             return;
         }
         self.note_progress(now, key);
         let pair = self.find_pair(key, response).unwrap_or(self.calls[key].ingress.tag);
         let told = policy_of(&self.table, self.calls[key].ingress.endpoint).failures.status(status);
-        self.carry_back(now, key, pair, response, told);
+        self.carry_back(now, key, pair, response, told, None);
+        self.calls[key].note_cause(cause_of(response));
         self.end_attempt(now, key, Some(status), None);
         self.calls[key].cdr.status = Some(status);
         self.finish(now, key, outcome_of(status));
     }
 
-    /// Sends a response to the INVITE under way back to where that came from, with the hub's own names.
+    /// Sends a response to the INVITE under way back to where that came from, with the hub's own names and, when it is
+    /// a 2xx, the terms of that leg's session timer.
     pub(crate) fn carry_back(
         &mut self,
         now: Now,
@@ -361,16 +388,25 @@ impl Worker {
         pair: u64,
         response: &Message<'_>,
         status: u16,
+        terms: Option<Terms>,
     ) -> Option<Octets> {
         let invite = self.calls[key].invite.as_ref()?;
         let (from, server, request) = (invite.from, invite.server, invite.request.clone());
-        let octets = self.build_back((key, from), server, &request, pair, response, status, None)?;
+        let octets = self.build_back(
+            (key, from),
+            server,
+            &request,
+            pair,
+            response,
+            status,
+            Back { rseq: None, terms },
+        )?;
         self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
         Some(octets)
     }
 
     /// A response as it goes back to one side of a call, in the transaction `server` of `request`: with `tag`
-    /// where To has none yet, and with a number when a PRACK is to come.
+    /// where To has none yet.
     #[expect(clippy::too_many_arguments, reason = "they are what the response is")]
     pub(crate) fn build_back(
         &mut self,
@@ -380,7 +416,7 @@ impl Worker {
         tag: u64,
         response: &Message<'_>,
         status: u16,
-        rseq: Option<u32>,
+        back: Back,
     ) -> Option<Octets> {
         let flow = self.transactions.flow(server)?;
         let request = Message::parse(request).expect("it was read before");
@@ -410,8 +446,13 @@ impl Worker {
             ("CSeq", request.header(Name::CSeq).unwrap_or_default()),
             ("Contact", local.contact.as_bytes()),
         ]);
-        let rseq = rseq.map(|rseq| rseq.to_string());
+        let rseq = back.rseq.map(|rseq| rseq.to_string());
         top.extend(rseq.iter().map(|rseq| ("RSeq", rseq.as_bytes())));
+        let expires = back.terms.map(|terms| terms.expires().to_string());
+        top.extend(expires.iter().map(|expires| ("Session-Expires", expires.as_bytes())));
+        if back.terms.is_some_and(|terms| terms.is_required) {
+            top.push(("Require", TIMER));
+        }
         let phrase = match response.start() {
             StartLine::Status(line) if line.status == status => line.reason,
             StartLine::Status(_) | StartLine::Request(_) => phrase(status).as_bytes(),
@@ -422,6 +463,7 @@ impl Worker {
             leg.map_or(Policy::neutral(), |leg| policy_of(&self.table, leg.endpoint))
         };
         let passage = Passage::new(&local.host, policy(side.other()), policy(side));
+        let passage = passage.with_timer(back.terms.is_some());
         cross(&mut self.scratch, response, start, &top, &passage);
         self.overload.stamp(&mut self.scratch);
         Some(Octets::from(self.scratch.as_slice()))
@@ -512,7 +554,14 @@ impl Worker {
         let exchange = call.exchanges.swap_remove(at);
         let request = Message::parse(&exchange.request).expect("it was read before");
         let method = request.request().map(|line| line.method);
+        let (from, is_up) = (exchange.from, call.is_up());
+        self.hear(now, key, from.other());
+        if status == 422 && self.lengthen_session(key, from.other(), response) {
+            return self.answer_pending(now, exchange.server, &exchange.request, 500);
+        }
+        let mut terms = None;
         if method == Some(Method::Update) && status < 300 {
+            let call = &mut self.calls[key];
             let mut changed = false;
             if let Some(dialog) = call.dialog_mut(exchange.from.other(), exchange.pair) {
                 changed |= dialog.update_target(response);
@@ -520,15 +569,20 @@ impl Worker {
             if let Some(dialog) = call.dialog_mut(exchange.from, exchange.pair) {
                 changed |= dialog.update_target(&request);
             }
+            if is_up {
+                terms = self.answer_session(now, key, from, &request);
+                self.conclude_session(now, key, from.other(), response);
+                self.schedule_session(key);
+            }
             if changed {
                 self.record_up(key);
             }
         }
         // Nobody answers 408 to a request other than INVITE (RFC 4320 §4.2).
         let sent = if status == 408 { 504 } else { status };
-        let side = (key, exchange.from);
+        let (side, back) = ((key, exchange.from), Back { rseq: None, terms });
         let octets =
-            self.build_back(side, exchange.server, &exchange.request, exchange.pair, response, sent, None);
+            self.build_back(side, exchange.server, &exchange.request, exchange.pair, response, sent, back);
         if let Some(octets) = octets {
             self.transactions.respond(&mut self.wire, now.instant, exchange.server, sent, octets);
         }
@@ -570,7 +624,7 @@ impl Worker {
         let Some(invite) = invite.filter(|invite| invite.cancel == Cancel::Wanted) else { return };
         invite.cancel = Cancel::Sent;
         if let Some(client) = invite.client {
-            self.cancel_client(now, client);
+            self.cancel_client(now, client, None);
         }
     }
 
@@ -592,7 +646,7 @@ impl Worker {
             return self.exchange_ended(now, key, client);
         }
         (invite.cancel, invite.since) = (Cancel::Sent, now.instant);
-        self.cancel_client(now, client);
+        self.cancel_client(now, client, None);
         self.wire.timers.set(now.instant + 64 * T1, Wake::Call(key, CallTimer::Reinvite(cseq)));
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tandem_model::{
     Agreement, AgreementDirection, AgreementId, AgreementState, Announcement, AnnouncementId, Authority,
     CallLimits, Cdr, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, NodeId, Outcome, Policy,
-    Range, RangeId, Reason, Source, Transport, Validity,
+    Profile, Range, RangeId, Reason, SessionPolicy, Source, Transport, Validity,
 };
 use tandem_routing::{RouteTable, SharedTable, shared};
 use tandem_sip::Message;
@@ -24,6 +24,7 @@ use crate::worker::{Local, Now, Worker, WorkerSettings};
 use disk::Disk;
 
 mod agent;
+mod cause;
 mod crash;
 mod disk;
 mod early;
@@ -35,6 +36,8 @@ mod overload;
 mod passes;
 mod random;
 mod recovery;
+mod ringing;
+mod session;
 mod strangers;
 mod traces;
 mod trust;
@@ -155,6 +158,15 @@ impl Simulation {
         let others = all.collect();
         let disk = Disk::default();
         Self { worker, others, receiver: 0, table, now, sent: Vec::new(), disk, dir, calls: 0 }
+    }
+
+    /// Every endpoint gets this policy.
+    fn set_session_policy(&mut self, policy: SessionPolicy) {
+        let mut facts = facts();
+        for endpoint in &mut facts.endpoints {
+            endpoint.policy = session_policy(policy);
+        }
+        self.table.store(std::sync::Arc::new(RouteTable::from_facts(facts)));
     }
 
     fn worker(share: Share, dir: &tempfile::TempDir, table: SharedTable, now: Now) -> Worker {
@@ -370,6 +382,12 @@ pub(crate) fn journals() -> [(&'static str, Vec<u8>); 2] {
     checkpoint.call_up();
     checkpoint.restart();
     [("over", newest(&over)), ("checkpoint", newest(&checkpoint))]
+}
+
+/// The policy of an endpoint that says only this.
+fn session_policy(policy: SessionPolicy) -> Policy {
+    let session = serde_json::to_value(policy).unwrap();
+    Policy::new(Profile::Neutral, [("session".to_owned(), session)].into_iter().collect()).unwrap()
 }
 
 fn kind(message: &str) -> String {
@@ -815,14 +833,4 @@ fn after_a_crash_either_side_can_hang_up_and_the_cdr_has_the_whole_duration() {
         assert_eq!((cdr.outcome, cdr.duration_ms), (Some(Outcome::Answered), Some(15_000)));
         sim.expect_nothing_left();
     }
-}
-
-#[test]
-fn a_call_that_has_been_up_for_too_long_is_ended() {
-    let mut sim = Simulation::new();
-    sim.call_up();
-    sim.pass(Duration::from_secs(3599));
-    assert!(sim.sent.is_empty());
-    sim.pass(Duration::from_secs(2));
-    assert_eq!((&*sim.kinds_to(ACME)[0], &*sim.kinds_to(GLOBEX)[0]), ("BYE", "BYE"));
 }

@@ -47,8 +47,8 @@ pub(crate) enum CallTimer {
     Slow(u32),
     /// Its sender is about to stop waiting. Carries the number of the exchange.
     Overdue(u32),
-    /// The longest time that a call may be up.
-    MaxDuration,
+    /// A leg is to be refreshed, or was not, or the call has been up for as long as one may be.
+    Session,
     /// Ask both sides whether they know a call that was taken up after a restart.
     Probe,
 }
@@ -345,7 +345,7 @@ mod tests {
                 match step {
                     Step::Set { after_ms } => {
                         let key = keys.insert(());
-                        let wake = Wake::Call(key, CallTimer::MaxDuration);
+                        let wake = Wake::Call(key, CallTimer::Session);
                         handles.push((queue.set(origin + Duration::from_millis(now + after_ms), wake), now + after_ms, key));
                         model.insert((now + after_ms, key));
                     }
@@ -385,7 +385,7 @@ mod tests {
         queue.start(origin);
         for ms in (0..200_000).step_by(777) {
             let key = keys.insert(());
-            queue.set(origin + Duration::from_millis(ms), Wake::Call(key, CallTimer::MaxDuration));
+            queue.set(origin + Duration::from_millis(ms), Wake::Call(key, CallTimer::Session));
         }
         let late = origin + Duration::from_secs(400);
         assert_eq!(std::iter::from_fn(|| queue.pop_due(late)).count(), keys.len());

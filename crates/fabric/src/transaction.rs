@@ -11,6 +11,7 @@ use tandem_sip::transaction::{
 use tandem_sip::{Message, Method, Name, Uri, Writer};
 
 use crate::call::CallKey;
+use crate::leg::Side;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
 use crate::timer::{TimerHandle, TimerQueue, Wake};
@@ -39,8 +40,8 @@ pub(crate) enum User {
     Nobody,
     /// A call.
     Call(CallKey),
-    /// The question whether the other side still knows a call.
-    Probe(CallKey),
+    /// The question whether the member on a leg still knows the call, which refreshes it.
+    Probe(CallKey, Side),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered
     /// all the same, the answer is acknowledged and hung up (RFC 3261 §9.1, §15).
     Abandoned {
@@ -566,15 +567,15 @@ impl Transactions {
 /// The ACK to a final response other than 2xx: the request's own top Via, routes and numbers, the To of the
 /// response (RFC 3261 §17.1.1.3).
 fn ack_to_failure(invite: &Message<'_>, response: &Message<'_>) -> Octets {
-    follow_up(invite, Method::Ack, response.header(Name::To))
+    follow_up(invite, Method::Ack, response.header(Name::To), None)
 }
 
-/// The CANCEL of an INVITE: its Request-URI, top Via, From, To, Call-ID and CSeq number (RFC 3261 §9.1).
-pub(crate) fn cancel(invite: &Message<'_>) -> Octets {
-    follow_up(invite, Method::Cancel, None)
+/// The CANCEL of an INVITE: its Request-URI, top Via, From, To, Call-ID and CSeq number (RFC 3261 §9.1), and why.
+pub(crate) fn cancel(invite: &Message<'_>, why: Option<&[u8]>) -> Octets {
+    follow_up(invite, Method::Cancel, None, why)
 }
 
-fn follow_up(invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) -> Octets {
+fn follow_up(invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>, why: Option<&[u8]>) -> Octets {
     let mut out = Vec::with_capacity(512);
     let line = invite.request().expect("it is a request");
     let mut writer = Writer::request(&mut out, method, line.uri);
@@ -594,6 +595,9 @@ fn follow_up(invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) -> Oct
     }
     let number = invite.cseq().map_or(1, |cseq| cseq.number);
     writer.header("CSeq", format_args!("{number} {method}"));
+    if let Some(why) = why {
+        writer.header_bytes("Reason", why);
+    }
     writer.finish(None, b"");
     out.into()
 }

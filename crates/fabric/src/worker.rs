@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox, Parcel};
 use crate::overload::{EmergencyNumbers, Overload};
 use crate::passes::Passes;
-use crate::record::{CallRecord, Record, UpRecord};
+use crate::record::{CallRecord, Heard, Record, UpRecord};
 use crate::share::Share;
 use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
@@ -219,27 +219,31 @@ impl Worker {
             };
             let ingress_lease = self.share.common.limits.resume(&ingress, None, now.instant);
             let egress_lease = self.share.common.limits.resume(&egress, cdr.tried(), now.instant);
+            let left = match (cdr.outcome, cdr.answered_at) {
+                (Some(_), _) => 64 * T1,
+                (None, Some(at)) => {
+                    self.settings.max_duration.saturating_sub((now.utc - at).to_std().unwrap_or_default())
+                }
+                (None, None) => self.settings.max_duration,
+            };
             let call = Call {
                 cdr,
                 started: now.instant,
                 answered: None,
                 is_told: true,
                 acked,
-                ingress: Leg::from_record(ingress, ingress_listener, ingress_lease),
-                egress: Some(Leg::from_record(egress, egress_listener, egress_lease)),
+                ingress: Leg::from_record(ingress, ingress_listener, ingress_lease, now),
+                egress: Some(Leg::from_record(egress, egress_listener, egress_lease, now)),
                 candidates_done: 0,
                 invite: None,
                 exchanges: Vec::new(),
                 early: Vec::new(),
                 reliable: None,
-                ring_until: now.instant,
+                until: now.instant + left,
                 identity: 0,
                 numbers: 0,
                 timers: CallTimers::default(),
             };
-            let left = self.settings.max_duration.saturating_sub(
-                call.cdr.answered_at.map_or(Duration::ZERO, |at| (now.utc - at).to_std().unwrap_or_default()),
-            );
             let key = self.add_call(call);
             self.add_egress_leg(key);
             let is_taken_up = answer.is_some_and(|answer| self.resume_answer(now, key, answer));
@@ -247,16 +251,13 @@ impl Worker {
                 self.calls[key].timers.step =
                     self.wire.timers.set(now.instant + PROBE_AFTER, Wake::Call(key, CallTimer::Probe));
             }
-            let is_over = self.calls[key].is_over();
-            if is_over {
+            if self.calls[key].is_over() {
                 // Its end is recorded; whoever was not told is told now, and may have sent a BYE of its own.
                 for side in [Side::Ingress, Side::Egress] {
                     self.send_bye(now, key, side, |_| {});
                 }
             }
-            let left = if is_over { 64 * T1 } else { left };
-            self.calls[key].timers.duration =
-                self.wire.timers.set(now.instant + left, Wake::Call(key, CallTimer::MaxDuration));
+            self.resume_session(now, key);
         }
         self.append_up();
     }
@@ -632,8 +633,7 @@ impl Worker {
             CallTimer::Slow(number) => self.exchange_slow(now, key, number),
             CallTimer::Overdue(number) => self.exchange_overdue(now, key, number),
             CallTimer::Probe => self.probe(now, key),
-            CallTimer::MaxDuration if self.calls[key].is_over() => self.finish(now, key, Outcome::Answered),
-            CallTimer::MaxDuration => self.hang_up(now, key, EndedBy::Hub, None),
+            CallTimer::Session => self.session_due(now, key),
         }
     }
 
@@ -651,7 +651,7 @@ impl Worker {
     fn client_ended(&mut self, now: Now, user: User, key: TransactionKey) {
         let call = match user {
             User::Call(call) => call,
-            User::Probe(call) => return self.probe_failed(now, call),
+            User::Probe(call, _) => return self.probe_failed(now, call, Reason::SessionExpired),
             User::Nobody | User::Abandoned { .. } => return,
         };
         if !self.calls.contains_key(call) {
@@ -738,10 +738,14 @@ impl Worker {
         let Some(call) = self.calls.remove(key) else { return };
         let Call { mut cdr, answered, ingress, egress, timers, early, numbers, identity, .. } = *call;
         self.identities.remove(&identity);
-        for timer in [timers.step, timers.patience, timers.duration] {
+        for timer in [timers.step, timers.patience, timers.session] {
             self.wire.timers.cancel(timer);
         }
         self.passes.remove(numbers, key);
+        if let (Some(EndedBy::Hub), Some(egress)) = (cdr.ended_by, egress.as_ref()) {
+            let (originating_at, terminating_at) = (ingress.heard_at, egress.heard_at);
+            cdr.heard = Some(Heard { originating_at, terminating_at });
+        }
         for early in early {
             self.tags.remove(&early.tag);
         }
@@ -783,6 +787,7 @@ pub(crate) fn write_reason(writer: &mut tandem_sip::Writer<'_>, reason: Reason) 
 pub(crate) fn phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
+        180 => "Ringing",
         200 => "OK",
         400 => "Bad Request",
         402 => "Payment Required",
@@ -796,6 +801,7 @@ pub(crate) fn phrase(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
+        422 => "Session Interval Too Small",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",

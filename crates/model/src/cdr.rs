@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{AgreementId, CallId, EndpointId, MemberId, NodeId, Prefix};
+use crate::{AgreementId, CallId, Cause, EndpointId, MemberId, NodeId, Prefix};
 
 /// How a call ended, in one word; also the metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +93,10 @@ pub struct Attempt {
     pub reason: Option<String>,
     /// The Call-ID of the egress dialog.
     pub egress_call_id: String,
+    /// The number that it was made for, where a redirection led to another than the called one.
+    pub called: Option<String>,
+    /// Why the egress leg ended.
+    pub cause: Cause,
 }
 
 /// The record of one call. While the call is up, `outcome` and `ended_at` are `None`.
@@ -136,6 +140,12 @@ pub struct Cdr {
     pub setup_ms: Option<u32>,
     /// From answer to end, in milliseconds, by a clock that does not step.
     pub duration_ms: Option<u64>,
+    /// When the originating member was last heard from, in a call that the hub ended.
+    pub originating_heard_at: Option<DateTime<Utc>>,
+    /// When the terminating member was last heard from, in a call that the hub ended.
+    pub terminating_heard_at: Option<DateTime<Utc>>,
+    /// Why the ingress leg ended.
+    pub cause: Cause,
     /// The Call-ID of the ingress dialog.
     pub ingress_call_id: String,
     /// Version of the route table that was asked.

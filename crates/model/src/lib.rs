@@ -6,6 +6,7 @@
 mod agreement;
 mod announcement;
 mod call_limits;
+mod cause;
 mod cdr;
 mod clock;
 mod endpoint;
@@ -23,6 +24,7 @@ mod validity;
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
 pub use announcement::Announcement;
 pub use call_limits::CallLimits;
+pub use cause::Cause;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;
 pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
@@ -34,10 +36,10 @@ pub use id::{
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix};
 pub use policy::{
-    CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, FailurePolicy,
-    HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField, IdentityPolicy,
-    NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, Profile, Settings, SizePolicy,
-    Unprefixed,
+    CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
+    FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
+    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, Profile,
+    SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
 };
 pub use range::{Authority, Range};
 pub use reason::Reason;

@@ -18,6 +18,7 @@ mod headers;
 mod identity;
 mod numbers;
 mod profile;
+mod session;
 mod size;
 
 pub use codecs::{CodecName, CodecOrder, CodecPolicy};
@@ -27,6 +28,7 @@ pub use headers::{HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue
 pub use identity::{IdentityField, IdentityPolicy};
 pub use numbers::{CallingForm, Digits, NumberForm, NumberPolicy, Unprefixed};
 pub use profile::Profile;
+pub use session::{EarlyMedia, SessionPolicy, SessionTimer};
 pub use size::SizePolicy;
 
 /// Most octets of the overrides as JSON.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub codecs: CodecPolicy,
     /// How large an INVITE it takes.
     pub size: SizePolicy,
+    /// What holds for its calls while they are set up and up.
+    pub session: SessionPolicy,
 }
 
 /// A profile with its overrides, resolved. Cheap to clone.

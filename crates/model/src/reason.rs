@@ -127,6 +127,8 @@ reasons! {
         "Nothing to do: the caller gave up."
     HubFault "hub_fault" 500 "the hub failed while it handled the call"
         "Try again; the operator finds the cause in the node's log."
+    SessionExpired "session_expired" 408 "the far end of an answered call was not heard from for the session interval"
+        "Look for the end that vanished: the CDR says when each side was last heard from."
     NodeStopped "node_stopped" 503 "the node was stopped while the call was up"
         "Nothing to do: place the call again."
 
@@ -141,6 +143,8 @@ reasons! {
         "Send the called number in a sip: URI."
     ExtensionUnsupported "extension_unsupported" 420 "the request requires an extension that the hub does not have"
         "Leave out the option tags that the Unsupported header field lists."
+    SessionTooBrief "session_too_brief" 422 "the session interval that is asked for is shorter than the hub takes"
+        "Ask for a Session-Expires of at least the Min-SE in the response (RFC 4028)."
     NoDialog "no_dialog" 481 "the request belongs to no call that the hub knows"
         "Nothing to do: the call is over on the hub."
     RequestPending "request_pending" 491 "another request of the same kind is still pending in this call"

@@ -83,6 +83,18 @@ pub(crate) struct CallView {
     /// From answer to end, in milliseconds.
     #[schema(required)]
     duration_ms: Option<u64>,
+    /// When the originating member was last heard from, in a call that the exchange ended.
+    #[schema(required)]
+    originating_heard_at: Option<DateTime<Utc>>,
+    /// When the terminating member was last heard from, in a call that the exchange ended.
+    #[schema(required)]
+    terminating_heard_at: Option<DateTime<Utc>>,
+    /// Why the originating leg ended, as a status of SIP: as it was said there, or as it follows.
+    #[schema(required)]
+    sip_cause: Option<u16>,
+    /// The same as a cause value of ITU-T Q.850; 16 is that a party hung up.
+    #[schema(required)]
+    q850_cause: Option<u8>,
     /// Call-ID of the ingress dialog; null for the terminating member.
     #[schema(required)]
     ingress_call_id: Option<String>,
@@ -111,6 +123,15 @@ pub(crate) struct AttemptView {
     /// Why the hub itself ended it.
     #[schema(required, value_type = Option<vocabulary::ReasonCode>)]
     reason: Option<String>,
+    /// The number that it was made for, where the endpoint before redirected the call to another.
+    #[schema(required)]
+    called: Option<String>,
+    /// Why this leg ended, as a status of SIP: as it was said there, or as it follows.
+    #[schema(required)]
+    sip_cause: Option<u16>,
+    /// The same as a cause value of ITU-T Q.850; 16 is that a party hung up.
+    #[schema(required)]
+    q850_cause: Option<u8>,
     /// Call-ID of the egress dialog; null where the endpoint is another member's.
     #[schema(required)]
     egress_call_id: Option<String>,
@@ -213,6 +234,10 @@ impl CallView {
             ended_by: cdr.ended_by,
             setup_ms: cdr.setup_ms,
             duration_ms: cdr.duration_ms,
+            originating_heard_at: cdr.originating_heard_at,
+            terminating_heard_at: cdr.terminating_heard_at,
+            sip_cause: cdr.cause.sip,
+            q850_cause: cdr.cause.q850,
             table_version: cdr.table_version,
         }
     }
@@ -230,6 +255,9 @@ impl AttemptView {
             ended_at: attempt.ended_at,
             status: attempt.status,
             reason: attempt.reason,
+            called: attempt.called,
+            sip_cause: attempt.cause.sip,
+            q850_cause: attempt.cause.q850,
             egress_call_id: sees.then_some(attempt.egress_call_id),
         }
     }

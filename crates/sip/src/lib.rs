@@ -10,9 +10,11 @@
 //! - [`refusal`]: the answer to what was judged wrong;
 //! - [`mod@redact`]: what of a message may be kept for people to look at;
 //! - [`frame`]: messages out of a stream;
-//! - [`transaction`], [`dialog`]: the state that outlives a message.
+//! - [`transaction`], [`dialog`]: the state that outlives a message;
+//! - [`session_timer`], [`cause`]: how long a session lives without a word, and why it ends.
 #![forbid(unsafe_code)]
 
+pub mod cause;
 pub mod dialog;
 pub mod fault;
 pub mod frame;
@@ -26,6 +28,7 @@ pub mod redact;
 pub mod refusal;
 pub mod rewrite;
 mod sdp;
+pub mod session_timer;
 pub mod transaction;
 pub mod uri;
 pub mod via;

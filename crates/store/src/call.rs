@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgExecutor, Result};
-use tandem_model::{AgreementId, Attempt, CallId, Cdr, EndpointId, MemberId, NodeId, Outcome};
+use tandem_model::{AgreementId, Attempt, CallId, Cause, Cdr, EndpointId, MemberId, NodeId, Outcome};
 
 use crate::word;
 
@@ -44,6 +44,10 @@ struct Row {
     ended_by: Option<String>,
     setup_ms: Option<i32>,
     duration_ms: Option<i64>,
+    originating_heard_at: Option<DateTime<Utc>>,
+    terminating_heard_at: Option<DateTime<Utc>>,
+    sip_cause: Option<i32>,
+    q850_cause: Option<i16>,
     ingress_call_id: String,
     table_version: i64,
     selection: String,
@@ -71,6 +75,9 @@ impl Row {
             ended_by: self.ended_by.as_deref().map(word::read).transpose()?,
             setup_ms: self.setup_ms.map(word::fits).transpose()?,
             duration_ms: self.duration_ms.map(word::fits).transpose()?,
+            originating_heard_at: self.originating_heard_at,
+            terminating_heard_at: self.terminating_heard_at,
+            cause: cause(self.sip_cause, self.q850_cause)?,
             ingress_call_id: self.ingress_call_id,
             table_version: word::fits(self.table_version)?,
             selection: self.selection,
@@ -94,7 +101,8 @@ pub async fn list_of_member(
              , originating_member_id as "originating_member_id!"
              , originating_endpoint_id as "originating_endpoint_id!", calling as "calling!", called as "called!"
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id as "ingress_call_id!"
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms
+             , originating_heard_at, terminating_heard_at, sip_cause, q850_cause, ingress_call_id as "ingress_call_id!"
              , table_version as "table_version!", 'null' as "selection!"
            from call
           where originating_member_id = $1
@@ -109,7 +117,8 @@ pub async fn list_of_member(
         union all
         (select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, 'null'
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms
+             , originating_heard_at, terminating_heard_at, sip_cause, q850_cause, ingress_call_id, table_version, 'null'
            from call
           where terminating_member_id = $1 and originating_member_id <> $1
             and ($2::text is null or starts_with(called, $2) or starts_with(ltrim(calling, '+'), $2))
@@ -148,7 +157,8 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &CallFilter<'_>, limit: i64) 
         r#"
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms
+             , originating_heard_at, terminating_heard_at, sip_cause, q850_cause, ingress_call_id, table_version
              , 'null' as "selection!"
           from call
          where ($1::text is null or starts_with(called, $1) or starts_with(ltrim(calling, '+'), $1))
@@ -190,7 +200,8 @@ pub async fn list_up(
         r#"
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms
+             , originating_heard_at, terminating_heard_at, sip_cause, q850_cause, ingress_call_id, table_version
              , 'null' as "selection!"
           from call
          where ended_at is null
@@ -237,7 +248,8 @@ pub async fn get(db: &sqlx::PgPool, member: Option<MemberId>, call: CallId) -> R
         r#"
         select call_id, started_at, node_id, originating_member_id, originating_endpoint_id, calling, called
              , terminating_member_id, terminating_endpoint_id, agreement_id, prefix, outcome, status, reason
-             , answered_at, ended_at, ended_by, setup_ms, duration_ms, ingress_call_id, table_version, selection::text as "selection!"
+             , answered_at, ended_at, ended_by, setup_ms, duration_ms
+             , originating_heard_at, terminating_heard_at, sip_cause, q850_cause, ingress_call_id, table_version, selection::text as "selection!"
           from call
          where call_id = $1 and started_at between $2 and $3
            and ($4::uuid is null or $4 in (originating_member_id, terminating_member_id))
@@ -258,7 +270,7 @@ async fn attempts(db: impl PgExecutor<'_>, started_at: DateTime<Utc>, call: Call
     let rows = sqlx::query!(
         r#"
         select position, terminating_member_id, endpoint_id, attempted_at, ended_at, status, reason
-             , egress_call_id
+             , egress_call_id, called, sip_cause, q850_cause
           from attempt
          where started_at = $1 and call_id = $2
          order by position
@@ -279,7 +291,13 @@ async fn attempts(db: impl PgExecutor<'_>, started_at: DateTime<Utc>, call: Call
                 status: row.status.map(word::fits).transpose()?,
                 reason: row.reason,
                 egress_call_id: row.egress_call_id,
+                called: row.called,
+                cause: cause(row.sip_cause, row.q850_cause)?,
             })
         })
         .collect()
+}
+
+fn cause(sip: Option<i32>, q850: Option<i16>) -> Result<Cause> {
+    Ok(Cause { sip: sip.map(word::fits).transpose()?, q850: q850.map(word::fits).transpose()? })
 }

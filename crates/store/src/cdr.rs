@@ -96,19 +96,23 @@ async fn write_part(db: &PgPool, cdrs: &[&Cdr]) -> Result<()> {
             insert into call (call_id, started_at, node_id, originating_member_id, originating_endpoint_id
                             , calling, called, terminating_member_id, terminating_endpoint_id, agreement_id
                             , prefix, outcome, status, reason, answered_at, ended_at, ended_by, setup_ms
-                            , duration_ms, ingress_call_id, table_version, selection)
+                            , duration_ms, originating_heard_at, terminating_heard_at, sip_cause, q850_cause
+                            , ingress_call_id, table_version, selection)
             select call_id, started_at, node_id, originating_member_id, originating_endpoint_id
                  , calling, called, terminating_member_id, terminating_endpoint_id, agreement_id
                  , prefix, outcome, status, reason, answered_at, ended_at, ended_by, setup_ms
-                 , duration_ms, ingress_call_id, table_version, selection::jsonb
+                 , duration_ms, originating_heard_at, terminating_heard_at, sip_cause, q850_cause
+                 , ingress_call_id, table_version, selection::jsonb
               from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[]
                         , $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[]
                         , $13::int[], $14::text[], $15::timestamptz[], $16::timestamptz[], $17::text[]
-                        , $18::int[], $19::bigint[], $20::text[], $21::bigint[], $22::text[])
+                        , $18::int[], $19::bigint[], $33::timestamptz[], $34::timestamptz[], $35::int[]
+                        , $36::smallint[], $20::text[], $21::bigint[], $22::text[])
                 as t (call_id, started_at, node_id, originating_member_id, originating_endpoint_id
                     , calling, called, terminating_member_id, terminating_endpoint_id, agreement_id
                     , prefix, outcome, status, reason, answered_at, ended_at, ended_by, setup_ms
-                    , duration_ms, ingress_call_id, table_version, selection)
+                    , duration_ms, originating_heard_at, terminating_heard_at, sip_cause, q850_cause
+                    , ingress_call_id, table_version, selection)
             on conflict (started_at, call_id) do update
                set calling = excluded.calling, called = excluded.called
                  , terminating_member_id = excluded.terminating_member_id
@@ -117,19 +121,28 @@ async fn write_part(db: &PgPool, cdrs: &[&Cdr]) -> Result<()> {
                  , outcome = excluded.outcome, status = excluded.status, reason = excluded.reason
                  , answered_at = excluded.answered_at, ended_at = excluded.ended_at
                  , ended_by = excluded.ended_by, setup_ms = excluded.setup_ms
-                 , duration_ms = excluded.duration_ms, table_version = excluded.table_version
+                 , duration_ms = excluded.duration_ms
+                 , originating_heard_at = excluded.originating_heard_at
+                 , terminating_heard_at = excluded.terminating_heard_at
+                 , sip_cause = excluded.sip_cause, q850_cause = excluded.q850_cause
+                 , table_version = excluded.table_version
                  , selection = excluded.selection
              where call.ended_at is null
                and (excluded.ended_at is not null or excluded.answered_at is not null or call.answered_at is null)
         )
         insert into attempt (call_id, started_at, position, terminating_member_id, endpoint_id, attempted_at
-                           , ended_at, status, reason, egress_call_id)
+                           , ended_at, status, reason, egress_call_id, called, sip_cause, q850_cause)
         select *
           from unnest($23::uuid[], $24::timestamptz[], $25::smallint[], $26::uuid[], $27::uuid[]
-                    , $28::timestamptz[], $29::timestamptz[], $30::int[], $31::text[], $32::text[])
+                    , $28::timestamptz[], $29::timestamptz[], $30::int[], $31::text[], $32::text[], $37::text[]
+                    , $38::int[], $39::smallint[])
         on conflict (started_at, call_id, position) do update
-           set ended_at = excluded.ended_at, status = excluded.status, reason = excluded.reason
-         where attempt.ended_at is null and excluded.ended_at is not null
+           set ended_at = coalesce(attempt.ended_at, excluded.ended_at)
+             , status = coalesce(attempt.status, excluded.status)
+             , reason = coalesce(attempt.reason, excluded.reason)
+             , sip_cause = excluded.sip_cause, q850_cause = excluded.q850_cause
+         where excluded.ended_at is not null and attempt.sip_cause is null and attempt.q850_cause is null
+           and (attempt.ended_at is null or excluded.sip_cause is not null or excluded.q850_cause is not null)
         "#,
         &calls.call_id,
         &calls.started_at,
@@ -163,6 +176,13 @@ async fn write_part(db: &PgPool, cdrs: &[&Cdr]) -> Result<()> {
         &attempts.status as &[Option<i32>],
         &attempts.reason as &[Option<Cow<'_, str>>],
         &attempts.egress_call_id as &[Cow<'_, str>],
+        &calls.originating_heard_at as &[Option<DateTime<Utc>>],
+        &calls.terminating_heard_at as &[Option<DateTime<Utc>>],
+        &calls.sip_cause as &[Option<i32>],
+        &calls.q850_cause as &[Option<i16>],
+        &attempts.called as &[Option<Cow<'_, str>>],
+        &attempts.sip_cause as &[Option<i32>],
+        &attempts.q850_cause as &[Option<i16>],
     )
     .execute(db)
     .await
@@ -191,6 +211,10 @@ struct Calls<'a> {
     ended_by: Vec<Option<&'static str>>,
     setup_ms: Vec<Option<i32>>,
     duration_ms: Vec<Option<i64>>,
+    originating_heard_at: Vec<Option<DateTime<Utc>>>,
+    terminating_heard_at: Vec<Option<DateTime<Utc>>>,
+    sip_cause: Vec<Option<i32>>,
+    q850_cause: Vec<Option<i16>>,
     ingress_call_id: Vec<Cow<'a, str>>,
     table_version: Vec<i64>,
     selection: Vec<Cow<'a, str>>,
@@ -219,6 +243,10 @@ impl<'a> Calls<'a> {
             columns.ended_by.push(cdr.ended_by.map(EndedBy::as_str));
             columns.setup_ms.push(cdr.setup_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
             columns.duration_ms.push(cdr.duration_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)));
+            columns.originating_heard_at.push(cdr.originating_heard_at);
+            columns.terminating_heard_at.push(cdr.terminating_heard_at);
+            columns.sip_cause.push(cdr.cause.sip.map(i32::from));
+            columns.q850_cause.push(cdr.cause.q850.map(i16::from));
             columns.ingress_call_id.push(storable(&cdr.ingress_call_id));
             columns.table_version.push(i64::try_from(cdr.table_version).unwrap_or(i64::MAX));
             columns.selection.push(storable_json(&cdr.selection));
@@ -240,6 +268,9 @@ struct Attempts<'a> {
     status: Vec<Option<i32>>,
     reason: Vec<Option<Cow<'a, str>>>,
     egress_call_id: Vec<Cow<'a, str>>,
+    called: Vec<Option<Cow<'a, str>>>,
+    sip_cause: Vec<Option<i32>>,
+    q850_cause: Vec<Option<i16>>,
 }
 
 impl<'a> Attempts<'a> {
@@ -258,6 +289,9 @@ impl<'a> Attempts<'a> {
             columns.status.push(attempt.status.map(i32::from));
             columns.reason.push(attempt.reason.as_deref().map(storable));
             columns.egress_call_id.push(storable(&attempt.egress_call_id));
+            columns.called.push(attempt.called.as_deref().map(storable));
+            columns.sip_cause.push(attempt.cause.sip.map(i32::from));
+            columns.q850_cause.push(attempt.cause.q850.map(i16::from));
         }
         columns
     }

@@ -864,6 +864,8 @@ export interface components {
         AttemptView: {
             /** Format: date-time */
             attempted_at: string;
+            /** @description The number that it was made for, where the endpoint before redirected the call to another. */
+            called: string | null;
             /** @description Call-ID of the egress dialog; null where the endpoint is another member's. */
             egress_call_id: string | null;
             /** Format: date-time */
@@ -874,7 +876,17 @@ export interface components {
              * @description 1 for the first.
              */
             position: number;
+            /**
+             * Format: int32
+             * @description The same as a cause value of ITU-T Q.850; 16 is that a party hung up.
+             */
+            q850_cause: number | null;
             reason: components["schemas"]["ReasonCode"] | null;
+            /**
+             * Format: int32
+             * @description Why this leg ended, as a status of SIP: as it was said there, or as it follows.
+             */
+            sip_cause: number | null;
             /**
              * Format: int32
              * @description The final status, where one came.
@@ -1008,10 +1020,20 @@ export interface components {
              */
             node_id: string | null;
             originating_endpoint: components["schemas"]["EndpointRef"] | null;
+            /**
+             * Format: date-time
+             * @description When the originating member was last heard from, in a call that the exchange ended.
+             */
+            originating_heard_at: string | null;
             originating_member: components["schemas"]["MemberRef"];
             outcome: components["schemas"]["Outcome"] | null;
             /** @description The announced prefix that matched. */
             prefix: string | null;
+            /**
+             * Format: int32
+             * @description The same as a cause value of ITU-T Q.850; 16 is that a party hung up.
+             */
+            q850_cause: number | null;
             reason: components["schemas"]["ReasonCode"] | null;
             /**
              * Format: int32
@@ -1019,6 +1041,11 @@ export interface components {
              */
             setup_ms: number | null;
             side: components["schemas"]["CallSide"] | null;
+            /**
+             * Format: int32
+             * @description Why the originating leg ended, as a status of SIP: as it was said there, or as it follows.
+             */
+            sip_cause: number | null;
             /** Format: date-time */
             started_at: string;
             /**
@@ -1032,6 +1059,11 @@ export interface components {
              */
             table_version: number;
             terminating_endpoint: components["schemas"]["EndpointRef"] | null;
+            /**
+             * Format: date-time
+             * @description When the terminating member was last heard from, in a call that the exchange ended.
+             */
+            terminating_heard_at: string | null;
             terminating_member: components["schemas"]["MemberRef"] | null;
         };
         /** @description A route that can take the call. */
@@ -1635,10 +1667,20 @@ export interface components {
                  */
                 node_id: string | null;
                 originating_endpoint: components["schemas"]["EndpointRef"] | null;
+                /**
+                 * Format: date-time
+                 * @description When the originating member was last heard from, in a call that the exchange ended.
+                 */
+                originating_heard_at: string | null;
                 originating_member: components["schemas"]["MemberRef"];
                 outcome: components["schemas"]["Outcome"] | null;
                 /** @description The announced prefix that matched. */
                 prefix: string | null;
+                /**
+                 * Format: int32
+                 * @description The same as a cause value of ITU-T Q.850; 16 is that a party hung up.
+                 */
+                q850_cause: number | null;
                 reason: components["schemas"]["ReasonCode"] | null;
                 /**
                  * Format: int32
@@ -1646,6 +1688,11 @@ export interface components {
                  */
                 setup_ms: number | null;
                 side: components["schemas"]["CallSide"] | null;
+                /**
+                 * Format: int32
+                 * @description Why the originating leg ended, as a status of SIP: as it was said there, or as it follows.
+                 */
+                sip_cause: number | null;
                 /** Format: date-time */
                 started_at: string;
                 /**
@@ -1659,6 +1706,11 @@ export interface components {
                  */
                 table_version: number;
                 terminating_endpoint: components["schemas"]["EndpointRef"] | null;
+                /**
+                 * Format: date-time
+                 * @description When the terminating member was last heard from, in a call that the exchange ended.
+                 */
+                terminating_heard_at: string | null;
                 terminating_member: components["schemas"]["MemberRef"] | null;
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
@@ -1956,7 +2008,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];

@@ -48,7 +48,7 @@ fn a_reliable_ringing_is_numbered_anew_and_its_prack_finds_the_way_back() {
     let mut sim = Simulation::new();
     let ingress = invite_with(&mut sim, "Supported: replaces, 100rel");
     let egress = sim.one_to(GLOBEX);
-    assert_eq!(field(&egress, "Supported"), "100rel");
+    assert_eq!(field(&egress, "Supported"), "timer, 100rel");
     sim.receive(GLOBEX, &reliable(&egress, "183 Progress", "g", 77, SDP));
     let progress = sim.one_to(ACME);
     let number: u32 = field(&progress, "RSeq").parse().unwrap();

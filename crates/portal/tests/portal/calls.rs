@@ -1,6 +1,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tandem_model::{Attempt, CallId, Cdr, Clock, EndedBy, EndpointId, MemberId, NodeId, Outcome};
+use tandem_model::{Attempt, CallId, Cause, Cdr, Clock, EndedBy, EndpointId, MemberId, NodeId, Outcome};
 use uuid::Uuid;
 
 use crate::exchange::{Exchange, Member};
@@ -37,6 +37,8 @@ pub(crate) async fn answered(
         status: Some(status),
         reason: None,
         egress_call_id: format!("egress-{position}@hub"),
+        called: None,
+        cause: Cause::of_status(status),
     };
     let candidate = |member: &Member, endpoint: EndpointId| {
         json!({
@@ -64,6 +66,9 @@ pub(crate) async fn answered(
         ended_by: Some(EndedBy::Originating),
         setup_ms: Some(250),
         duration_ms: Some(90_000),
+        originating_heard_at: None,
+        terminating_heard_at: None,
+        cause: Cause { sip: None, q850: Some(16) },
         ingress_call_id: "ingress@member".to_owned(),
         table_version: 7,
         selection: json!({

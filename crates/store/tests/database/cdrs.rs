@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tandem_model::{Attempt, CallId, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome};
+use tandem_model::{Attempt, CallId, Cause, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome};
 use tandem_store::cdr::{Rejected, write};
 use tandem_store::{PgPool, cdr};
 use tandem_testkit::Database;
@@ -33,6 +33,9 @@ fn ringing(number: u128) -> Cdr {
         ended_by: None,
         setup_ms: Some(40),
         duration_ms: None,
+        originating_heard_at: None,
+        terminating_heard_at: None,
+        cause: Cause::default(),
         ingress_call_id: format!("in-{number}@acme"),
         table_version: 7,
         selection: json!({ "candidates": [{ "endpoint": id(5), "prefix": "+4420" }], "left_out": [] })
@@ -46,6 +49,8 @@ fn ringing(number: u128) -> Cdr {
             status: None,
             reason: None,
             egress_call_id: format!("out-{number}@hub"),
+            called: None,
+            cause: Cause::default(),
         }],
     }
 }
@@ -144,6 +149,30 @@ async fn a_second_end_does_not_change_the_first() {
     write_sound(db, &[ended(2), Cdr { call_id: CallId(id(2)), started_at: ended(2).started_at, ..other }])
         .await;
     assert_eq!(one::<i64>(db, "select sum(duration_ms)::bigint from call").await, 120_000);
+}
+
+#[tokio::test]
+async fn the_leg_that_answered_gets_the_cause_of_its_end_once() {
+    let database = Database::new().await;
+    let db = database.pool();
+    let heard =
+        |cdr: Cdr| Cdr { originating_heard_at: cdr.answered_at, terminating_heard_at: cdr.ended_at, ..cdr };
+    let with_cause = |mut cdr: Cdr, q850: u8| {
+        cdr.cause = Cause { sip: Some(408), q850: Some(102) };
+        cdr.attempts[0].cause = Cause { sip: None, q850: Some(q850) };
+        cdr.attempts[0].called = Some("442079460999".to_owned());
+        cdr
+    };
+    write_sound(db, &[answered(1)]).await;
+    let ended = heard(with_cause(ended(1), 16));
+    write_sound(db, std::slice::from_ref(&ended)).await;
+    write_sound(db, &[answered(1), with_cause(ended.clone(), 41)]).await;
+    let call = "select concat_ws(' ', sip_cause, q850_cause, originating_heard_at = answered_at
+                     , terminating_heard_at = ended_at) from call";
+    assert_eq!(one::<String>(db, call).await, "408 102 t t");
+    // What an attempt was made for is said at its start.
+    let attempt = "select concat_ws(' ', status, q850_cause, called) from attempt";
+    assert_eq!(one::<String>(db, attempt).await, "200 16");
 }
 
 #[tokio::test]

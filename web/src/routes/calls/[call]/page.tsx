@@ -9,6 +9,7 @@ import type { Attempt, Call } from "../../../api/types";
 import { LIVE_MS } from "../../../app/queries";
 import { useSession } from "../../../app/session";
 import { groupsOf } from "../../../format/number";
+import { causeOf } from "../../../format/cause";
 import { length, milliseconds } from "../../../format/time";
 import { Copyable } from "../../../parts/Copyable";
 import { DataTable, Empty, type Column } from "../../../parts/DataTable";
@@ -113,6 +114,9 @@ function Facts({ call }: { call: Call }) {
     ["Started", <Time key="started" full>{call.started_at}</Time>],
     ["Answered", call.answered_at && <Time key="answered" full>{call.answered_at}</Time>],
     ["Ended", call.ended_at && <Time key="ended" full>{call.ended_at}</Time>],
+    ["Cause", causeOf(call)],
+    ["Originating member last heard from", call.originating_heard_at && <Time key="originating-heard" full>{call.originating_heard_at}</Time>],
+    ["Terminating member last heard from", call.terminating_heard_at && <Time key="terminating-heard" full>{call.terminating_heard_at}</Time>],
     ["Set-up time", call.setup_ms !== null && milliseconds(call.setup_ms)],
     ["Prefix", call.prefix && <E164 key="prefix">{call.prefix}</E164>],
     ["Call-ID", call.ingress_call_id && <Copyable key="call-id" text={call.ingress_call_id} label="the Call-ID" />],
@@ -138,7 +142,19 @@ function party(member: string, endpoint: string | undefined): string {
 
 const ATTEMPTS: Column<Attempt>[] = [
   { header: "Attempt", cell: ({ position }) => <span className="figures">{position}</span> },
-  { header: "To", cell: ({ terminating_member, endpoint }) => party(terminating_member.display_name, endpoint?.name) },
+  {
+    header: "To",
+    cell: ({ terminating_member, endpoint, called }) => (
+      <>
+        {party(terminating_member.display_name, endpoint?.name)}
+        {called && (
+          <>
+            , redirected to <E164>{called}</E164>
+          </>
+        )}
+      </>
+    ),
+  },
   { header: "Sent", cell: ({ attempted_at }) => <Time>{attempted_at}</Time> },
   {
     header: "Took",
@@ -148,6 +164,7 @@ const ATTEMPTS: Column<Attempt>[] = [
     ),
   },
   { header: "Result", cell: (attempt) => <Result attempt={attempt} /> },
+  { header: "Cause", cell: (attempt) => causeOf(attempt) },
   {
     header: "Call-ID",
     cell: ({ egress_call_id }) => (egress_call_id ? <Copyable text={egress_call_id} label="the Call-ID" /> : null),
