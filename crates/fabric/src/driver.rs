@@ -19,6 +19,7 @@ use crate::metrics::Part;
 use crate::outbox::{Flow, Parcel};
 use crate::scheduling::prefer_this_thread;
 use crate::secure::{Handshake, Secure};
+use crate::watch::HealthReport;
 use crate::worker::{Now, Worker};
 
 /// Most parcels that may wait for one worker; further ones are lost like datagrams.
@@ -26,6 +27,9 @@ pub(crate) const MAILBOX: usize = 16_384;
 
 /// How long a stopping node waits for its last messages to be acknowledged.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How soon the first worker sees at the latest that the route table has other endpoints to watch.
+const LOOK_AT_TABLE: Duration = Duration::from_millis(500);
 
 /// Deadlines of one batch whose handling may panic.
 const MAX_PANICS: u32 = 1_000;
@@ -58,6 +62,8 @@ pub(crate) struct Driver {
     /// To every worker of the node.
     parcels: Vec<mpsc::Sender<Parcel>>,
     mailbox: mpsc::Receiver<Parcel>,
+    /// Takes what the watch over the endpoints has to tell.
+    health_reports: Option<mpsc::Sender<HealthReport>>,
     stop_at: Option<Instant>,
 }
 
@@ -78,9 +84,11 @@ impl Driver {
         addresses: Vec<SocketAddr>,
         parcels: Vec<mpsc::Sender<Parcel>>,
         mailbox: mpsc::Receiver<Parcel>,
+        health_reports: Option<mpsc::Sender<HealthReport>>,
     ) -> Self {
         let awaiting = Awaiting::default();
-        Self { worker, flusher, awaiting, clock, addresses, parcels, mailbox, stop_at: None }
+        let stop_at = None;
+        Self { worker, flusher, awaiting, clock, addresses, parcels, mailbox, health_reports, stop_at }
     }
 
     /// Serves until the node stops; the thread is the worker's own.
@@ -117,6 +125,7 @@ impl Driver {
             let Woken { event, parcel, command } = self.wait(&mut wires, &mut commands).await;
             self.worker.refresh_table();
             let now = self.now();
+            self.worker.contain(now, |worker| worker.watch_table(now));
             match command {
                 Some(Command::Drain) => self.worker.draining = true,
                 Some(Command::Stop) => {
@@ -154,6 +163,7 @@ impl Driver {
             self.await_disk(now);
             self.worker.trace_sent(now);
             self.send(&mut wires);
+            self.report_health();
             connections.set(wires.connections.len());
             transactions.set(self.worker.transactions.len());
             dialogs.set(self.worker.tags.len());
@@ -166,10 +176,8 @@ impl Driver {
 
     /// Waits until there is something to do.
     async fn wait(&mut self, wires: &mut Wires, commands: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let deadline = match (self.worker.next_deadline(), self.stop_at) {
-            (Some(timer), Some(stop)) => Some(timer.min(stop)),
-            (timer, stop) => timer.or(stop),
-        };
+        let look_at = self.worker.watch.is_some().then(|| self.clock.instant() + LOOK_AT_TABLE);
+        let deadline = [self.worker.next_deadline(), self.stop_at, look_at].into_iter().flatten().min();
         let mut sleep = std::pin::pin!(async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await,
@@ -306,6 +314,20 @@ impl Driver {
         for (flow, octets) in self.awaiting.release(safe) {
             self.worker.answer_leaves(now, &octets);
             self.worker.wire.outbox.push(flow, octets);
+        }
+    }
+
+    /// Passes on what the watch has to tell, as far as there is room for it.
+    fn report_health(&mut self) {
+        let Some(watch) = self.worker.watch.as_mut() else { return };
+        match &self.health_reports {
+            Some(reports) => {
+                while let Ok(place) = reports.try_reserve() {
+                    let Some(report) = watch.pop_report() else { return };
+                    place.send(report);
+                }
+            }
+            None => while watch.pop_report().is_some() {},
         }
     }
 

@@ -52,6 +52,7 @@ fn carry_on(up: Vec<crate::record::UpRecord<'static>>) {
         ring_timeout: Duration::from_secs(60),
         setup_timeout: Duration::from_secs(150),
         max_duration: Duration::from_secs(3_600),
+        probes: false,
     };
     let address = "192.0.2.1:5060".parse().expect("it is an address");
     let locals =

@@ -2,7 +2,8 @@
 
 use smallvec::SmallVec;
 use tandem_model::{
-    CallId, Cause, E164, Endpoint, EndpointId, NumberForm, NumberPolicy, Outcome, Policy, Reason, Transport,
+    CallId, Cause, E164, Endpoint, EndpointId, HealthSign, NumberForm, NumberPolicy, Outcome, Policy, Reason,
+    Transport,
 };
 use tandem_routing::{CallRequest, Candidate, LeftOut, RouteTable, select};
 use tandem_sip::session_timer::{LONGEST_S, TooBrief, min_se};
@@ -237,9 +238,21 @@ impl Worker {
                 return self.refuse_with(now, key, reason.status(), Some(reason), Outcome::NoAnswer);
             }
             let Some((index, candidate)) = self.calls[key].next_candidate(MAX_ATTEMPTS) else {
+                if let Some((index, candidate)) = self.take_last_resort(key) {
+                    match self.try_candidate(now, key, index, &candidate) {
+                        Ok(()) => return,
+                        Err(left_out) => {
+                            reason = left_out;
+                            self.leave_out(key, &candidate, left_out);
+                        }
+                    }
+                }
                 return self.fail_call(now, key, last_status, reason);
             };
-            match self.try_candidate(now, key, index, &candidate) {
+            let tried = self
+                .admit_to(now, key, candidate.endpoint)
+                .and_then(|()| self.try_candidate(now, key, index, &candidate));
+            match tried {
                 Ok(()) => return,
                 Err(left_out) => {
                     reason = left_out;
@@ -247,6 +260,24 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Where nothing was tried because of what is known of the candidates' endpoints: the best bet among them, which
+    /// is not left out then. Probes may be filtered where calls are not, and a call that is refused is lost for sure.
+    fn take_last_resort(&mut self, key: CallKey) -> Option<(u8, Candidate)> {
+        let call = &mut self.calls[key];
+        let selection = call.cdr.selection.as_mut().filter(|_| call.cdr.attempts.is_empty())?;
+        let is_unwell =
+            |left_out: &LeftOut| matches!(left_out.reason, Reason::EndpointDown | Reason::EndpointRecovering);
+        let candidates = selection.candidates.iter().enumerate().take(call.candidates_done.into());
+        let unwell = candidates.filter(|(_, candidate)| {
+            selection.left_out.iter().any(|it| it.endpoint == Some(candidate.endpoint) && is_unwell(it))
+        });
+        let standings = &self.share.common.standings;
+        let (index, candidate) = unwell.min_by_key(|(_, candidate)| standings.badness(candidate.endpoint))?;
+        let candidate = *candidate;
+        selection.left_out.retain(|it| it.endpoint != Some(candidate.endpoint) || !is_unwell(it));
+        Some((index as u8, candidate))
     }
 
     /// Notes in the call's selection that a candidate could not be tried.
@@ -462,6 +493,7 @@ impl Worker {
                 .and_then(|invite| invite.client)
                 .is_some_and(|client| self.transactions.has_had_no_response(client));
         if is_silent {
+            self.hear_failed(now, key, HealthSign::CallUnanswered);
             self.abandon_attempt(now, key, None);
             self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));
         }

@@ -20,6 +20,7 @@ mod flusher;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod health;
 mod invite;
 mod journal;
 mod leg;
@@ -30,6 +31,7 @@ mod node;
 mod outbox;
 mod overload;
 mod passes;
+mod probe;
 mod record;
 mod recorder;
 mod resolution;
@@ -43,12 +45,14 @@ mod share;
 mod shed;
 mod shipper;
 mod source_guard;
+mod standing;
 mod stream;
 mod tap;
 mod timer;
 mod tls;
 mod tracer;
 mod transaction;
+mod watch;
 mod worker;
 
 #[cfg(test)]
@@ -59,3 +63,4 @@ pub use recorder::{Recorder, TraceSettings};
 pub use resolver::DnsSettings;
 pub use shipper::Shipper;
 pub use tls::{TlsError, TlsSettings};
+pub use watch::{EndpointStanding, HealthReport};

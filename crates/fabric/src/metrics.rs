@@ -1,9 +1,10 @@
 //! What the node counts, for Prometheus. Labels come from closed sets: never a number, address or Call-ID.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
-use tandem_model::{Outcome, Reason};
+use tandem_model::{EndpointState, Outcome, Reason};
 
 use crate::connection::TooMany;
 use crate::secure::Handshake;
@@ -21,6 +22,9 @@ pub(crate) struct Metrics {
     too_many: IntCounterVec,
     cuts: IntCounterVec,
     handshakes: IntCounterVec,
+    endpoints: IntGaugeVec,
+    endpoint_transitions: IntCounterVec,
+    probes: IntCounterVec,
     /// Per cent of the new calls that are refused because of overload.
     pub(crate) shed_percent: IntGauge,
     /// Connections of strangers, closed at once.
@@ -107,6 +111,27 @@ impl Part {
     }
 }
 
+/// How a probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeOutcome {
+    Answered,
+    /// With 408 or 503.
+    Refused,
+    Unanswered,
+}
+
+impl ProbeOutcome {
+    const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unanswered];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
 /// Methods that have a label of their own; others count as `other`.
 const METHODS: [&str; 8] = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"];
 
@@ -181,6 +206,18 @@ impl Metrics {
                 "tandem_tls_reload_errors_total",
                 "Readings of the changed TLS files that failed, so that those of before stay in use.",
             )?,
+            endpoints: {
+                let opts = Opts::new("tandem_endpoints", "Endpoints that calls may go to, by their state.");
+                let endpoints = IntGaugeVec::new(opts, &["state"])?;
+                registry.register(Box::new(endpoints.clone()))?;
+                endpoints
+            },
+            endpoint_transitions: counters(
+                "tandem_endpoint_transitions_total",
+                "Changes of an endpoint's state, by the state that it came to.",
+                "state",
+            )?,
+            probes: counters("tandem_probes_total", "Probes of endpoints, by outcome.", "outcome")?,
             shed_percent: gauge(
                 "tandem_overload_shed_percent",
                 "Per cent of the new calls that are refused because more comes in than the node can handle.",
@@ -277,6 +314,13 @@ impl Metrics {
         for handshake in Handshake::ALL {
             metrics.handshakes.with_label_values(&[handshake.as_str()]);
         }
+        for state in EndpointState::ALL {
+            metrics.endpoints.with_label_values(&[state.as_str()]);
+            metrics.endpoint_transitions.with_label_values(&[state.as_str()]);
+        }
+        for outcome in ProbeOutcome::ALL {
+            metrics.probes.with_label_values(&[outcome.as_str()]);
+        }
         for cut in Cut::ALL {
             metrics.cuts.with_label_values(&[cut.as_str()]);
         }
@@ -325,6 +369,21 @@ impl Metrics {
         self.cuts.with_label_values(&[cut.as_str()]).inc();
     }
 
+    /// How many endpoints are in a state.
+    pub(crate) fn endpoints_in(&self, state: EndpointState) -> IntGauge {
+        self.endpoints.with_label_values(&[state.as_str()])
+    }
+
+    /// Counts an endpoint that came to a state.
+    pub(crate) fn count_transition(&self, state: EndpointState) {
+        self.endpoint_transitions.with_label_values(&[state.as_str()]).inc();
+    }
+
+    /// Counts a probe that is over.
+    pub(crate) fn count_probe(&self, outcome: ProbeOutcome) {
+        self.probes.with_label_values(&[outcome.as_str()]).inc();
+    }
+
     /// Counts a message that was dropped.
     pub(crate) fn count_drop(&self, reason: Reason) {
         self.drops.with_label_values(&[reason.code()]).inc();
@@ -334,6 +393,12 @@ impl Metrics {
     #[cfg(test)]
     pub(crate) fn drops(&self, reason: Reason) -> u64 {
         self.drops.with_label_values(&[reason.code()]).get()
+    }
+
+    /// Probes that ended like this so far.
+    #[cfg(test)]
+    pub(crate) fn probes(&self, outcome: &str) -> u64 {
+        self.probes.with_label_values(&[outcome]).get()
     }
 
     /// Counts a request that came in.

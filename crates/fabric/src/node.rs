@@ -31,6 +31,7 @@ use crate::shipper::Shipper;
 use crate::tap::Tap;
 use crate::tls::{Tls, TlsError, TlsSettings};
 use crate::tracer::Tracer;
+use crate::watch::HealthReport;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 /// An address on which the node receives SIP.
@@ -80,6 +81,10 @@ pub struct NodeSettings {
     pub flush_interval: Option<Duration>,
     /// How the DNS names of endpoints are resolved.
     pub dns: DnsSettings,
+    /// Whether it probes the endpoints whose policy says so; what calls show of them counts in any case.
+    pub probes: bool,
+    /// Takes what the node finds out about the health of endpoints; what there is no room for waits in the node.
+    pub health_reports: Option<mpsc::Sender<HealthReport>>,
 }
 
 impl NodeSettings {
@@ -101,6 +106,8 @@ impl NodeSettings {
             trace: TraceSettings::default(),
             flush_interval: Some(Duration::from_millis(20)),
             dns: DnsSettings::default(),
+            probes: true,
+            health_reports: None,
         }
     }
 }
@@ -226,6 +233,7 @@ impl Node {
             ring_timeout: settings.ring_timeout,
             setup_timeout: settings.setup_timeout,
             max_duration: settings.max_duration,
+            probes: settings.probes,
         };
         let mut seeds = StdRng::from_seed(seed);
         let advertised = locals.iter().map(|local| (local.transport, local.address));
@@ -277,8 +285,15 @@ impl Node {
             let flusher = flusher.transpose().map_err(StartError::Thread)?;
             let (commands, received_commands) = mpsc::unbounded_channel();
             let mailbox = mailboxes.pop().expect("each worker has one");
-            let driver =
-                Driver::new(worker, flusher, clock.clone(), addresses.clone(), parcels.clone(), mailbox);
+            let driver = Driver::new(
+                worker,
+                flusher,
+                clock.clone(),
+                addresses.clone(),
+                parcels.clone(),
+                mailbox,
+                settings.health_reports.clone().filter(|_| index == 0),
+            );
             let thread = std::thread::Builder::new().name(format!("tandem-sip-{index}"));
             // Streams are the first worker's.
             let secure = if index == 0 { secure.take() } else { None };

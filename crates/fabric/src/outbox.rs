@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Instant;
 
-use tandem_model::{EndpointId, Transport};
+use tandem_model::{EndpointId, HealthSign, Transport};
 
 /// Octets of a message that may have to be sent again.
 pub(crate) type Octets = Arc<[u8]>;
@@ -62,6 +63,10 @@ pub(crate) enum Parcel {
     Send(Flow, Octets),
     /// The transport could not bring messages there.
     Unreachable(Flow),
+    /// What a call has shown of an endpoint, for the first worker's watch; when that which failed began.
+    Sign { endpoint: EndpointId, sign: HealthSign, since: Instant },
+    /// An endpoint asked to be left alone until then; it is the watch that reports it.
+    Hold { endpoint: EndpointId, until: Instant },
 }
 
 /// Messages to send, in order.

@@ -82,6 +82,7 @@ impl Worker {
             User::Probe(call, side) => {
                 self.refresh_answered(now, call, side, method, response, status);
             }
+            User::Health(key) => self.probe_answered(now, key, client, response, status),
             User::Call(call) if method == Method::Invite => {
                 self.invite_response(now, call, client, response, status);
             }
@@ -120,6 +121,9 @@ impl Worker {
             .is_some_and(|invite| invite.client == Some(client) && invite.success.is_none());
         if status < 200 && is_pending {
             self.cancel_taken_back(now, key);
+        }
+        if is_pending && !self.calls[key].is_up() {
+            self.hear_response(now, key, response, status);
         }
         match status {
             100 => {}

@@ -14,6 +14,7 @@ use tandem_sip::{Message, Uri};
 use crate::admission::{Certificates, Neighbours};
 use crate::limit::Limits;
 use crate::server_set::SharedServerSets;
+use crate::standing::Standings;
 use crate::transaction::{parse_branch, parse_hex};
 
 /// Most workers of a node.
@@ -31,6 +32,7 @@ pub(crate) struct Common {
     /// What the DNS names of endpoints lead to.
     pub(crate) server_sets: SharedServerSets,
     pub(crate) certificates: Certificates,
+    pub(crate) standings: Standings,
     /// Calls being set up or up.
     pub(crate) active_calls: AtomicUsize,
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::journal::{self, Journal, Position};
 use crate::metrics::Metrics;
-use crate::outbox::Flow;
+use crate::outbox::{Flow, Parcel};
 use crate::overload::EmergencyNumbers;
 use crate::record::Record;
 use crate::share::Share;
@@ -29,6 +29,7 @@ mod crash;
 mod disk;
 mod early;
 mod guard;
+mod health;
 mod interop;
 mod limits;
 mod names;
@@ -180,6 +181,8 @@ impl Simulation {
             ring_timeout: Duration::from_secs(60),
             setup_timeout: Duration::from_secs(150),
             max_duration: Duration::from_secs(3600),
+            // Most tests look at each message that is sent.
+            probes: false,
         };
         let locals = [Transport::Udp, Transport::Tcp]
             .map(|transport| Local::new("ams", transport, HUB.parse().unwrap()));
@@ -189,6 +192,7 @@ impl Simulation {
         let mut worker = Worker::new(settings, share, locals.into(), table, journal, metrics, seed);
         worker.resume(up, now);
         worker.seal();
+        worker.watch_table(now);
         worker
     }
 
@@ -214,6 +218,7 @@ impl Simulation {
         };
         worker.refresh_table();
         let now = self.now;
+        worker.watch_table(now);
         worker.contain(now, |worker| worker.receive(now, flow, message.as_bytes()));
         self.flush();
     }
@@ -223,15 +228,23 @@ impl Simulation {
     }
 
     fn flush(&mut self) {
-        let mut parcels: Vec<_> = self
-            .workers()
-            .flat_map(|worker| worker.wire.outbox.drain_parcels().collect::<Vec<_>>())
-            .collect();
         let now = self.now;
-        for (owner, parcel) in parcels.drain(..) {
-            let worker = self.workers().nth(owner.into()).unwrap();
-            worker.contain(now, |worker| worker.receive_parcel(now, parcel));
-            assert_eq!(worker.wire.outbox.drain_parcels().count(), 0, "nobody passes on what is handed over");
+        let mut is_passed_on = false;
+        loop {
+            let parcels: Vec<_> = self
+                .workers()
+                .flat_map(|worker| worker.wire.outbox.drain_parcels().collect::<Vec<_>>())
+                .collect();
+            if parcels.is_empty() {
+                break;
+            }
+            for (owner, parcel) in parcels {
+                let is_news = matches!(parcel, Parcel::Sign { .. } | Parcel::Hold { .. });
+                assert!(is_news || !is_passed_on, "nobody passes on what is handed over");
+                let worker = self.workers().nth(owner.into()).unwrap();
+                worker.contain(now, |worker| worker.receive_parcel(now, parcel));
+            }
+            is_passed_on = true;
         }
         for worker in self.workers() {
             let panics = worker.wire.metrics.panics.get();
@@ -250,6 +263,11 @@ impl Simulation {
             judge(&message).expect("the hub sends only clean messages");
             self.sent.push((flow.remote.to_string(), String::from_utf8(octets.to_vec()).unwrap()));
         }
+    }
+
+    /// Whether nothing is left to happen but the watch over the endpoints, which goes on for ever.
+    fn is_quiet(&mut self) -> bool {
+        self.workers().all(|worker| worker.wire.timers.len() == 0)
     }
 
     fn next_deadline(&mut self) -> Option<std::time::Instant> {

@@ -15,6 +15,7 @@ use crate::leg::Side;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
 use crate::timer::{TimerHandle, TimerQueue, Wake};
+use crate::watch::WatchKey;
 
 slotmap::new_key_type! {
     /// Names a transaction of this worker; a key is never used again.
@@ -42,6 +43,8 @@ pub(crate) enum User {
     Call(CallKey),
     /// The question whether the member on a leg still knows the call, which refreshes it.
     Probe(CallKey, Side),
+    /// The question whether an endpoint is there.
+    Health(WatchKey),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered
     /// all the same, the answer is acknowledged and hung up (RFC 3261 §9.1, §15).
     Abandoned {

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slotmap::SlotMap;
-use tandem_model::{EndedBy, Endpoint, NodeId, Outcome, Reason, Transport};
+use tandem_model::{EndedBy, Endpoint, HealthSign, NodeId, Outcome, Reason, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::T1;
@@ -35,6 +35,7 @@ use crate::source_guard::SourceGuard;
 use crate::timer::{CallTimer, TimerHandle, TimerQueue, Wake};
 use crate::tracer::Tracer;
 use crate::transaction::{Fingerprint, TransactionKey, Transactions, User, Wire};
+use crate::watch::Watch;
 
 /// One moment, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) setup_timeout: Duration,
     /// How long a call may be up.
     pub(crate) max_duration: Duration,
+    /// Whether endpoints are probed whose policy says so.
+    pub(crate) probes: bool,
 }
 
 /// How the hub names itself on one listener.
@@ -138,6 +141,8 @@ pub(crate) struct Worker {
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
     pub(crate) tracer: Tracer,
+    /// The first worker's watch over the endpoints; the others have none.
+    pub(crate) watch: Option<Box<Watch>>,
     pub(crate) journal: Journal,
     /// When records that can wait are written.
     pub(crate) journal_timer: TimerHandle,
@@ -180,6 +185,7 @@ impl Worker {
             identities: AHashSet::new(),
             tags: AHashMap::new(),
             transactions,
+            watch: (share.index == 0).then(Box::default),
             share,
             guard,
             overload: Overload::default(),
@@ -384,6 +390,8 @@ impl Worker {
             }
             Parcel::Unreachable(flow) => self.unreachable(now, flow),
             Parcel::Send(flow, octets) => self.wire.outbox.push(flow, octets),
+            Parcel::Sign { endpoint, sign, since } => self.hear_sign(now, endpoint, sign, since),
+            Parcel::Hold { endpoint, until } => self.take_hold(now, endpoint, until),
         }
     }
 
@@ -610,11 +618,13 @@ impl Worker {
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }
         }
+        self.fire_watch(now);
     }
 
     /// When the next deadline is.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.wire.timers.next()
+        let watch = self.watch.as_ref().and_then(|watch| watch.next_deadline());
+        self.wire.timers.next().into_iter().chain(watch).min()
     }
 
     fn fire_call(&mut self, now: Now, key: CallKey, timer: CallTimer) {
@@ -652,6 +662,7 @@ impl Worker {
         let call = match user {
             User::Call(call) => call,
             User::Probe(call, _) => return self.probe_failed(now, call, Reason::SessionExpired),
+            User::Health(key) => return self.probe_unanswered(now, key),
             User::Nobody | User::Abandoned { .. } => return,
         };
         if !self.calls.contains_key(call) {
@@ -661,6 +672,7 @@ impl Worker {
         let state = &self.calls[call];
         let is_invite = state.invite.as_ref().is_some_and(|invite| invite.client == Some(key));
         if is_invite && !state.is_up() {
+            self.hear_failed(now, call, HealthSign::CallUnanswered);
             self.attempt_ended(now, call, None, Some(Reason::EndpointUnreachable));
         } else {
             self.exchange_ended(now, call, key);

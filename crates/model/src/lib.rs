@@ -10,6 +10,7 @@ mod cause;
 mod cdr;
 mod clock;
 mod endpoint;
+mod endpoint_health;
 mod facts;
 mod id;
 mod member;
@@ -28,6 +29,7 @@ pub use cause::Cause;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;
 pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
+pub use endpoint_health::{EndpointState, HealthSign};
 pub use facts::{Facts, ObjectId};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, EndpointId, ListenerId, MemberId, NodeId,
@@ -38,8 +40,8 @@ pub use number::{E164, NumberError, Prefix};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
-    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, Profile,
-    SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
+    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, ProbePolicy,
+    Profile, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
 };
 pub use range::{Authority, Range};
 pub use reason::Reason;

@@ -17,6 +17,7 @@ mod failures;
 mod headers;
 mod identity;
 mod numbers;
+mod probe;
 mod profile;
 mod session;
 mod size;
@@ -27,6 +28,7 @@ pub use failures::FailurePolicy;
 pub use headers::{HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, OtherHeaders};
 pub use identity::{IdentityField, IdentityPolicy};
 pub use numbers::{CallingForm, Digits, NumberForm, NumberPolicy, Unprefixed};
+pub use probe::ProbePolicy;
 pub use profile::Profile;
 pub use session::{EarlyMedia, SessionPolicy, SessionTimer};
 pub use size::SizePolicy;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub size: SizePolicy,
     /// What holds for its calls while they are set up and up.
     pub session: SessionPolicy,
+    /// How it is watched.
+    pub probe: ProbePolicy,
 }
 
 /// A profile with its overrides, resolved. Cheap to clone.

@@ -85,6 +85,12 @@ reasons! {
         "Check the NAPTR, SRV, A and AAAA records of the name, or use an address as the target."
     TargetForbidden "target_forbidden" 503 "the DNS name of the endpoint leads only to addresses that the hub does not send to"
         "Have the name lead to public addresses; on a private exchange the operator sets dns.private_addresses."
+    EndpointDown "endpoint_down" 503 "the endpoint has stopped answering, and another one was to be tried first"
+        "Check that the member's switch is up, reachable from the exchange and answers OPTIONS; it is probed, and takes calls again soon after it answers."
+    EndpointRecovering "endpoint_recovering" 503 "the endpoint has just come back and takes only a part of its calls yet"
+        "Nothing to do: its share grows within seconds."
+    EndpointHeld "endpoint_held" 503 "the endpoint answered 503 with Retry-After and gets no new calls until that time is over"
+        "Give the member's switch more room, or lower its max_calls; a Retry-After is believed up to the endpoint's limit."
     NoListener "no_listener" 503 "this node has no listener for the endpoint's transport and address family"
         "The operator adds a listener of that transport and address family."
 

@@ -34,6 +34,11 @@ impl<K: Hash + Eq + Clone, V: Clone> CowMap<K, V> {
         self.len
     }
 
+    /// Whether the two are copies of one another between which nothing was changed.
+    pub(crate) fn is_unchanged_from(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shards, &other.shards)
+    }
+
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.shards.get(self.shard_of(key))?.get(key)
     }

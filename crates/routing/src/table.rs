@@ -223,6 +223,12 @@ impl RouteTable {
         self.members.values().map(Arc::as_ref)
     }
 
+    /// Whether no endpoint or member was touched between the two tables; at a glance, so that it may say no where all
+    /// are the same after all.
+    pub fn has_endpoints_of(&self, other: &Self) -> bool {
+        self.endpoints.is_unchanged_from(&other.endpoints) && self.members.is_unchanged_from(&other.members)
+    }
+
     /// Every endpoint, in no promised order.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.values().map(Arc::as_ref)

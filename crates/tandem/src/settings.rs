@@ -88,6 +88,8 @@ pub struct FabricSettings {
     pub ring_timeout: Duration,
     /// From the first INVITE to the answer, over all candidates.
     pub setup_timeout: Duration,
+    /// Whether endpoints are probed, as the policy of each has it.
+    pub probes: bool,
     /// From the first signal to the end of the calls that are up.
     pub drain: Duration,
     /// Between two flushes of the journal, for which answers wait; `None` where they do not wait.
@@ -386,6 +388,7 @@ impl Values {
                 attempt_timeout: self.seconds("fabric.attempt_timeout_s", 1..=32)?,
                 ring_timeout: self.seconds("fabric.ring_timeout_s", 5..=600)?,
                 setup_timeout: self.seconds("fabric.setup_timeout_s", 5..=1200)?,
+                probes: self.flag("fabric.probes")?,
                 drain: self.seconds("fabric.drain_s", 0..=86_400)?,
                 flush_interval: match self.integer("fabric.flush_interval_ms", 0..=1_000)? {
                     0 => None,
@@ -660,6 +663,7 @@ mod tests {
     fn a_variable_sets_numbers_lists_and_listeners() {
         let settings = read_variables(&[
             ("TANDEM_FABRIC_MAX_CALLS", "7"),
+            ("TANDEM_FABRIC_PROBES", "false"),
             ("TANDEM_ROLES", "portal"),
             ("TANDEM_DNS_SERVERS", "192.0.2.53, [2001:db8::53]:5353"),
             ("TANDEM_DNS_PRIVATE_ADDRESSES", "true"),

@@ -163,6 +163,9 @@ impl World {
                 hub.map(|at| at.saturating_duration_since(self.start).as_micros().div_ceil(1000) as Millis);
             let network = self.network.peek().map(|Reverse(first)| first.0);
             let agent = self.order.iter().filter_map(|id| self.agents[id].next()).min();
+            if network.is_none() && agent.is_none() && self.sim.is_quiet() {
+                break;
+            }
             let Some(at) = [hub, network, agent].into_iter().flatten().min().filter(|at| *at <= end) else {
                 break;
             };
