@@ -1,5 +1,6 @@
 //! The SIP addresses of a member.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use axum::Json;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::call_limits;
+use crate::endpoint_health::{HealthSummary, summaries};
 use crate::page::{Page, PageQuery};
 use crate::policy::{PolicyInput, PolicyView};
 use crate::problem::{ApiError, Faults};
@@ -77,6 +79,9 @@ pub(crate) struct EndpointView {
     /// How the hub speaks with it.
     policy: PolicyView,
     created_at: DateTime<Utc>,
+    /// How it fares, where the operation shows it: lists and single endpoints do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthSummary>,
 }
 
 /// Names an endpoint.
@@ -177,7 +182,15 @@ impl From<endpoint::StoredEndpoint> for EndpointView {
             enabled: endpoint.enabled,
             policy: PolicyView::from(&endpoint.policy),
             created_at,
+            health: None,
         }
+    }
+}
+
+impl EndpointView {
+    fn with_health(mut self, health: &HashMap<EndpointId, HealthSummary>) -> Self {
+        self.health = Some(health.get(&self.endpoint_id).copied().unwrap_or_default());
+        self
     }
 }
 
@@ -329,7 +342,10 @@ pub(crate) async fn list_endpoints(
     session.may_read(member)?;
     let place = query.read::<Uuid>()?;
     let endpoints = endpoint::list(&app.db, member, place.after.map(EndpointId), place.reads()).await?;
-    Ok(Json(place.page(endpoints, |it| it.endpoint.endpoint_id.0, EndpointView::from)))
+    let ids: Vec<EndpointId> = endpoints.iter().map(|it| it.endpoint.endpoint_id).collect();
+    let health = summaries(&app.db, &ids, app.clock.now()).await?;
+    let view = |it| EndpointView::from(it).with_health(&health);
+    Ok(Json(place.page(endpoints, |it| it.endpoint.endpoint_id.0, view)))
 }
 
 /// `POST /api/v1/members/{member_id}/endpoints`: adds an endpoint.
@@ -371,7 +387,8 @@ pub(crate) async fn get_endpoint(
 ) -> Result<Json<EndpointView>, ApiError> {
     session.may_read(member)?;
     let found = endpoint::get(&app.db, member, id).await?.ok_or_else(|| ApiError::new(Reason::NotFound))?;
-    Ok(Json(found.into()))
+    let health = summaries(&app.db, &[id], app.clock.now()).await?;
+    Ok(Json(EndpointView::from(found).with_health(&health)))
 }
 
 /// `PUT /api/v1/members/{member_id}/endpoints/{endpoint_id}`: describes an endpoint anew.

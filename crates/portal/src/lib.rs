@@ -17,6 +17,7 @@ mod configuration;
 mod connect;
 mod csv;
 mod endpoint;
+mod endpoint_health;
 mod health;
 mod http_metrics;
 mod lookup;

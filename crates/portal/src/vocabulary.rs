@@ -56,6 +56,11 @@ vocabularies! {
     Profile [
         "neutral", "asterisk", "freeswitch", "kamailio", "opensips", "cisco-cube", "teams", "sipconnect",
     ]
+    /// Whether an endpoint is fit to be given calls.
+    EndpointState ["unknown", "up", "ramping", "down"]
+    /// What was heard of an endpoint, or not heard.
+    HealthSign ["probe_answered", "probe_unanswered", "probe_refused", "call_taken", "call_unanswered",
+        "call_refused", "retry_after", "time_passed"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }
@@ -102,6 +107,8 @@ mod tests {
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());
+        reads::<tandem_model::HealthSign>(HealthSign::words());
+        assert_eq!(EndpointState::words(), tandem_model::EndpointState::ALL.map(|state| state.as_str()));
         assert_eq!(Outcome::words(), tandem_model::Outcome::ALL.map(|outcome| outcome.as_str()));
     }
 }

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod database;
 pub mod declaration;
 pub mod endpoint;
+pub mod endpoint_health;
 pub mod facts;
 pub mod feed;
 pub mod idempotent_request;

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod data_dir;
 pub mod database;
 pub mod follower;
+pub mod health;
 pub mod lookup;
 pub mod metrics;
 pub mod report;

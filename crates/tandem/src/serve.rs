@@ -25,6 +25,7 @@ use crate::clock::entropy;
 use crate::data_dir::DataDir;
 use crate::database::Database;
 use crate::follower::Follower;
+use crate::health::HealthReporter;
 use crate::report::Reporter;
 use crate::settings::Settings;
 use crate::{metrics, say, snapshot};
@@ -44,6 +45,9 @@ const LAST_REPORT: Duration = Duration::from_secs(2);
 
 /// Time between two looks at whether the node's thread still runs.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// Reports of the health of endpoints that may wait to be taken.
+const HEALTH_REPORTS: usize = 1_024;
 
 /// Name of the task that ends in good order.
 const REPORTS: &str = "the reports";
@@ -80,6 +84,7 @@ pub async fn run(
     let saved = snapshot::path(data_dir.path());
     let follower = Follower::new(db.clone(), table.clone(), clock.clone(), Some(saved), &registry)?;
     follower.restore().await;
+    let (health_sender, health_reports) = mpsc::channel(HEALTH_REPORTS);
     let node = match settings.roles.fabric {
         true => {
             let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -95,6 +100,8 @@ pub async fn run(
                 flush_interval: settings.fabric.flush_interval,
                 dns: settings.dns.clone(),
                 trace: settings.trace.clone(),
+                probes: settings.fabric.probes,
+                health_reports: Some(health_sender),
                 ..NodeSettings::new(node_id, settings.listeners.clone(), data_dir.path().to_owned())
             };
             Some(Arc::new(Node::start(settings, table.clone(), clock.clone(), rng.random(), &registry)?))
@@ -129,6 +136,14 @@ pub async fn run(
                 move || node.upgrade().map_or((0, 0), |node| (node.active_calls(), node.journal_backlog()))
             }),
         };
+        let health =
+            HealthReporter { db: db.clone(), node_id, clock: clock.clone(), reports: health_reports };
+        let mut ready = migrated.subscribe();
+        tasks.spawn(async move {
+            ready.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+            health.run().await;
+            ("the reports of health", Ok(()))
+        });
         let shippers = node.shippers();
         let reported_db = db.clone();
         let listeners = node.listeners().to_vec();

@@ -411,6 +411,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/endpoints/{endpoint_id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** how the nodes find an endpoint, with its history. */
+        get: operations["get_endpoint_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/lookup": {
         parameters: {
             query?: never;
@@ -1109,6 +1126,15 @@ export interface components {
          * @enum {string}
          */
         EndedBy: "originating" | "terminating" | "hub";
+        /** @description How the live nodes find an endpoint, and a page of what happened to it. */
+        EndpointHealthView: {
+            /** Format: uuid */
+            endpoint_id: string;
+            /** @description What happened, newest first, for thirty days. */
+            history: components["schemas"]["Page_HealthChangeView"];
+            /** @description Live nodes that know anything of it, by name. */
+            nodes: components["schemas"]["NodeHealthView"][];
+        };
         /** @description An endpoint as a member describes it. */
         EndpointInput: {
             /** @description The names in its TLS client certificate (DNS names of its subjectAltName), by any of which it is known. */
@@ -1166,6 +1192,11 @@ export interface components {
             endpoint_id: string;
             name: string;
         };
+        /**
+         * @description Whether an endpoint is fit to be given calls.
+         * @enum {string}
+         */
+        EndpointState: "unknown" | "up" | "ramping" | "down";
         /** @description One SIP address of a member: where it sends from, where it receives, and how much. */
         EndpointView: {
             /** @description The names in its TLS client certificate, by any of which it is known. */
@@ -1176,6 +1207,7 @@ export interface components {
             enabled: boolean;
             /** Format: uuid */
             endpoint_id: string;
+            health?: components["schemas"]["HealthSummary"] | null;
             /**
              * Format: int32
              * @description Most calls up at once; no bound where it is null.
@@ -1218,6 +1250,37 @@ export interface components {
             message: string;
             /** @description Row of a bulk request, or line of a CSV file; both count from 1. */
             row?: number;
+        };
+        /**
+         * @description What was heard of an endpoint, or not heard.
+         * @enum {string}
+         */
+        HealthSign: "probe_answered" | "probe_unanswered" | "probe_refused" | "call_taken" | "call_unanswered" | "call_refused" | "retry_after" | "time_passed";
+        /**
+         * @description How an endpoint fares: on how many of the live nodes it is in each state. A node that knows nothing of it yet is not
+         *     counted.
+         */
+        HealthSummary: {
+            /**
+             * Format: int32
+             * @description Nodes on which it takes calls only where no other endpoint can.
+             */
+            down: number;
+            /**
+             * Format: int32
+             * @description Nodes that send it no new calls for a while because it answered 503 with Retry-After.
+             */
+            held: number;
+            /**
+             * Format: int32
+             * @description Nodes on which it has come back and takes a growing share of its calls.
+             */
+            ramping: number;
+            /**
+             * Format: int32
+             * @description Nodes on which it takes its calls.
+             */
+            up: number;
         };
         /** @description A provider that asks to join, and its first user. */
         JoinInput: {
@@ -1434,6 +1497,30 @@ export interface components {
              * @example tdm_…
              */
             token: string;
+        };
+        /** @description An endpoint as one node finds it. */
+        NodeHealthView: {
+            /**
+             * Format: date-time
+             * @description Until when it gets no new calls because it asked for that; null where it did not, or the time is over.
+             */
+            held_until: string | null;
+            /** @description The node's name. */
+            node: string;
+            /**
+             * Format: date-time
+             * @description When a probe was sent last, as far as the node has told; null where none was.
+             */
+            probed_at: string | null;
+            /**
+             * Format: double
+             * @description How long its answer took, in milliseconds; null where there was no answer.
+             */
+            rtt_ms: number | null;
+            sign: components["schemas"]["HealthSign"] | null;
+            /** Format: date-time */
+            since: string;
+            state: components["schemas"]["EndpointState"];
         };
         /**
          * @description What a node does.
@@ -1728,6 +1815,7 @@ export interface components {
                 enabled: boolean;
                 /** Format: uuid */
                 endpoint_id: string;
+                health?: components["schemas"]["HealthSummary"] | null;
                 /**
                  * Format: int32
                  * @description Most calls up at once; no bound where it is null.
@@ -1761,6 +1849,20 @@ export interface components {
                  * @description Share of the calls among endpoints of the same priority.
                  */
                 weight: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
+        Page_HealthChangeView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** Format: date-time */
+                at: string;
+                /** @description The node's name; null where the node is no more. */
+                node: string | null;
+                sign: components["schemas"]["HealthSign"];
+                state: components["schemas"]["EndpointState"];
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
@@ -2008,7 +2110,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3315,6 +3417,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigurationView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_endpoint_health: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndpointHealthView"];
                 };
             };
             /** @description Refused; the code says why */

@@ -5,6 +5,7 @@ mod bulk;
 mod calls;
 mod constraints;
 mod exchange;
+mod health;
 mod inputs;
 mod lookup;
 mod sessions;

@@ -27,6 +27,7 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("list_endpoints", "", [401, 404, 200, 200]),
     ("create_endpoint", "new_endpoint", [401, 404, 201, 201]),
     ("get_endpoint", "", [401, 404, 200, 200]),
+    ("get_endpoint_health", "", [401, 404, 200, 200]),
     ("update_endpoint", "endpoint", [401, 404, 200, 200]),
     ("get_configuration", "?switch=asterisk", [401, 404, 200, 200]),
     ("list_profiles", "", [401, 200, 200, 200]),
@@ -297,6 +298,7 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
     };
     let operations = [
         ("get_endpoint", ""),
+        ("get_endpoint_health", ""),
         ("update_endpoint", "endpoint"),
         ("get_configuration", "?switch=asterisk"),
         ("delete_endpoint", ""),

@@ -4,6 +4,7 @@ mod apply;
 mod cdrs;
 mod cluster;
 mod constraints;
+mod endpoint_health;
 mod facts;
 mod nodes;
 mod support;

@@ -1,4 +1,4 @@
-import { Badge, Button, Menu, Modal, Text } from "@mantine/core";
+import { Badge, Button, Menu, Modal, Text, UnstyledButton } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
@@ -12,18 +12,23 @@ import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { Icon } from "../../parts/Icon";
 import { usePaged } from "../../parts/paged";
 import { Configuration } from "./Configuration";
+import { LIVE_MS } from "../../app/queries";
 import { EndpointForm } from "./EndpointForm";
+import { Health } from "./Health";
+import { healthLook } from "./health";
 
 const KEY = "endpoints";
 
 export function Endpoints({ memberId }: { memberId: string }) {
   const [edited, setEdited] = useState<Endpoint | null>(null);
   const [configured, setConfigured] = useState<Endpoint | null>(null);
+  const [shown, setShown] = useState<Endpoint | null>(null);
   const [removed, setRemoved] = useState<Endpoint | null>(null);
   const queries = useQueryClient();
   const refresh = () => queries.invalidateQueries({ queryKey: [KEY, memberId] });
   const list = usePaged({
     key: [KEY, memberId],
+    liveMs: LIVE_MS,
     fetch: (cursor) =>
       answer(
         api.GET("/api/v1/members/{member_id}/endpoints", {
@@ -108,7 +113,16 @@ export function Endpoints({ memberId }: { memberId: string }) {
     },
     {
       header: "State",
-      cell: ({ enabled }) => (enabled ? <Badge color="petrol">enabled</Badge> : <Badge color="gray">disabled</Badge>),
+      cell: (endpoint) => {
+        const { color, text } = healthLook(endpoint);
+        return (
+          <UnstyledButton onClick={() => setShown(endpoint)} aria-label={`Health of ${endpoint.name}: ${text}`}>
+            <Badge color={color} style={{ cursor: "pointer" }}>
+              {text}
+            </Badge>
+          </UnstyledButton>
+        );
+      },
     },
     {
       header: "Change",
@@ -123,6 +137,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
           <Menu.Dropdown>
             <Menu.Item onClick={() => setEdited(endpoint)}>Edit</Menu.Item>
             <Menu.Item onClick={() => setConfigured(endpoint)}>Configure your switch</Menu.Item>
+            <Menu.Item onClick={() => setShown(endpoint)}>Health</Menu.Item>
             <Menu.Item
               onClick={() =>
                 update.mutate({ endpoint_id: endpoint.endpoint_id, body: { ...inputOf(endpoint), enabled: !endpoint.enabled } })
@@ -158,6 +173,9 @@ export function Endpoints({ memberId }: { memberId: string }) {
       </Modal>
       <Modal opened={configured !== null} onClose={() => setConfigured(null)} title={`Your switch as ${configured?.name ?? ""}`} size="xl">
         {configured && <Configuration memberId={memberId} endpoint={configured} />}
+      </Modal>
+      <Modal opened={shown !== null} onClose={() => setShown(null)} title={`Health of ${shown?.name ?? ""}`} size="xl">
+        {shown && <Health endpoint={shown} />}
       </Modal>
       <Confirm
         opened={removed !== null}
