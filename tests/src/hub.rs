@@ -38,6 +38,8 @@ pub struct Settings {
     pub dns_timeout_s: u32,
     /// Whether DNS names may lead to the loopback network, as the peers of scenarios do.
     pub private_addresses: bool,
+    /// Whether it probes endpoints: scenarios count messages, and to sipp an OPTIONS is a call that went wrong.
+    pub probes: bool,
     /// The journal lies on a disk of its own, of so many kilobytes: see [`may_mount`].
     pub journal_disk_kb: Option<u32>,
     /// What stands under `[trace]`.
@@ -66,6 +68,7 @@ impl Default for Settings {
             name_server: None,
             dns_timeout_s: 1,
             private_addresses: true,
+            probes: false,
             journal_disk_kb: None,
             trace: String::new(),
             max_files: None,
@@ -118,6 +121,7 @@ data_dir = "{data}"
 workers = {workers}
 drain_s = {drain_s}
 attempt_timeout_s = {attempt_timeout_s}
+probes = {probes}
 
 [dns]
 servers = [{name_server}]
@@ -155,6 +159,7 @@ address = "{metrics}"
             name_server = settings.name_server.map_or(String::new(), |server| format!("\"{server}\"")),
             dns_timeout_s = settings.dns_timeout_s,
             private_addresses = settings.private_addresses,
+            probes = settings.probes,
         );
         fs::write(&config, text).expect("the settings can be written");
         let base = format!("http://{portal}");

@@ -12,6 +12,7 @@ pub mod child;
 pub mod cluster;
 pub mod dns;
 pub mod exchange;
+pub mod gateway;
 pub mod hub;
 pub mod kamailio;
 pub mod pki;

@@ -64,10 +64,15 @@ impl Socket {
 
     /// The next datagram, or `None` when none came in time.
     pub fn receive(&self, within: Duration) -> Option<String> {
+        self.receive_from(within).map(|(text, _)| text)
+    }
+
+    /// The next datagram and who sent it, or `None` when none came in time.
+    pub fn receive_from(&self, within: Duration) -> Option<(String, SocketAddr)> {
         self.socket.set_read_timeout(Some(within)).expect("a socket has timeouts");
         let mut buffer = [0; 65_535];
-        let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+        Some((String::from_utf8_lossy(&buffer[..length]).into_owned(), from))
     }
 
     /// An INVITE to a number, of a call of its own.

@@ -32,6 +32,15 @@ fn prometheus_takes_the_configuration_and_the_rules() {
 }
 
 #[test]
+fn the_rules_about_endpoints_fire_when_they_should_and_not_before() {
+    let played = promtool().args(["test", "rules", "tandem.rules.test.yml"]).current_dir(deploy()).output();
+    let output = played.expect("promtool is there; cargo xtask setup brings it");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
 fn every_metric_of_dashboard_and_rules_is_served_by_a_running_hub() {
     let switch = Socket::new();
     let hub = Hub::start(&Exchange::of_two(switch.address().ip(), &[]));
