@@ -1,8 +1,17 @@
 //! Traced calls: the ladder that each member sees, what is exported, and that no secret is in any of it.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use serde_json::{Value, json};
+use tandem_tests::address::free_port;
+use tandem_tests::child::{Child, Signal};
 use tandem_tests::sipp::{Load, Numbers, Transport, caller, gateway};
 use tandem_tests::{CALLED, Cluster, Endpoint, Exchange, Hub, Settings, Sipp, peer_address, until};
 
@@ -236,4 +245,179 @@ fn while_postgres_is_away_calls_go_on_and_what_finds_no_room_is_dropped_and_coun
         (hub.metrics().sum("tandem_trace_messages_kept_total", &[]) > 1_000.0).then_some(())
     });
     hub.wait_until_as(&before, Duration::from_secs(40));
+}
+
+/// What a stand-in for a collector has got, request by request.
+struct Collector {
+    address: SocketAddr,
+    requests: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Collector {
+    /// Takes OTLP by HTTP on a port of its own, as an OpenTelemetry collector does.
+    fn start() -> Self {
+        let listener = TcpListener::bind((peer_address(), 0)).expect("a port of loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let (sender, requests) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, sender) = (stream.expect("a connection"), sender.clone());
+                std::thread::spawn(move || serve(stream, &sender));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// Every span of the next requests until there is one of each of these names.
+    fn spans(&self, names: &[&str]) -> (Vec<Span>, Vec<u8>) {
+        let (mut spans, mut octets) = (Vec::new(), Vec::new());
+        while !names.iter().all(|name| spans.iter().any(|span: &Span| span.name == *name)) {
+            let body = self.requests.recv_timeout(SOON).expect("the hub exports spans");
+            let request = ExportTraceServiceRequest::decode(&*body).expect("it is OTLP");
+            octets.extend_from_slice(&body);
+            for resource in request.resource_spans {
+                spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
+            }
+        }
+        (spans, octets)
+    }
+}
+
+/// Answers the requests of one connection, and hands over their bodies.
+fn serve(stream: TcpStream, sender: &mpsc::Sender<Vec<u8>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut line, mut len) = (String::new(), 0);
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        assert_eq!(line, "POST /v1/traces HTTP/1.1\r\n");
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).expect("a header field");
+            let header = header.trim().to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(value) = header.strip_prefix("content-length: ") {
+                len = value.parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; len];
+        reader.read_exact(&mut body).expect("the body is whole");
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+        reader.get_mut().write_all(answer).expect("the hub takes the answer");
+        let _ = sender.send(body);
+    }
+}
+
+#[test]
+fn a_traced_call_is_one_opentelemetry_trace_from_its_invite_to_its_cdr() {
+    let acme = peer_address();
+    let collector = Collector::start();
+    let (exchange, called) = exchange(acme, &CALLED_STEPS);
+    let globex = called.address.ip();
+    let hub = Hub::with(&traced(&format!("otlp = \"http://{}\"", collector.address)), &exchange);
+    let call = telling_call(&hub, acme, called);
+
+    let names = ["call", "selection", "attempt", "journal flush", "answer", "ship"];
+    let (spans, octets) = collector.spans(&names);
+    assert_eq!(spans.len(), names.len(), "one of each");
+    let root = spans.iter().find(|span| span.name == "call").expect("it is there");
+    assert!(root.parent_span_id.is_empty());
+    let id: String = root.trace_id.iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(id, call.replace('-', ""), "the trace has the id of the call");
+    for span in &spans {
+        assert_eq!(span.trace_id, root.trace_id);
+        assert!(span.start_time_unix_nano <= span.end_time_unix_nano, "{span:?}");
+        assert!(root.start_time_unix_nano <= span.start_time_unix_nano, "{span:?}");
+        assert!(span.end_time_unix_nano <= root.end_time_unix_nano, "{span:?}");
+        assert!(span.name == "call" || span.parent_span_id == root.span_id, "{span:?}");
+    }
+    let of = |name: &str| spans.iter().find(|span| span.name == name).expect("it is there");
+    assert!(of("attempt").end_time_unix_nano <= of("answer").start_time_unix_nano);
+    assert!(of("answer").end_time_unix_nano <= of("ship").start_time_unix_nano);
+    let text = String::from_utf8_lossy(&octets);
+    for hidden in [CANARY, CALLED, &CALLED[1..], &acme.to_string(), &globex.to_string()] {
+        assert!(!text.contains(hidden), "{hidden} is exported");
+    }
+    assert!(text.contains("tandem.outcome") && text.contains("answered"));
+    until("the exports to be counted", SOON, || {
+        (hub.metrics().sum("tandem_spans_exported_total", &[]) >= 6.0).then_some(())
+    });
+}
+
+#[test]
+fn a_capture_server_decodes_what_is_exported_and_finds_each_message_and_no_secret() {
+    let acme = peer_address();
+    let (exchange, called) = exchange(acme, &CALLED_STEPS);
+    let globex = called.address;
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = folder.path().join("capture.pcap");
+    let server = free_port(peer_address());
+    let mut sngrep = Command::new("sngrep");
+    sngrep.args(["-F", "-N", "-q", "-L", &format!("udp:{server}"), "-O"]).arg(&capture);
+    let mut sngrep = Child::start("sngrep", &mut sngrep, &folder.path().join("sngrep.log"));
+    until("sngrep to listen", SOON, || UdpSocket::bind(server).is_err().then_some(()));
+    let hub = Hub::with(&traced(&format!("hep = \"{server}\"")), &exchange);
+    let call = telling_call(&hub, acme, called);
+    whole_ladder(&hub.api, &format!("/calls/{call}/ladder"));
+    let metrics = hub.metrics();
+    assert!(metrics.sum("tandem_hep_packets_total", &[]) >= RUNGS.len() as f64);
+    assert_eq!(metrics.sum("tandem_hep_errors_total", &[]), 0.0);
+
+    let fields = [
+        "ip.src",
+        "udp.srcport",
+        "ip.dst",
+        "udp.dstport",
+        "sip.Method",
+        "sip.Status-Code",
+        "sip.CSeq.method",
+    ];
+    let decode = || {
+        let mut tshark = Command::new("tshark");
+        let sip = |port: u16| format!("udp.port=={port},sip");
+        tshark.arg("-r").arg(&capture).args(["-d", &sip(hub.sip.port()), "-d", &sip(globex.port())]);
+        tshark.args(["-T", "fields", "-E", "separator=|"]);
+        fields.iter().for_each(|field| {
+            tshark.args(["-e", field]);
+        });
+        let output = tshark.output().expect("tshark runs");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // It writes what it has decoded now and then.
+    let lines = until("every message to be decoded", SOON, || {
+        let lines = decode();
+        (lines.len() >= RUNGS.len()).then_some(lines)
+    });
+    let hub_sip = hub.sip;
+    let seen = |line: &str| {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [source, source_port, destination, destination_port, method, status, cseq] = fields[..] else {
+            panic!("no seven fields: {line}")
+        };
+        let (source, destination) =
+            (format!("{source}:{source_port}"), format!("{destination}:{destination_port}"));
+        let is_received = destination == hub_sip.to_string();
+        assert_eq!(source == hub_sip.to_string(), !is_received, "{line}");
+        let member = if is_received { source } else { destination };
+        let leg = if member.starts_with(&format!("{acme}:")) { "originating" } else { "terminating" };
+        assert!(leg == "originating" || member == globex.to_string(), "{line}");
+        let direction = if is_received { "received" } else { "sent" };
+        let what = if status.is_empty() { method.to_owned() } else { format!("{status} {cseq}") };
+        format!("{leg} {direction} {what}")
+    };
+    let mut seen: Vec<String> = lines.iter().map(|line| seen(line)).collect();
+    seen.dedup();
+    let mut wanted: Vec<String> = RUNGS.map(str::to_owned).to_vec();
+    // By chance the machine lets one be sent again; each must be there.
+    (seen.sort(), wanted.sort());
+    seen.dedup();
+    wanted.dedup();
+    assert_eq!(seen, wanted);
+    let octets = std::fs::read(&capture).expect("the capture is there");
+    assert!(!String::from_utf8_lossy(&octets).contains(CANARY));
+    sngrep.signal(Signal::Terminate);
+    sngrep.wait(SOON);
 }

@@ -21,6 +21,7 @@ mod flusher;
 #[doc(hidden)]
 pub mod fuzz;
 mod health;
+mod hep;
 mod invite;
 mod journal;
 mod leg;
@@ -45,6 +46,7 @@ mod share;
 mod shed;
 mod shipper;
 mod source_guard;
+mod spans;
 mod standing;
 mod stream;
 mod tap;
@@ -58,9 +60,11 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use hep::HepSettings;
 pub use node::{ListenerSettings, Node, NodeSettings, StartError};
 pub use recorder::{Recorder, TraceSettings};
 pub use resolver::DnsSettings;
 pub use shipper::Shipper;
+pub use spans::OtlpSettings;
 pub use tls::{TlsError, TlsSettings};
 pub use watch::{EndpointStanding, HealthReport};

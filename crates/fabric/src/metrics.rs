@@ -57,6 +57,14 @@ pub(crate) struct Metrics {
     pub(crate) trace_kept: IntCounter,
     /// Messages of traced calls that found no room.
     pub(crate) trace_dropped: IntCounter,
+    /// HEP packets sent.
+    pub(crate) hep_packets: IntCounter,
+    /// HEP packets that could not be sent.
+    pub(crate) hep_errors: IntCounter,
+    /// Spans that the collector took.
+    pub(crate) spans_exported: IntCounter,
+    /// Spans that it did not take, or that found no room.
+    pub(crate) spans_dropped: IntCounter,
     /// Octets that are no SIP message.
     pub(crate) parse_errors: IntCounter,
     /// Messages that a socket did not take.
@@ -273,6 +281,19 @@ impl Metrics {
             trace_dropped: counter(
                 "tandem_trace_messages_dropped_total",
                 "Messages of traced calls that found no room: too many, or the database is away.",
+            )?,
+            hep_packets: counter(
+                "tandem_hep_packets_total",
+                "HEP packets with messages of calls that were sent to the capture server.",
+            )?,
+            hep_errors: counter("tandem_hep_errors_total", "HEP packets that could not be sent.")?,
+            spans_exported: counter(
+                "tandem_spans_exported_total",
+                "OpenTelemetry spans of calls that the collector took.",
+            )?,
+            spans_dropped: counter(
+                "tandem_spans_dropped_total",
+                "OpenTelemetry spans of calls that the collector did not take, or that found no room.",
             )?,
             parse_errors: counter("tandem_sip_parse_errors_total", "Octets that are no SIP message.")?,
             send_errors: counter("tandem_sip_send_errors_total", "SIP messages that a socket did not take.")?,

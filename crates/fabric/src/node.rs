@@ -165,6 +165,7 @@ pub struct Node {
     common: Arc<Common>,
     /// Ends with the node.
     _resolver: Resolver,
+    tap: Arc<Tap>,
     /// Until somebody runs it.
     recorder: Mutex<Option<Recorder>>,
     workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
@@ -251,7 +252,7 @@ impl Node {
             seeds.random(),
             registry,
         )?;
-        let (tap, noted) = Tap::new(settings.trace.sample, false, &metrics);
+        let (tap, told) = Tap::new(&settings.trace, &metrics);
         let make = |share, journal| {
             let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
             let mut worker =
@@ -303,8 +304,14 @@ impl Node {
             threads.push((commands, thread));
         }
         let node_id = settings.node_id;
-        let recorder =
-            Recorder { node_id, settings: settings.trace, tap, noted, clock, metrics: metrics.clone() };
+        let recorder = Recorder {
+            node_id,
+            settings: settings.trace,
+            tap: tap.clone(),
+            told,
+            clock,
+            metrics: metrics.clone(),
+        };
         let recorder = Mutex::new(Some(recorder));
         Ok(Self {
             node_id,
@@ -313,6 +320,7 @@ impl Node {
             metrics,
             common,
             _resolver: resolver,
+            tap,
             recorder,
             workers: threads,
             secure: runtime,
@@ -341,7 +349,9 @@ impl Node {
 
     /// The shippers of the node's journals; run each once.
     pub fn shippers(&self) -> Vec<Shipper> {
-        let shipper = |dir: &PathBuf| Shipper::new(self.node_id, dir.clone(), self.metrics.clone());
+        let shipper = |dir: &PathBuf| {
+            Shipper::new(self.node_id, dir.clone(), self.metrics.clone()).telling(self.tap.clone())
+        };
         self.journal_dirs.iter().map(shipper).collect()
     }
 

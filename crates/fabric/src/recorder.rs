@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use opentelemetry_sdk::trace::SpanData;
 use tandem_model::{CallId, Clock, NodeId};
 use tandem_sip::{Message, outline, redact};
 use tandem_store::call_message::{CallMessage, CallTrace};
 use tandem_store::{Error, PgPool, call_message, database, trace_selection};
 use tokio::sync::mpsc;
 
+use crate::hep::{HepSender, HepSettings};
 use crate::metrics::Metrics;
-use crate::tap::{Held, Tap, TracedMessage};
+use crate::spans::{self, OtlpSettings, Spans};
+use crate::tap::{Held, Tap, Told, TracedMessage};
 
 /// What the operator decides about traces.
 #[derive(Clone, Debug)]
@@ -24,11 +27,21 @@ pub struct TraceSettings {
     pub keep: Duration,
     /// Most octets of traces that are kept, over all nodes.
     pub max_octets: u64,
+    /// The capture server that gets the messages, too.
+    pub hep: Option<HepSettings>,
+    /// The collector that gets a trace of each call, too.
+    pub otlp: Option<OtlpSettings>,
 }
 
 impl Default for TraceSettings {
     fn default() -> Self {
-        Self { sample: 0.0, keep: Duration::from_secs(7 * 86_400), max_octets: 1 << 30 }
+        Self {
+            sample: 0.0,
+            keep: Duration::from_secs(7 * 86_400),
+            max_octets: 1 << 30,
+            hep: None,
+            otlp: None,
+        }
     }
 }
 
@@ -62,7 +75,7 @@ pub struct Recorder {
     pub(crate) node_id: NodeId,
     pub(crate) settings: TraceSettings,
     pub(crate) tap: Arc<Tap>,
-    pub(crate) noted: mpsc::Receiver<TracedMessage>,
+    pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
 }
@@ -78,20 +91,111 @@ struct Masked {
 impl Recorder {
     /// Works for ever; drop the future to stop.
     pub async fn run(self, db: PgPool) {
-        let Self { node_id, settings, tap, mut noted, clock, metrics } = self;
+        let Self { node_id, settings, tap, told, clock, metrics } = self;
         let (masked, waiting) = mpsc::channel(QUEUE);
-        let mask_all = async {
-            while let Some(message) = noted.recv().await {
-                let is_kept = message.call.cause.is_kept;
-                let Some(message) = mask(node_id, message) else { continue };
-                if is_kept && masked.try_send(message).is_err() {
-                    metrics.trace_dropped.inc();
-                }
+        let (finished, spans) = mpsc::channel(spans::QUEUE);
+        let exporter = settings.otlp.as_ref().and_then(|otlp| {
+            let exporter = spans::exporter(otlp, node_id);
+            exporter.inspect_err(|error| tracing::error!(%error, "no spans are exported")).ok()
+        });
+        let distribution = Distribution {
+            node_id,
+            masked,
+            hep: settings.hep.clone().map(|hep| HepSender::new(hep, metrics.clone())),
+            spans: settings
+                .otlp
+                .as_ref()
+                .map(|otlp| (Spans::new(node_id, otlp.has_numbers, metrics.clone()), finished)),
+            metrics: metrics.clone(),
+        };
+        let export = async {
+            if let Some(exporter) = &exporter {
+                spans::export(exporter, spans, &metrics).await;
             }
         };
+        let distribute = distribution.run(told, clock.as_ref());
         let follow = follow(&db, node_id, &tap, clock.as_ref());
         let keep = keep(&db, waiting, &settings, clock.as_ref(), &metrics);
-        tokio::join!(mask_all, follow, keep);
+        tokio::join!(distribute, export, follow, keep);
+    }
+}
+
+/// Who gets what the workers tell.
+struct Distribution {
+    node_id: NodeId,
+    masked: mpsc::Sender<Masked>,
+    hep: Option<HepSender>,
+    /// With who exports them.
+    spans: Option<(Spans, mpsc::Sender<Vec<SpanData>>)>,
+    metrics: Metrics,
+}
+
+impl Distribution {
+    async fn run(mut self, mut told: mpsc::Receiver<Told>, clock: &dyn Clock) {
+        let mut look = tokio::time::interval(HepSender::look_again_after());
+        loop {
+            tokio::select! {
+                told = told.recv() => match told {
+                    Some(told) => self.take(told, clock),
+                    None => return,
+                },
+                _ = look.tick() => {
+                    if let Some(hep) = &mut self.hep {
+                        hep.connect().await;
+                    }
+                    if let Some((spans, _)) = &mut self.spans {
+                        let overdue = spans.take_overdue(clock.instant());
+                        overdue.into_iter().for_each(|spans| self.finish(spans));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, told: Told, clock: &dyn Clock) {
+        match told {
+            Told::Message(message) => self.take_message(message),
+            Told::Over(record) => {
+                if let Some((spans, _)) = &mut self.spans {
+                    spans.note_over(clock.instant(), record);
+                }
+            }
+            Told::Shipped(calls) => {
+                for call in calls {
+                    let Some((spans, _)) = &mut self.spans else { return };
+                    if let Some(spans) = spans.note_shipped(call, clock.now()) {
+                        self.finish(spans);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_message(&mut self, message: TracedMessage) {
+        let is_kept = message.call.cause.is_kept;
+        let Some(masked) = mask(self.node_id, message) else { return };
+        if let Some(hep) = &self.hep {
+            hep.send(&masked.message);
+        }
+        if !is_kept {
+            return;
+        }
+        if let Some((spans, _)) = &mut self.spans {
+            spans.note(&masked.message);
+        }
+        if self.masked.try_send(masked).is_err() {
+            self.metrics.trace_dropped.inc();
+        }
+    }
+
+    /// Hands the spans of a call to the exporter.
+    fn finish(&self, spans: Vec<SpanData>) {
+        let count = spans.len() as u64;
+        if let Some((_, finished)) = &self.spans
+            && finished.try_send(spans).is_err()
+        {
+            self.metrics.spans_dropped.inc_by(count);
+        }
     }
 }
 

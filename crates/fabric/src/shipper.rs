@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_model::{CallId, Cdr, NodeId};
@@ -15,6 +16,7 @@ use tandem_store::PgPool;
 use crate::journal::{self, Position};
 use crate::metrics::{Metrics, Part};
 use crate::record::{CallRecord, Record};
+use crate::tap::Tap;
 
 /// Time between two looks at a journal that has been shipped to its end. A short call is one row written once
 /// when its answer and its end lie between the same two looks, and a batch costs one commit however many it holds.
@@ -34,11 +36,18 @@ pub struct Shipper {
     node_id: NodeId,
     dir: PathBuf,
     metrics: Metrics,
+    /// Who is told what is shipped.
+    tap: Option<Arc<Tap>>,
 }
 
 impl Shipper {
     pub(crate) fn new(node_id: NodeId, dir: PathBuf, metrics: Metrics) -> Self {
-        Self { node_id, dir, metrics }
+        Self { node_id, dir, metrics, tap: None }
+    }
+
+    /// The same, telling `tap` which calls are shipped.
+    pub(crate) fn telling(self, tap: Arc<Tap>) -> Self {
+        Self { tap: Some(tap), ..self }
     }
 
     /// How many records of an earlier run are still to be shipped.
@@ -108,6 +117,10 @@ impl Shipper {
                     for rejected in refused {
                         self.metrics.cdr_errors.inc();
                         tracing::error!(call = %rejected.call_id, why = rejected.why, "Postgres refuses this CDR");
+                    }
+                    if let Some(tap) = &self.tap {
+                        let over = cdrs.iter().filter(|cdr| cdr.ended_at.is_some());
+                        tap.tell_shipped(|| over.map(|cdr| cdr.call_id).collect());
                     }
                     if away {
                         tracing::info!("Postgres takes CDRs again");

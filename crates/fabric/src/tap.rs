@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
 use crate::outbox::Octets;
+use crate::record::CallRecord;
+use crate::recorder::TraceSettings;
 
 /// Octets of traced messages that a node holds at most, whatever waits for whom.
 const ROOM: usize = 16 << 20;
@@ -94,6 +96,17 @@ pub(crate) struct TracedMessage {
     pub(crate) held: Held,
 }
 
+/// What the background task is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A message of a traced call came or left.
+    Message(TracedMessage),
+    /// A traced call is over.
+    Over(Box<CallRecord>),
+    /// The CDRs of these calls are in the database.
+    Shipped(Vec<CallId>),
+}
+
 /// Room that a message takes, until it is let go.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -126,30 +139,30 @@ pub(crate) struct Tap {
     /// Whether `selections` has any.
     is_selecting: AtomicBool,
     selections: ArcSwap<Vec<Selected>>,
-    sender: mpsc::Sender<TracedMessage>,
+    sender: mpsc::Sender<Told>,
+    /// Whether spans are made of traced calls.
+    has_spans: bool,
     /// Octets that may still be held.
     room: Arc<AtomicUsize>,
     dropped: IntCounter,
+    spans_dropped: IntCounter,
 }
 
 impl Tap {
-    /// A tap that traces a share of `sample` of all calls, and exports all where `is_all`; with the other end of
-    /// its way out.
-    pub(crate) fn new(
-        sample: f64,
-        is_all: bool,
-        metrics: &Metrics,
-    ) -> (Arc<Self>, mpsc::Receiver<TracedMessage>) {
+    /// A tap that traces by these settings, with the other end of its way out.
+    pub(crate) fn new(settings: &TraceSettings, metrics: &Metrics) -> (Arc<Self>, mpsc::Receiver<Told>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let chance = (sample.clamp(0.0, 1.0) * (1_u64 << CHANCE_BITS) as f64) as u64;
+        let chance = (settings.sample.clamp(0.0, 1.0) * (1_u64 << CHANCE_BITS) as f64) as u64;
         let tap = Self {
             chance,
-            is_all,
+            is_all: settings.hep.as_ref().is_some_and(|hep| hep.is_all),
             is_selecting: AtomicBool::new(false),
             selections: ArcSwap::default(),
             sender,
+            has_spans: settings.otlp.is_some(),
             room: Arc::new(AtomicUsize::new(ROOM)),
             dropped: metrics.trace_dropped.clone(),
+            spans_dropped: metrics.spans_dropped.clone(),
         };
         (Arc::new(tap), receiver)
     }
@@ -210,7 +223,22 @@ impl Tap {
 
     /// Hands a message over; false where there is no room for it.
     pub(crate) fn tell(&self, message: TracedMessage) -> bool {
-        self.sender.try_send(message).is_ok()
+        self.sender.try_send(Told::Message(message)).is_ok()
+    }
+
+    /// Tells that a traced call is over, where spans are made of it.
+    pub(crate) fn tell_over(&self, record: &CallRecord) {
+        if self.has_spans && self.sender.try_send(Told::Over(Box::new(record.clone()))).is_err() {
+            self.spans_dropped.inc();
+        }
+    }
+
+    /// Tells which CDRs are in the database, where spans wait for them.
+    pub(crate) fn tell_shipped(&self, calls: impl FnOnce() -> Vec<CallId>) {
+        if self.has_spans {
+            // What is not told is waited for a while.
+            let _ = self.sender.try_send(Told::Shipped(calls()));
+        }
     }
 
     /// Counts a message that found no room.

@@ -19,6 +19,7 @@ use tandem_sip::{Message, Method, judge};
 
 use crate::call::CallKey;
 use crate::outbox::{Flow, Octets};
+use crate::record::CallRecord;
 use crate::tap::{Cause, Party, Tap, TracedCall, TracedMessage};
 use crate::worker::{Local, Now, Worker};
 
@@ -289,10 +290,14 @@ impl Worker {
     }
 
     /// A call is over: what still comes of it is noted for as long as its transactions last.
-    pub(crate) fn trace_over(&mut self, now: Now, call_id: CallId) {
+    pub(crate) fn trace_over(&mut self, now: Now, record: &CallRecord) {
+        let call_id = record.call_id;
         if let Some(tracing) = self.tracer.calls.get_mut(&call_id) {
             tracing.is_over = true;
             self.tracer.ended.push_back((now.instant + AFTERMATH, call_id));
+            if let Some(tap) = self.tracer.tap.as_ref().filter(|_| tracing.call.cause.is_kept) {
+                tap.tell_over(record);
+            }
         }
     }
 }

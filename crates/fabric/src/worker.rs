@@ -780,7 +780,7 @@ impl Worker {
         }
         self.wire.metrics.count_call(outcome);
         if !self.tracer.is_idle() {
-            self.trace_over(now, cdr.call_id);
+            self.trace_over(now, &cdr);
         }
         self.record(&Record::Over(Cow::Owned(cdr)));
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tandem_fabric::{DnsSettings, ListenerSettings, TlsSettings, TraceSettings};
+use tandem_fabric::{DnsSettings, HepSettings, ListenerSettings, OtlpSettings, TlsSettings, TraceSettings};
 use tandem_model::Transport;
 use toml::{Table, Value};
 
@@ -405,6 +405,8 @@ impl Values {
                 sample: self.share("trace.sample")?,
                 keep: Duration::from_secs(86_400 * u64::from(self.integer("trace.keep_days", 1..=400)?)),
                 max_octets: u64::from(self.integer("trace.max_mb", 1..=1_000_000)?) << 20,
+                hep: self.hep()?,
+                otlp: self.otlp()?,
             },
             portal: PortalSettings {
                 address: self.address("portal.address")?,
@@ -488,6 +490,46 @@ impl Values {
         };
         let numbers = self.get(key).as_array().and_then(|numbers| numbers.iter().map(number).collect());
         numbers.ok_or_else(|| self.wrong(key, "a list of numbers, such as [\"112\", \"+44999\"]"))
+    }
+
+    fn hep(&self) -> Result<Option<HepSettings>, SettingsError> {
+        let is_all = match self.text("trace.hep_calls")?.as_str() {
+            "traced" => false,
+            "all" => true,
+            _ => return Err(self.wrong("trace.hep_calls", "\"traced\" or \"all\"")),
+        };
+        let capture_id = self.integer("trace.hep_capture_id", 0..=u32::MAX)?;
+        let password = Some(self.text("trace.hep_password")?).filter(|text| !text.is_empty());
+        let target = self.text("trace.hep")?;
+        if target.is_empty() {
+            return Ok(None);
+        }
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+        if !target.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
+            return Err(self.wrong("trace.hep", "a host and a port, such as homer.example:9060"));
+        }
+        Ok(Some(HepSettings { target, capture_id, password, is_all }))
+    }
+
+    fn otlp(&self) -> Result<Option<OtlpSettings>, SettingsError> {
+        let has_numbers = match self.text("trace.otlp_numbers")?.as_str() {
+            "prefix" => false,
+            "whole" => true,
+            _ => return Err(self.wrong("trace.otlp_numbers", "\"prefix\" or \"whole\"")),
+        };
+        let url = self.text("trace.otlp")?;
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let rest = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        let Some(rest) = rest else {
+            return Err(self.wrong("trace.otlp", "a URL such as http://127.0.0.1:4318"));
+        };
+        let endpoint = match rest.split_once('/') {
+            None | Some((_, "")) => format!("{}/v1/traces", url.trim_end_matches('/')),
+            Some(_) => url,
+        };
+        Ok(Some(OtlpSettings { endpoint, has_numbers }))
     }
 
     fn roles(&self) -> Result<Roles, SettingsError> {
@@ -726,6 +768,14 @@ mod tests {
                 "t.toml: dns.private_addresses is \"no\"; write true or false",
             ),
             ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
+            (
+                "[trace]\nhep = \"homer\"",
+                "t.toml: trace.hep is \"homer\"; write a host and a port, such as homer.example:9060",
+            ),
+            (
+                "[trace]\notlp = \"https://collector.example\"",
+                "t.toml: trace.otlp is \"https://collector.example\"; write a URL such as http://127.0.0.1:4318",
+            ),
             ("[trace]\nsample = 2", "t.toml: trace.sample is 2; write a share from 0.0, none, to 1.0, all"),
             (
                 "node = \"Ams 1\"",

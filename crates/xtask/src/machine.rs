@@ -25,6 +25,7 @@ pub(crate) enum Need {
     Postgres,
     Node,
     Sipp,
+    Sngrep,
     Baresip,
     Chromium,
     Promtool,
@@ -35,10 +36,11 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
+        Self::Sngrep,
         Self::Baresip,
         Self::Chromium,
         Self::Promtool,
@@ -55,6 +57,8 @@ impl Need {
             Self::Postgres => &["postgresql"],
             Self::Node => &["nodejs", "npm"],
             Self::Sipp => &["sip-tester"],
+            // It decodes HEP and writes what was in it for tshark to read.
+            Self::Sngrep => &["sngrep", "tshark"],
             Self::Baresip => &["baresip-core"],
             Self::Chromium => &["chromium"],
             // Taken from the package without installing it: see `fetch_promtool`.
@@ -72,6 +76,7 @@ impl Need {
             Self::Postgres => postgres_bin().is_some(),
             Self::Node => on_path("node") && on_path("npm"),
             Self::Sipp => on_path("sipp"),
+            Self::Sngrep => on_path("sngrep") && on_path("tshark"),
             Self::Baresip => on_path("baresip"),
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,

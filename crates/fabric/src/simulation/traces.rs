@@ -4,20 +4,22 @@ use tandem_model::{CallId, TraceSelection, TraceSelectionId};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::tap::{Tap, TracedMessage};
+use crate::recorder::TraceSettings;
+use crate::tap::{Tap, Told, TracedMessage};
 use crate::tracer::Tracer;
 
 /// A simulation whose worker traces a share of `sample` of all calls.
 fn traced(sample: f64) -> (Simulation, Traces) {
     let mut sim = Simulation::new();
-    let (tap, noted) = Tap::new(sample, false, &sim.worker.wire.metrics);
+    let (tap, noted) =
+        Tap::new(&TraceSettings { sample, ..TraceSettings::default() }, &sim.worker.wire.metrics);
     sim.worker.tracer = Tracer::new(tap.clone());
     (sim, Traces { tap, noted })
 }
 
 struct Traces {
     tap: std::sync::Arc<Tap>,
-    noted: mpsc::Receiver<TracedMessage>,
+    noted: mpsc::Receiver<Told>,
 }
 
 impl Traces {
@@ -26,7 +28,12 @@ impl Traces {
     }
 
     fn take(&mut self) -> Vec<TracedMessage> {
-        std::iter::from_fn(|| self.noted.try_recv().ok()).collect()
+        let told = std::iter::from_fn(|| self.noted.try_recv().ok());
+        let message = |told| match told {
+            Told::Message(message) => message,
+            Told::Over(_) | Told::Shipped(_) => panic!("no spans are made"),
+        };
+        told.map(message).collect()
     }
 
     /// The messages in their order: `acme> INVITE` came from acme, `<globex 200` went to globex; with `*` behind
@@ -138,7 +145,9 @@ fn nothing_is_noted_of_calls_that_are_not_traced() {
 
 #[test]
 fn chance_picks_its_share() {
-    let (tap, _noted) = Tap::new(0.25, false, &Metrics::register(&prometheus::Registry::new()).unwrap());
+    let quarter = TraceSettings { sample: 0.25, ..TraceSettings::default() };
+    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+    let (tap, _noted) = Tap::new(&quarter, &metrics);
     let party = crate::tap::Party { member: id(1), endpoint: id(11) };
     let picked = (0..4_000_u64).filter(|n| {
         let random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
