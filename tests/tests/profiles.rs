@@ -13,6 +13,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// What a switch of this profile gets of a caller who withholds the number, called by way of somebody who was busy:
 /// the start of the Request-URI, whether it says `user=phone`, and the fields that are there. `HUB` is the hub's
 /// address. Regular expressions, but for the `+`.
+#[expect(clippy::type_complexity, reason = "a table reads best as one")]
 const PROFILES: &[(&str, &str, bool, &[(&str, &str)])] = &[
     (
         "neutral",

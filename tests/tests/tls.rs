@@ -141,7 +141,7 @@ fn a_call_goes_from_every_transport_to_every_other_over_both_families() {
 
     let load = Load::one(Duration::from_millis(50));
     let mut failures = Vec::new();
-    for n in 0..targets.len() {
+    for (n, target) in targets.iter().enumerate() {
         let called = format!("+4420{n}7946000");
         let numbers = Numbers { calling: "+88201", called: &called };
         let call = |ip, to, transport| Sipp::calls(ip, to, transport, &CALLER, load, numbers);
@@ -158,7 +158,7 @@ fn a_call_goes_from_every_transport_to_every_other_over_both_families() {
         for (kind, sipp) in calls {
             let report = sipp.finish(SOON);
             if (report.successful, report.failed, report.unexpected) != (1, 0, 0) {
-                failures.push(format!("{kind} to {}: {}", targets[n], report.errors));
+                failures.push(format!("{kind} to {target}: {}", report.errors));
             }
         }
     }

@@ -412,7 +412,8 @@ fn a_capture_server_decodes_what_is_exported_and_finds_each_message_and_no_secre
     seen.dedup();
     let mut wanted: Vec<String> = RUNGS.map(str::to_owned).to_vec();
     // By chance the machine lets one be sent again; each must be there.
-    (seen.sort(), wanted.sort());
+    seen.sort();
+    wanted.sort();
     seen.dedup();
     wanted.dedup();
     assert_eq!(seen, wanted);

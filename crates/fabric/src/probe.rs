@@ -72,7 +72,7 @@ impl Worker {
             return;
         }
         let (endpoint, policy) = (watched.endpoint, watched.policy);
-        let is_refusal = matches!(status, 408 | 503) || status >= 500 && status < 600 && policy.server_errors;
+        let is_refusal = matches!(status, 408 | 503) || (500..600).contains(&status) && policy.server_errors;
         if status == 503 {
             self.hear_retry_after(now, endpoint, response);
         }

@@ -106,9 +106,7 @@ impl Spans {
 
     /// The CDR of a call is in the database: its spans, if it was traced.
     pub(crate) fn note_shipped(&mut self, call: CallId, at: DateTime<Utc>) -> Option<Vec<SpanData>> {
-        if self.calls.get(&call)?.over.is_none() {
-            return None;
-        }
+        self.calls.get(&call)?.over.as_ref()?;
         let known = self.calls.remove(&call)?;
         self.spans(known, Some(at))
     }
@@ -191,7 +189,7 @@ impl Spans {
         if let (Some(came), Some(left)) = (known.answer_came, known.answer_left) {
             trace.add(Some(ROOT), "journal flush", SpanKind::Internal, came, left, Vec::new(), None);
             let acknowledged = known.acknowledged.unwrap_or(ended_at);
-            let failure = known.acknowledged.is_none().then(|| Cow::Borrowed("no_ack"));
+            let failure = known.acknowledged.is_none().then_some(Cow::Borrowed("no_ack"));
             trace.add(Some(ROOT), "answer", SpanKind::Internal, left, acknowledged, Vec::new(), failure);
         }
         if let Some(at) = shipped_at {

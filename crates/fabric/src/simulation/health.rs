@@ -222,12 +222,12 @@ fn an_endpoint_that_drops_every_other_burst_of_probes_comes_back_ever_more_slowl
     // Twelve seconds there, twelve seconds gone.
     let mut clock = start;
     for _ in 0..150 {
-        let is_there = (clock - start).as_secs() / 12 % 2 == 0;
+        let is_there = ((clock - start).as_secs() / 12).is_multiple_of(2);
         sim.live(Duration::from_secs(1), |to| if to == GLOBEX && !is_there { None } else { OK });
         clock += Duration::from_secs(1);
     }
     for _ in 0..1_650 {
-        let is_there = (clock - start).as_secs() / 12 % 2 == 0;
+        let is_there = ((clock - start).as_secs() / 12).is_multiple_of(2);
         sim.live(Duration::from_secs(1), |to| if to == GLOBEX && !is_there { None } else { OK });
         clock += Duration::from_secs(1);
     }
