@@ -369,6 +369,7 @@ impl TryFrom<EndpointRow> for Endpoint {
     type Error = String;
 
     fn try_from(row: EndpointRow) -> Result<Self, String> {
+        let _: Option<u16> = row.target_port.map(|port| fits("target_port", port)).transpose()?;
         let target = TargetColumns {
             address: row.target_address,
             name: row.target_name,

@@ -729,7 +729,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [trace]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -737,7 +737,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [trace]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\naddress = \"8080\"",

@@ -213,7 +213,7 @@ async fn a_row_that_breaks_the_rules_is_left_out_and_all_others_load() {
     sql(
         db,
         "alter table member drop constraint member_state_known;
-         alter table endpoint drop constraint endpoint_target_port_range, alter target_transport drop not null;
+         alter table endpoint drop constraint endpoint_target_port_range, drop constraint endpoint_target_is_whole;
          alter table number_range drop constraint number_range_prefix_form, alter valid_during drop not null;
          alter table announcement drop constraint announcement_prefix_form,
                                   drop constraint announcement_valid_during_half_open;
