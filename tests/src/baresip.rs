@@ -33,23 +33,48 @@ const MODULES: [&str; 3] = [
     "/usr/lib/aarch64-linux-gnu/baresip/modules",
 ];
 
+/// Who a phone is for the exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct User<'a> {
+    /// The user name.
+    pub name: &'a str,
+    /// The realm.
+    pub realm: &'a str,
+    /// The password.
+    pub password: &'a str,
+}
+
+/// An account that registers nowhere.
+fn account(number: &str, ip: IpAddr) -> String {
+    format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n")
+}
+
 impl Baresip {
     /// A phone that plays a tone of `hertz` and waits for calls to `number`.
     pub fn answers(ip: IpAddr, hertz: f64, number: &str) -> Self {
-        let account = format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n");
-        Self::start(ip, hertz, &account, &own_settings(ip), None)
+        Self::start(ip, hertz, &account(number, ip), &own_settings(ip), None)
     }
 
     /// A phone that plays a tone of `hertz` and calls `called` through `hub`, for `talk` altogether.
     pub fn calls(ip: IpAddr, hertz: f64, called: &str, hub: SocketAddr, talk: Duration) -> Self {
-        let account = format!("<sip:+88201@{ip}>;regint=0;answermode=auto;audio_codecs=pcma\n");
-        Self::start(ip, hertz, &account, &own_settings(ip), Some((&format!("sip:{called}@{hub}"), talk)))
+        let called = format!("sip:{called}@{hub}");
+        Self::start(ip, hertz, &account("+88201", ip), &own_settings(ip), Some((&called, talk)))
     }
 
     /// A phone with these files for accounts and settings, the audio of this machine put below, that plays a tone
     /// of `hertz` and dials `called` as somebody at its keys would, for `talk` altogether.
     pub fn configured(ip: IpAddr, hertz: f64, files: (&str, &str), called: &str, talk: Duration) -> Self {
         Self::start(ip, hertz, files.0, files.1, Some((called, talk)))
+    }
+
+    /// A phone that registers at `hub` by `transport`, and waits for calls to come from there.
+    pub fn registers(ip: IpAddr, hertz: f64, user: &User<'_>, hub: SocketAddr, transport: &str) -> Self {
+        let User { name, realm, password } = user;
+        let account = format!(
+            "<sip:{name}@{realm};transport={transport}>;auth_pass={password};outbound=\"sip:{hub};transport={transport}\";\
+             regint=60;answermode=auto;audio_codecs=pcma\n"
+        );
+        Self::start(ip, hertz, &account, &own_settings(ip), None)
     }
 
     fn start(ip: IpAddr, hertz: f64, accounts: &str, settings: &str, call: Option<(&str, Duration)>) -> Self {

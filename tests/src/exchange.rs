@@ -89,6 +89,13 @@ impl Exchange {
         self
     }
 
+    /// More of the last member, or another one, as the file has it.
+    #[must_use]
+    pub fn and(mut self, toml: &str) -> Self {
+        writeln!(self.text, "{toml}").expect("a String takes all");
+        self
+    }
+
     /// A range of the last member.
     #[must_use]
     pub fn range(mut self, prefix: &str, authority: &str) -> Self {

@@ -120,6 +120,7 @@ impl Worker {
     /// The ACK has no body: one that had is kept, save over a restart.
     pub(crate) fn acknowledge_again(
         &mut self,
+        now: Now,
         client: Option<TransactionKey>,
         flow: Flow,
         response: &Message<'_>,
@@ -140,7 +141,7 @@ impl Worker {
                     && response.to_tag() == Some(&*dialog.remote_tag)
                     && cseq.number <= dialog.local_cseq
             })?;
-            leg.lives_at(flow, self.endpoint_of(&table, flow))
+            leg.lives_at(flow, self.endpoint_of(&table, flow, now))
                 .then(|| (dialog.clone(), leg.next_hop(dialog, table.endpoint(leg.endpoint))))
         };
         let Some((dialog, hop)) = self.calls.get(key).and_then(|call| is_known(call)) else { return false };

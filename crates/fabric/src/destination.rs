@@ -15,8 +15,18 @@ use crate::worker::{Now, Worker};
 impl Worker {
     /// Where a call to `endpoint` goes first, and the addresses to try after that, the next one last.
     ///
-    /// The name of an endpoint was resolved before; where it was not, the endpoint is left out.
-    pub(crate) fn destinations(&mut self, endpoint: &Endpoint) -> Result<(Flow, Vec<SocketAddr>), Reason> {
+    /// One that registers has one address. The name of an endpoint was resolved before; where it was not, the endpoint is left out.
+    pub(crate) fn destinations(
+        &mut self,
+        endpoint: &Endpoint,
+        now: Now,
+    ) -> Result<(Flow, Vec<SocketAddr>), Reason> {
+        if endpoint.target.is_registration() {
+            let registration = endpoint.access.binding(now.utc).ok_or(Reason::NotRegistered)?;
+            let flow =
+                self.registered_flow(registration).ok_or(Reason::NoListener)?.toward(endpoint.endpoint_id);
+            return Ok((flow, Vec::new()));
+        }
         let (transport, first, further) = match endpoint.target.literal() {
             Some((address, transport)) => (transport, address, Vec::new()),
             None => {
@@ -37,7 +47,11 @@ impl Worker {
     }
 
     /// The addresses at which an endpoint takes calls, as far as they are known.
-    pub(crate) fn targets_of(&self, endpoint: &Endpoint) -> Targets {
+    pub(crate) fn targets_of(&self, endpoint: &Endpoint, now: Now) -> Targets {
+        if endpoint.target.is_registration() {
+            let registration = endpoint.access.binding(now.utc);
+            return registration.map(|it| it.source.ip()).into_iter().collect();
+        }
         if let Some((address, _)) = endpoint.target.literal() {
             return Targets::from_elem(address.ip(), 1);
         }
@@ -101,6 +115,7 @@ pub(crate) fn place_of(target: &Target, flow: Flow) -> (String, String) {
             let transport = Some(flow.transport).filter(|transport| *transport != Transport::Udp);
             (flow.remote.to_string(), transport.map(parameter).unwrap_or_default())
         }
+        (Host::Registration, _) => (flow.remote.to_string(), String::new()),
         (Host::Name(name), port) => {
             let port = port.map(|port| format!(":{port}")).unwrap_or_default();
             (format!("{name}{port}"), target.transport.map(parameter).unwrap_or_default())

@@ -38,7 +38,7 @@ const OVERDUE: Duration = T1.saturating_mul(64).saturating_sub(T2);
 impl Worker {
     /// The leg that a request names by our tag, when it also has the dialog's Call-ID and the peer's tag, and
     /// comes from where that leg lives; with it the pair of dialogs, early or confirmed.
-    fn find_leg(&self, arrival: Arrival, request: &Message<'_>) -> Option<(CallKey, Side, u64)> {
+    fn find_leg(&self, now: Now, arrival: Arrival, request: &Message<'_>) -> Option<(CallKey, Side, u64)> {
         let tag = parse_hex(request.to_tag()?)?;
         let &(key, side) = self.tags.get(&tag)?;
         let call = self.calls.get(key)?;
@@ -54,7 +54,7 @@ impl Worker {
             }
         };
         let source = arrival.flow();
-        pair.filter(|_| leg.lives_at(source, self.endpoint_of(&self.table, source)))
+        pair.filter(|_| leg.lives_at(source, self.endpoint_of(&self.table, source, now)))
             .map(|pair| (key, side, pair))
     }
 
@@ -68,7 +68,7 @@ impl Worker {
         fingerprint: Fingerprint,
     ) {
         let flow = arrival.reply;
-        let Some((key, side, pair)) = self.find_leg(arrival, request) else {
+        let Some((key, side, pair)) = self.find_leg(now, arrival, request) else {
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
         self.handle(key);
@@ -265,7 +265,7 @@ impl Worker {
 
     /// Takes the ACK to a 2xx, which names its dialog and its INVITE's number; it is never answered.
     pub(crate) fn receive_success_ack(&mut self, now: Now, arrival: Arrival, request: &Message<'_>) {
-        let Some((key, side, _)) = self.find_leg(arrival, request) else {
+        let Some((key, side, _)) = self.find_leg(now, arrival, request) else {
             self.wire.metrics.count_drop(Reason::UnknownTransaction);
             return;
         };

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::connection::{self, Connections, Event};
 use crate::datagram::{self, Received};
 use crate::flusher::{Awaiting, Flusher};
+use crate::identity::endpoint_at;
 use crate::metrics::Part;
 use crate::outbox::{Flow, Parcel};
 use crate::scheduling::prefer_this_thread;
@@ -25,10 +26,13 @@ use crate::worker::{Now, Worker};
 /// Most parcels that may wait for one worker; further ones are lost like datagrams.
 pub(crate) const MAILBOX: usize = 16_384;
 
+/// Connections at which no stranger gets one: members have the rest for themselves.
+const MAX_WITH_STRANGERS: usize = 1_024;
+
 /// How long a stopping node waits for its last messages to be acknowledged.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How soon the first worker sees at the latest that the route table has other endpoints to watch.
+/// How soon the first worker sees at the latest that the route table wants something of it.
 const LOOK_AT_TABLE: Duration = Duration::from_millis(500);
 
 /// Deadlines of one batch whose handling may panic.
@@ -126,6 +130,7 @@ impl Driver {
             self.worker.refresh_table();
             let now = self.now();
             self.worker.contain(now, |worker| worker.watch_table(now));
+            self.worker.watch_registrations(now);
             match command {
                 Some(Command::Drain) => self.worker.draining = true,
                 Some(Command::Stop) => {
@@ -176,7 +181,8 @@ impl Driver {
 
     /// Waits until there is something to do.
     async fn wait(&mut self, wires: &mut Wires, commands: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let look_at = self.worker.watch.is_some().then(|| self.clock.instant() + LOOK_AT_TABLE);
+        // A new table wakes nobody, and may want something of the first worker.
+        let look_at = (self.worker.share.index == 0).then(|| self.clock.instant() + LOOK_AT_TABLE);
         let deadline = [self.worker.next_deadline(), self.stop_at, look_at].into_iter().flatten().min();
         let mut sleep = std::pin::pin!(async {
             match deadline {
@@ -244,8 +250,15 @@ impl Driver {
         let worker = &mut self.worker;
         match event {
             Event::Accepted { listener, stream, remote } => {
-                let member = worker.table.endpoint_from(remote).map(|endpoint| endpoint.member_id);
-                if member.is_none() && !worker.share.common.neighbours.contains(remote.ip()) {
+                let endpoint = endpoint_at(&worker.table, remote, Transport::Tcp, now.utc);
+                let member = endpoint.map(|endpoint| endpoint.member_id);
+                let common = &worker.share.common;
+                let is_known = member.is_some()
+                    || common.neighbours.contains(remote.ip())
+                    || common.acquaintances.contains(remote.ip(), now.instant);
+                // Whoever is known by a user name has no address beforehand.
+                let may_be_known = worker.table.has_usernames() && connections.len() < MAX_WITH_STRANGERS;
+                if !is_known && !may_be_known {
                     worker.wire.metrics.connections_of_strangers.inc();
                     connection::reset(stream);
                 } else if let Err(too_many) = connections.accept(listener, stream, remote, member) {

@@ -24,6 +24,7 @@ use crate::limit::{Full, Lease};
 use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
+use crate::registrar::request_uri;
 use crate::session::{Session, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, format_branch};
@@ -49,10 +50,13 @@ impl Worker {
     ) {
         let flow = arrival.reply;
         let table = self.table.clone();
-        let Some(endpoint) = self.endpoint_of(&table, arrival.flow()) else {
-            // A neighbour that only takes calls: it may not begin one.
-            self.wire.metrics.count_drop(Reason::UnknownSource);
-            return;
+        // A neighbour that only takes calls may not begin one.
+        let endpoint = match self.endpoint_of(&table, arrival.flow(), now) {
+            Some(endpoint) => endpoint,
+            None => match self.authenticate(now, &table, arrival, request, fingerprint) {
+                Some(endpoint) => endpoint,
+                None => return,
+            },
         };
         let admitted = self.share.common.limits.admit(&table, endpoint, now.instant);
         if let Err(Full { reason, is_recorded: false }) = admitted {
@@ -183,7 +187,7 @@ impl Worker {
             endpoint: endpoint.endpoint_id,
             member: endpoint.member_id,
             flow: flow.toward(endpoint.endpoint_id),
-            targets: self.targets_of(endpoint),
+            targets: self.targets_of(endpoint, now),
             tag: self.mint(),
             dialog: None,
             session: Session::new(&endpoint.policy.session),
@@ -305,7 +309,7 @@ impl Worker {
     ) -> Result<(), Reason> {
         let table = self.table.clone();
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
-        let (flow, further) = self.destinations(endpoint)?;
+        let (flow, further) = self.destinations(endpoint, now)?;
         let reserved = self.share.common.limits.reserve(&table, endpoint, candidate, now.instant);
         let lease = reserved.map_err(|full| full.reason)?;
         let invite = self.calls[key].invite.as_mut();
@@ -327,11 +331,12 @@ impl Worker {
         let branch = self.mint();
         let min_se_s = self.calls[key].invite.as_ref().map_or(0, |invite| invite.min_se_s);
         let session = Session::new(&endpoint.policy.session).lengthened(min_se_s);
-        let targets = self.targets_of(endpoint);
+        let targets = self.targets_of(endpoint, now);
         let size = &endpoint.policy.size;
         let exceeds = |octets: usize, most: Option<u32>| most.is_some_and(|most| octets > most as usize);
         let mut egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
         if flow.transport == Transport::Udp
+            && !endpoint.target.is_registration()
             && exceeds(self.scratch.len(), size.tcp_above_bytes)
             && let Some(listener) = self.listener_for(Transport::Tcp, flow.remote)
         {
@@ -414,7 +419,11 @@ impl Worker {
         let number = write_called(called, &endpoint.policy.numbers);
         let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
         let (place, parameter) = place_of(&endpoint.target, flow);
-        let uri = format!("sip:{number}@{place}{parameter}{phone}");
+        let registration = endpoint.access.registration.as_ref();
+        let uri = match registration.filter(|_| endpoint.target.is_registration()) {
+            Some(registration) => request_uri(&registration.contact, &number, phone),
+            None => format!("sip:{number}@{place}{parameter}{phone}"),
+        };
         let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
         let via = format!(
             "SIP/2.0/{} {};rport;branch={}",

@@ -77,8 +77,21 @@ impl Leg {
     }
 
     /// Where a request in the dialog goes: to its first route or its target when that is an address of the
-    /// endpoint, and otherwise to where the leg lives. Never to an address that only a header names.
+    /// endpoint, and otherwise to where the leg lives. Never to an address that only a header names, nor for an
+    /// endpoint that registers.
     pub(crate) fn next_hop(&self, dialog: &Dialog, endpoint: Option<&Endpoint>) -> Flow {
+        if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.target.is_registration()) {
+            // Its Contact may lead nowhere; it is where it was spoken to, or where it has moved since.
+            return match &endpoint.access.registration {
+                Some(registration)
+                    if registration.transport == self.flow.transport
+                        && registration.source.ip() != self.flow.remote.ip() =>
+                {
+                    Flow { remote: registration.source, connection: None, ..self.flow }
+                }
+                _ => self.flow,
+            };
+        }
         let (request_uri, routes) = dialog.request_target();
         let hop = match routes.first() {
             Some(route) => NameAddr::parse(route).ok().and_then(|route| address(route.uri)),

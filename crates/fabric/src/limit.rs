@@ -323,6 +323,7 @@ mod tests {
             sources: vec![],
             certificate_names: Vec::new(),
             target: "sip:192.0.2.1".parse::<Target>().unwrap(),
+            access: tandem_model::Access::default(),
             priority: 1,
             weight: 1,
             max_calls: limits.max_calls,

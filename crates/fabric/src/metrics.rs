@@ -7,6 +7,7 @@ use prometheus::{
 use tandem_model::{EndpointState, Outcome, Reason};
 
 use crate::connection::TooMany;
+use crate::identity::Unproven;
 use crate::secure::Handshake;
 use crate::source_guard::Cause;
 use crate::stream::Cut;
@@ -25,6 +26,11 @@ pub(crate) struct Metrics {
     endpoints: IntGaugeVec,
     endpoint_transitions: IntCounterVec,
     probes: IntCounterVec,
+    unproven: IntCounterVec,
+    /// Requests sent again with a proof of who the hub is.
+    pub(crate) proofs: IntCounter,
+    /// Requests that were answered with the question who sent them.
+    pub(crate) challenges: IntCounter,
     /// Per cent of the new calls that are refused because of overload.
     pub(crate) shed_percent: IntGauge,
     /// Connections of strangers, closed at once.
@@ -141,7 +147,8 @@ impl ProbeOutcome {
 }
 
 /// Methods that have a label of their own; others count as `other`.
-const METHODS: [&str; 8] = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"];
+const METHODS: [&str; 9] =
+    ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK", "REGISTER"];
 
 /// Names of the classes of responses, by the first digit.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
@@ -226,6 +233,19 @@ impl Metrics {
                 "state",
             )?,
             probes: counters("tandem_probes_total", "Probes of endpoints, by outcome.", "outcome")?,
+            unproven: counters(
+                "tandem_digest_unproven_total",
+                "Requests whose sender did not prove who it is, by cause.",
+                "cause",
+            )?,
+            proofs: counter(
+                "tandem_digest_answers_total",
+                "Requests sent again with the answer to a member's challenge.",
+            )?,
+            challenges: counter(
+                "tandem_digest_challenges_total",
+                "Requests answered with 401, the question who sent them.",
+            )?,
             shed_percent: gauge(
                 "tandem_overload_shed_percent",
                 "Per cent of the new calls that are refused because more comes in than the node can handle.",
@@ -345,6 +365,9 @@ impl Metrics {
         for cut in Cut::ALL {
             metrics.cuts.with_label_values(&[cut.as_str()]);
         }
+        for unproven in Unproven::ALL {
+            metrics.unproven.with_label_values(&[unproven.as_str()]);
+        }
         for class in CLASSES {
             metrics.responses_in.with_label_values(&[class]);
         }
@@ -403,6 +426,17 @@ impl Metrics {
     /// Counts a probe that is over.
     pub(crate) fn count_probe(&self, outcome: ProbeOutcome) {
         self.probes.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Counts a request whose sender did not prove who it is.
+    pub(crate) fn count_unproven(&self, why: Unproven) {
+        self.unproven.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// Requests so far whose sender did not prove who it is.
+    #[cfg(test)]
+    pub(crate) fn unproven(&self, why: Unproven) -> u64 {
+        self.unproven.with_label_values(&[why.as_str()]).get()
     }
 
     /// Counts a message that was dropped.

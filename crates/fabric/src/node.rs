@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::overload::EmergencyNumbers;
 use crate::record::{Record, UpRecord};
 use crate::recorder::{Recorder, TraceSettings};
+use crate::registrar::{Registered, RegistrationWriter};
 use crate::resolution::Reach;
 use crate::resolver::{DnsSettings, Resolver};
 use crate::secure::Secure;
@@ -201,6 +202,7 @@ impl Node {
             (Some(_), Some(files)) => Some(Arc::new(Tls::load(files)?)),
         };
         let metrics = Metrics::register(registry)?;
+        registry.register(Box::new(Registered::new(table.clone(), clock.clone())?))?;
         let mut sockets: Vec<Vec<Listening>> = (0..settings.workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         let mut locals = Vec::new();
@@ -358,6 +360,11 @@ impl Node {
     /// What keeps and exports the messages of traced calls; run it. `None` for who asks a second time.
     pub fn recorder(&self) -> Option<Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What brings the node's registrations to Postgres; run it once.
+    pub fn registration_writer(&self) -> RegistrationWriter {
+        RegistrationWriter::new(self.common.clone())
     }
 
     /// Takes no new calls: INVITE and OPTIONS are answered with 503.

@@ -57,8 +57,9 @@ pub(crate) fn peer_number(endpoint: EndpointId) -> u32 {
 /// Something for another worker of the node.
 #[derive(Debug)]
 pub(crate) enum Parcel {
-    /// A message that came to this worker and is the other's; whether its source kept within its rate.
-    Message { flow: Flow, octets: Octets, is_within_rate: bool },
+    /// A message that came to this worker and is the other's; whether its source is one of nobody, and whether it kept
+    /// within its rate.
+    Message { flow: Flow, octets: Octets, is_stranger: bool, is_within_rate: bool },
     /// A message to send by a stream: the connections are the first worker's.
     Send(Flow, Octets),
     /// The transport could not bring messages there.

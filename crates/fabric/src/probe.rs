@@ -22,7 +22,7 @@ impl Worker {
         let (table, endpoint) = (self.table.clone(), watched.endpoint);
         let Some(endpoint) = table.endpoint(endpoint) else { return };
         // Of several servers each has its turn, as calls have it.
-        let Ok((flow, _)) = self.destinations(endpoint) else { return };
+        let Ok((flow, _)) = self.destinations(endpoint, now) else { return };
         let (address, transport) = (flow.remote, flow.transport);
         let (branch, tag) = (self.mint(), format_tag(self.mint()));
         let local = &self.locals[usize::from(flow.listener)];

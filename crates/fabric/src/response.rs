@@ -24,7 +24,7 @@ use tandem_model::Reason;
 /// called party's own word and goes back as it is.
 fn is_egress_failure(status: u16) -> bool {
     match status {
-        // Redirections and challenges are for the hub, which follows none and answers none.
+        // Redirections and challenges are for the hub, which follows none and has answered the latter if it may.
         300..=399 | 401 | 407 => true,
         // The server there timed out, or speaks something else, or wants longer sessions than the hub has.
         408 | 422 | 500..=599 => true,
@@ -59,11 +59,13 @@ impl Worker {
             .ok()
             .and_then(|(branch, method)| Some((self.transactions.client(branch, method, flow)?, method)));
         let Some((client, method)) = client else {
-            if !self.acknowledge_again(None, flow, response) {
+            if !self.acknowledge_again(now, None, flow, response) {
                 self.wire.metrics.count_drop(Reason::UnknownTransaction);
             }
             return;
         };
+        // What it asked is taken before an ACK takes its place.
+        let asked = matches!(status, 401 | 407).then(|| self.transactions.octets(client).cloned()).flatten();
         let told = self.transactions.receive_response(&mut self.wire, now.instant, client, response, status);
         if !told.deliver {
             return;
@@ -73,8 +75,15 @@ impl Worker {
         {
             self.handle(call);
         }
+        if let Some(request) = asked
+            && matches!(told.user, User::Nobody | User::Call(_) | User::Registration(_))
+            && self.prove_again(now, client, told.user, response, &request)
+        {
+            return;
+        }
         match told.user {
             User::Nobody => {}
+            User::Registration(place) => self.registration_response(now, place, response, status),
             User::Abandoned { cancelled } => {
                 self.abandoned_response(now, client, response, status, cancelled)
             }
@@ -159,7 +168,8 @@ impl Worker {
         let (from, server_cseq) = (invite.from, invite.server_cseq);
         let request = invite.request.clone();
         let request = Message::parse(&request).expect("it was read before");
-        let mut client_cseq = FIRST_CSEQ;
+        // Not the first one where a challenge was answered in between.
+        let mut client_cseq = response.cseq().map_or(FIRST_CSEQ, |cseq| cseq.number);
         if call.is_up() {
             let Some(sent) = self.transactions.octets(client) else { return };
             client_cseq =
@@ -326,7 +336,7 @@ impl Worker {
             return; // The same answer, and the caller's ACK is still to come.
         }
         let flow = self.transactions.flow(client);
-        if flow.is_some_and(|flow| self.acknowledge_again(Some(client), flow, response)) {
+        if flow.is_some_and(|flow| self.acknowledge_again(now, Some(client), flow, response)) {
             return;
         }
         self.hang_up_fork(now, client, response);

@@ -253,7 +253,7 @@ impl Secure {
         let names = table.endpoints().filter(is_meant).flat_map(|endpoint| {
             let target = match &endpoint.target.host {
                 name @ Host::Name(_) => Some(name.clone()),
-                Host::Address(_) => None,
+                Host::Address(_) | Host::Registration => None,
             };
             let certificate = endpoint.certificate_names.iter().map(|name| Host::Name(name.as_str().into()));
             target.into_iter().chain(certificate)

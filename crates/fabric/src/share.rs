@@ -4,15 +4,18 @@
 //! worker makes begins with its number. What begins something goes by the called number, so that all calls
 //! between two numbers meet at one worker, which sees when they go round.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 use tandem_sip::transaction::key;
 use tandem_sip::{Message, Uri};
 
 use crate::admission::{Certificates, Neighbours};
+use crate::identity::Acquaintances;
 use crate::limit::Limits;
+use crate::nonce::Nonces;
+use crate::registrar::Registrar;
 use crate::server_set::SharedServerSets;
 use crate::standing::Standings;
 use crate::transaction::{parse_branch, parse_hex};
@@ -33,6 +36,10 @@ pub(crate) struct Common {
     pub(crate) server_sets: SharedServerSets,
     pub(crate) certificates: Certificates,
     pub(crate) standings: Standings,
+    pub(crate) acquaintances: Acquaintances,
+    /// Made at the first use.
+    pub(crate) nonces: OnceLock<Nonces>,
+    pub(crate) registrar: Registrar,
     /// Calls being set up or up.
     pub(crate) active_calls: AtomicUsize,
 }

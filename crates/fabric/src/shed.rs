@@ -5,6 +5,7 @@ use rand::Rng;
 use tandem_model::Reason;
 use tandem_sip::{Message, Method};
 
+use crate::identity::is_introduction;
 use crate::outbox::Flow;
 use crate::source_guard::{Cause, Stranger};
 use crate::transaction::Fingerprint;
@@ -14,11 +15,17 @@ use crate::worker::{Now, Worker};
 const MAX_TRANSACTIONS: usize = 1_000_000;
 
 impl Worker {
-    /// A message of nobody who takes part: it is counted, and its source banned where that is due.
-    pub(crate) fn ignore_stranger(&mut self, now: Now, flow: Flow, octets: &[u8]) {
+    /// A message from an address of nobody who takes part: it is counted, and its source banned where that is due.
+    /// Whether it is read all the same, since its sender may make itself known by it.
+    pub(crate) fn reads_stranger(&mut self, now: Now, flow: Flow, octets: &[u8]) -> bool {
         self.overload.note_stranger();
         let metrics = &self.wire.metrics;
         match self.guard.stranger(flow.remote.ip(), octets, now.instant) {
+            Stranger::Ignored
+                if is_introduction(&self.table, octets) && self.guard.reads_introduction(now.instant) =>
+            {
+                return true;
+            }
             Stranger::Ignored => metrics.strangers.inc(),
             Stranger::Banned => metrics.banned.inc(),
             Stranger::BannedNow(cause) => {
@@ -31,6 +38,7 @@ impl Worker {
                 }
             }
         }
+        false
     }
 
     /// A batch has been handled; `is_drained` where nothing waits any more, and otherwise `backlog` tells how much.
@@ -75,7 +83,9 @@ impl Worker {
             return false;
         };
         match method {
-            Method::Invite => self.refuse_statelessly(flow, request, fingerprint, reason),
+            Method::Invite if !self.is_stranger => {
+                self.refuse_statelessly(flow, request, fingerprint, reason)
+            }
             _ => self.wire.metrics.count_drop(reason),
         }
         true

@@ -33,10 +33,12 @@ mod health;
 mod interop;
 mod limits;
 mod names;
+mod outbound;
 mod overload;
 mod passes;
 mod random;
 mod recovery;
+mod registration;
 mod ringing;
 mod session;
 mod strangers;
@@ -72,6 +74,7 @@ fn endpoint(n: u128, member: u128, address: &str, priority: u16, max_calls: Opti
         sources: vec![Source { net: format!("{ip}/32").parse().unwrap(), port: None }],
         certificate_names: Vec::new(),
         target: format!("sip:{address}").parse().unwrap(),
+        access: tandem_model::Access::default(),
         priority,
         weight: 1,
         max_calls,
@@ -221,6 +224,12 @@ impl Simulation {
         worker.watch_table(now);
         worker.contain(now, |worker| worker.receive(now, flow, message.as_bytes()));
         self.flush();
+    }
+
+    /// The first worker looks after what is to be registered, as its driver has it do.
+    fn watch(&mut self) {
+        self.worker.refresh_table();
+        self.worker.watch_registrations(self.now);
     }
 
     fn workers(&mut self) -> impl Iterator<Item = &mut Worker> {

@@ -35,6 +35,18 @@ const FLOOD_BAN: Duration = Duration::from_secs(60);
 /// How long a stranger is banned that says it is a scanner.
 const SCANNER_BAN: Duration = Duration::from_secs(3_600);
 
+/// Messages a second of all strangers together that may be read because they name a realm of the exchange.
+const INTRODUCTIONS_PER_SECOND: u32 = 2_000;
+
+/// Challenges a second to strangers that have not shown that they receive at their address.
+const CHALLENGES_PER_SECOND: u32 = 300;
+
+/// Wrong passwords of one source after which it gets no answer for a while.
+const GUESSES: u8 = 10;
+
+/// How long wrong passwords are held against a source, from the first one on.
+const GUESSES_LAST: Duration = Duration::from_secs(300);
+
 /// Malformed messages of one source that are answered in a second: broken senders learn what is wrong, and a
 /// forged source is no amplifier.
 const MALFORMED_ANSWERS_PER_SECOND: u32 = 20;
@@ -89,6 +101,11 @@ struct StrangerState {
     banned_until: Option<Instant>,
 }
 
+struct GuessState {
+    wrong: u8,
+    since: Instant,
+}
+
 struct KnownState {
     messages: Bucket,
     malformed: Bucket,
@@ -100,7 +117,10 @@ pub(crate) struct SourceGuard {
     messages_per_second: u32,
     known: Table<KnownState>,
     strangers: Table<StrangerState>,
+    guesses: Table<GuessState>,
     glances: Option<Bucket>,
+    introductions: Option<Bucket>,
+    challenges: Option<Bucket>,
 }
 
 impl SourceGuard {
@@ -111,8 +131,11 @@ impl SourceGuard {
         Self {
             messages_per_second,
             known: Table::new(random.clone()),
-            strangers: Table::new(random),
+            strangers: Table::new(random.clone()),
+            guesses: Table::new(random),
             glances: None,
+            introductions: None,
+            challenges: None,
         }
     }
 
@@ -135,6 +158,37 @@ impl SourceGuard {
             return Stranger::BannedNow(Cause::Scanner);
         }
         Stranger::Ignored
+    }
+
+    /// Whether one more message of a stranger that names a realm of the exchange is read.
+    pub(crate) fn reads_introduction(&mut self, now: Instant) -> bool {
+        let bucket = self.introductions.get_or_insert_with(|| Bucket::new(INTRODUCTIONS_PER_SECOND, now));
+        bucket.take(INTRODUCTIONS_PER_SECOND, now)
+    }
+
+    /// Whether one more stranger is asked who it is.
+    pub(crate) fn challenges_stranger(&mut self, now: Instant) -> bool {
+        let bucket = self.challenges.get_or_insert_with(|| Bucket::new(CHALLENGES_PER_SECOND, now));
+        bucket.take(CHALLENGES_PER_SECOND, now)
+    }
+
+    /// A source gave a wrong user name or password.
+    pub(crate) fn note_guess(&mut self, ip: IpAddr, now: Instant) {
+        let state = self.guesses(ip, now);
+        state.wrong = state.wrong.saturating_add(1);
+    }
+
+    /// Whether a source has given so many of them that it is not listened to.
+    pub(crate) fn guesses_too_often(&mut self, ip: IpAddr, now: Instant) -> bool {
+        self.guesses(ip, now).wrong >= GUESSES
+    }
+
+    fn guesses(&mut self, ip: IpAddr, now: Instant) -> &mut GuessState {
+        let state = self.guesses.get(ip, now, || GuessState { wrong: 0, since: now });
+        if state.wrong == 0 || now.saturating_duration_since(state.since) >= GUESSES_LAST {
+            *state = GuessState { wrong: 0, since: now };
+        }
+        state
     }
 
     /// Whether a known source keeps within its rate with one message more.
@@ -286,6 +340,18 @@ mod tests {
         let answered = (0..1_000).filter(|_| guard.answers_malformed(ip("192.0.2.1"), now)).count() as u32;
         assert_eq!(answered, MALFORMED_ANSWERS_PER_SECOND);
         assert!(guard.answers_malformed(ip("192.0.2.2"), now));
+    }
+
+    #[test]
+    fn a_source_that_guesses_passwords_is_not_listened_to_for_five_minutes() {
+        let (mut guard, now) = (guard(), origin());
+        for n in 0..GUESSES {
+            assert!(!guard.guesses_too_often(ip("203.0.113.9"), now), "{n}");
+            guard.note_guess(ip("203.0.113.9"), now + Duration::from_secs(n.into()));
+        }
+        let mut at = |address, s| guard.guesses_too_often(ip(address), now + Duration::from_secs(s));
+        assert!(at("203.0.113.9", 9) && at("203.0.113.9", 299) && !at("203.0.113.10", 299));
+        assert!(!at("203.0.113.9", 300));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) enum Wake {
     Call(CallKey, CallTimer),
     /// What was to be written to the journal later is written now.
     Journal,
+    /// Look after the registrations of the hub at members' switches.
+    OutboundRegistrations,
     /// A cancelled INVITE never got its final response (RFC 3261 §9.1): give its transaction up.
     Abandoned(TransactionKey),
 }

@@ -210,6 +210,8 @@ pub(crate) fn server_name(host: &Host) -> Option<ServerName<'static>> {
     match host {
         Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
         Host::Address(ip) => Some(ServerName::IpAddress((*ip).into())),
+        // Whoever registered chose the place; there is no name to prove.
+        Host::Registration => None,
     }
 }
 

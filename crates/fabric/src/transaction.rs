@@ -45,6 +45,8 @@ pub(crate) enum User {
     Probe(CallKey, Side),
     /// The question whether an endpoint is there.
     Health(WatchKey),
+    /// A registration of the hub at a member's switch, by its place.
+    Registration(u32),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered
     /// all the same, the answer is acknowledged and hung up (RFC 3261 §9.1, §15).
     Abandoned {

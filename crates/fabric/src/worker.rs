@@ -23,9 +23,11 @@ use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse
 
 use crate::call::{Call, CallKey, CallTimers};
 use crate::crossing::{ALLOW, SUPPORTED};
+use crate::identity::endpoint_at;
 use crate::journal::Journal;
 use crate::leg::{Leg, Side, format_tag};
 use crate::metrics::Metrics;
+use crate::outbound_registration::OutboundRegistrations;
 use crate::outbox::{Flow, Octets, Outbox, Parcel};
 use crate::overload::{EmergencyNumbers, Overload};
 use crate::passes::Passes;
@@ -136,7 +138,10 @@ pub(crate) struct Worker {
     pub(crate) share: Share,
     pub(crate) passes: Passes,
     pub(crate) guard: SourceGuard,
+    pub(crate) outbound: OutboundRegistrations,
     pub(crate) overload: Overload,
+    /// Whether the message that is being handled is from an address of nobody.
+    pub(crate) is_stranger: bool,
     /// Whether the source of the message that is being handled keeps within its rate.
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
@@ -188,7 +193,9 @@ impl Worker {
             watch: (share.index == 0).then(Box::default),
             share,
             guard,
+            outbound: OutboundRegistrations::default(),
             overload: Overload::default(),
+            is_stranger: false,
             is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             tracer: Tracer::default(),
@@ -338,15 +345,26 @@ impl Worker {
         }
     }
 
+    /// The table that all workers of the node share.
+    pub(crate) fn shared_table(&self) -> &SharedTable {
+        &self.shared_table
+    }
+
     /// Takes the octets of one message that came by `flow`.
     pub(crate) fn receive(&mut self, now: Now, flow: Flow, octets: &[u8]) {
-        let is_known = self.endpoint_of(&self.table, flow).is_some()
-            || self.share.common.neighbours.contains(flow.remote.ip());
-        if !is_known {
-            return self.ignore_stranger(now, flow, octets);
+        let (common, ip) = (&self.share.common, flow.remote.ip());
+        let is_known = self.endpoint_of(&self.table, flow, now).is_some()
+            || common.neighbours.contains(ip)
+            || common.acquaintances.contains(ip, now.instant);
+        if !is_known && !self.reads_stranger(now, flow, octets) {
+            return;
         }
-        self.overload.note_known();
-        self.is_within_rate = self.guard.is_within_rate(flow.remote.ip(), now.instant);
+        self.is_stranger = !is_known;
+        self.is_within_rate = true;
+        if is_known {
+            self.overload.note_known();
+            self.is_within_rate = self.guard.is_within_rate(ip, now.instant);
+        }
         let message = match Message::parse(octets) {
             Ok(message) => message,
             Err(_) => {
@@ -360,16 +378,22 @@ impl Worker {
         };
         let owner = self.share.owner(&message);
         if owner != self.share.index {
-            let is_within_rate = self.is_within_rate;
+            let (is_stranger, is_within_rate) = (self.is_stranger, self.is_within_rate);
             let octets = Octets::from(octets);
-            return self.wire.outbox.hand_over(owner, Parcel::Message { flow, octets, is_within_rate });
+            let parcel = Parcel::Message { flow, octets, is_stranger, is_within_rate };
+            return self.wire.outbox.hand_over(owner, parcel);
         }
         self.take(now, flow, &message);
     }
 
     /// Which enabled endpoint a message comes from: over TLS the one that the certificate names, and otherwise the one
     /// that sends from the address.
-    pub(crate) fn endpoint_of<'t>(&self, table: &'t RouteTable, flow: Flow) -> Option<&'t Endpoint> {
+    pub(crate) fn endpoint_of<'t>(
+        &self,
+        table: &'t RouteTable,
+        flow: Flow,
+        now: Now,
+    ) -> Option<&'t Endpoint> {
         if flow.transport == Transport::Tls
             && let Some(id) = flow.connection
             && let Some(certificate) = self.share.common.certificates.get(id)
@@ -377,15 +401,17 @@ impl Worker {
         {
             return Some(endpoint);
         }
-        table.endpoint_from(flow.remote)
+        endpoint_at(table, flow.remote, flow.transport, now.utc)
     }
 
     /// Takes what another worker of the node handed over.
     pub(crate) fn receive_parcel(&mut self, now: Now, parcel: Parcel) {
         match parcel {
-            Parcel::Message { flow, octets, is_within_rate } => {
-                self.overload.note_known();
-                self.is_within_rate = is_within_rate;
+            Parcel::Message { flow, octets, is_stranger, is_within_rate } => {
+                if !is_stranger {
+                    self.overload.note_known();
+                }
+                (self.is_stranger, self.is_within_rate) = (is_stranger, is_within_rate);
                 self.take(now, flow, &Message::parse(&octets).expect("it was read before"));
             }
             Parcel::Unreachable(flow) => self.unreachable(now, flow),
@@ -427,7 +453,7 @@ impl Worker {
         };
         let arrival = Arrival { source, reply: flow };
         if let Err(fault) = judge(request) {
-            if method != Method::Ack {
+            if method != Method::Ack && !self.is_stranger {
                 self.refuse_malformed(now, flow, request, fault);
             } else {
                 self.wire.metrics.count_drop(Reason::Malformed);
@@ -454,6 +480,8 @@ impl Worker {
             return;
         }
         match (method, request.to_tag()) {
+            // Nothing that is begun is a stranger's.
+            (_, Some(_)) if self.is_stranger => self.wire.metrics.count_drop(Reason::UnknownSource),
             (Method::Cancel, _) => self.receive_cancel(now, flow, request, fingerprint),
             (Method::Ack, _) => self.receive_success_ack(now, arrival, request),
             (_, Some(_)) => self.receive_in_dialog(now, arrival, request, method, fingerprint),
@@ -462,13 +490,9 @@ impl Worker {
             (Method::Bye | Method::Update | Method::Info | Method::Prack, None) => {
                 self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
             }
+            (Method::Register, None) => self.receive_register(now, arrival, request, fingerprint),
             (
-                Method::Register
-                | Method::Message
-                | Method::Subscribe
-                | Method::Notify
-                | Method::Refer
-                | Method::Publish,
+                Method::Message | Method::Subscribe | Method::Notify | Method::Refer | Method::Publish,
                 None,
             ) => self.refuse_request(now, flow, request, fingerprint, Reason::MethodNotAllowed),
             (Method::Other(_), None) => {
@@ -569,6 +593,9 @@ impl Worker {
                 Reason::MethodNotAllowed | Reason::MethodUnknown => {
                     writer.header("Allow", ALLOW);
                 }
+                Reason::IntervalTooBrief => {
+                    writer.header("Min-Expires", crate::registrar::MIN_EXPIRES_S);
+                }
                 Reason::ExtensionUnsupported => {
                     if let Some(tags) = crate::crossing::unsupported(request) {
                         writer.header_bytes("Unsupported", &tags);
@@ -614,6 +641,7 @@ impl Worker {
                     self.journal_timer = TimerHandle::NONE;
                     self.journal.hurry();
                 }
+                Wake::OutboundRegistrations => self.register_outbound(now),
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }
@@ -663,6 +691,7 @@ impl Worker {
             User::Call(call) => call,
             User::Probe(call, _) => return self.probe_failed(now, call, Reason::SessionExpired),
             User::Health(key) => return self.probe_unanswered(now, key),
+            User::Registration(place) => return self.registration_failed(now, place),
             User::Nobody | User::Abandoned { .. } => return,
         };
         if !self.calls.contains_key(call) {
@@ -803,6 +832,7 @@ pub(crate) fn phrase(status: u16) -> &'static str {
         200 => "OK",
         400 => "Bad Request",
         402 => "Payment Required",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -814,6 +844,7 @@ pub(crate) fn phrase(status: u16) -> &'static str {
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
         422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",

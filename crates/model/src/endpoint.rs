@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{CallLimits, EndpointId, MemberId, Policy};
+use crate::{Access, CallLimits, EndpointId, MemberId, Policy};
 
 /// How SIP is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,7 +96,12 @@ pub enum Host {
     Address(IpAddr),
     /// A DNS name in lower case, without the dot at its end.
     Name(Box<str>),
+    /// Wherever the endpoint has registered.
+    Registration,
 }
+
+/// Text of the target of an endpoint that registers.
+const REGISTRATION: &str = "registration";
 
 /// Longest DNS name as text (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
@@ -134,12 +139,13 @@ impl fmt::Display for Host {
             Self::Address(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
             Self::Address(ip) => ip.fmt(f),
             Self::Name(name) => f.write_str(name),
+            Self::Registration => f.write_str(REGISTRATION),
         }
     }
 }
 
 /// Where the hub sends calls for an endpoint. Text form `sip:192.0.2.21:5060;transport=udp`, or with a name
-/// `sip:sbc.acme.example;transport=tls`.
+/// `sip:sbc.acme.example;transport=tls`, or `registration`.
 ///
 /// What a name leaves open, port and transport, DNS says (RFC 3263 §4). An address has both: UDP and the transport's
 /// own port where the text names none.
@@ -157,7 +163,9 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It does not begin with `sip:`.
-    #[error("a target begins with \"sip:\", such as sip:192.0.2.21:5060;transport=udp")]
+    #[error(
+        "a target begins with \"sip:\", such as sip:192.0.2.21:5060;transport=udp, or is the word registration"
+    )]
     Scheme,
     /// The host is neither an IP address nor a DNS name.
     #[error(
@@ -181,6 +189,16 @@ impl Target {
         Self { host: Host::Address(address.ip()), port: Some(address.port()), transport: Some(transport) }
     }
 
+    /// Wherever the endpoint has registered.
+    pub fn registration() -> Self {
+        Self { host: Host::Registration, port: None, transport: None }
+    }
+
+    /// Whether calls go to wherever the endpoint has registered.
+    pub fn is_registration(&self) -> bool {
+        self.host == Host::Registration
+    }
+
     /// Where messages go, when no DNS needs to be asked.
     pub fn literal(&self) -> Option<(SocketAddr, Transport)> {
         let Host::Address(ip) = self.host else { return None };
@@ -193,6 +211,9 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text == REGISTRATION {
+            return Ok(Self::registration());
+        }
         let rest = text.strip_prefix("sip:").ok_or(TargetError::Scheme)?;
         let mut parts = rest.split(';');
         let host_port = parts.next().unwrap_or_default();
@@ -228,6 +249,9 @@ impl FromStr for Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_registration() {
+            return f.write_str(REGISTRATION);
+        }
         write!(f, "sip:{}", self.host)?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
@@ -270,6 +294,9 @@ pub struct Endpoint {
     pub target: Target,
     /// Names of the sites where it meets the hub; anywhere where there is none.
     pub sites: Vec<String>,
+    /// How else it is known and reached.
+    #[serde(default)]
+    pub access: Access,
     /// Lower is tried first (RFC 2782).
     pub priority: u16,
     /// Share of the calls among endpoints of the same priority (RFC 2782).
@@ -309,6 +336,9 @@ mod tests {
             let target = text.parse::<Target>().unwrap();
             assert_eq!((target.to_string().as_str(), target.literal()), (text, None));
         }
+        assert_eq!("registration".parse::<Target>(), Ok(Target::registration()));
+        assert_eq!(Target::registration().to_string(), "registration");
+        assert_eq!(Target::registration().literal(), None);
         assert_eq!("sip:SBC.Acme.example.".parse::<Target>(), "sip:sbc.acme.example".parse());
         assert_eq!("sip:192.0.2.21".parse::<Target>(), "sip:192.0.2.21:5060;transport=udp".parse());
         assert_eq!(

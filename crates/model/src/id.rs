@@ -37,6 +37,8 @@ ids! {
     ListenerId
     /// One SIP address of a member.
     EndpointId
+    /// A digest credential of an endpoint.
+    CredentialId
     /// A block of numbers that a member holds.
     RangeId
     /// A member's wish that a prefix be routed to its endpoints.

@@ -9,6 +9,7 @@ mod call_limits;
 mod cause;
 mod cdr;
 mod clock;
+pub mod credential;
 mod endpoint;
 mod endpoint_health;
 mod facts;
@@ -18,6 +19,7 @@ mod number;
 mod policy;
 mod range;
 mod reason;
+mod registration;
 mod scope;
 mod trace;
 mod validity;
@@ -28,12 +30,13 @@ pub use call_limits::CallLimits;
 pub use cause::Cause;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;
+pub use credential::{Credential, Ha1, OutboundCredential};
 pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
 pub use endpoint_health::{EndpointState, HealthSign};
 pub use facts::{Facts, ObjectId};
 pub use id::{
-    AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, EndpointId, ListenerId, MemberId, NodeId,
-    RangeId, SiteId, TraceSelectionId, UserId,
+    AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, CredentialId, EndpointId, ListenerId,
+    MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix};
@@ -45,6 +48,7 @@ pub use policy::{
 };
 pub use range::{Authority, Range};
 pub use reason::Reason;
+pub use registration::{Access, Registration};
 pub use scope::Scope;
 pub use trace::TraceSelection;
 pub use validity::Validity;

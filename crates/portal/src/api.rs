@@ -16,8 +16,8 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    agreement, announcement, audit, bulk, call, configuration, connect, endpoint, endpoint_health, lookup,
-    member, node, overview, policy, range, reason, session, token, trace, user,
+    access, agreement, announcement, audit, bulk, call, configuration, connect, endpoint, endpoint_health,
+    lookup, member, node, overview, policy, range, reason, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -39,6 +39,9 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(endpoint::list_endpoints, endpoint::create_endpoint))
             .routes(routes!(endpoint::get_endpoint, endpoint::update_endpoint, endpoint::delete_endpoint))
             .routes(routes!(endpoint_health::get_endpoint_health))
+            .routes(routes!(access::get_access))
+            .routes(routes!(access::put_inbound_credential, access::delete_inbound_credential))
+            .routes(routes!(access::put_outbound_credential, access::delete_outbound_credential))
             .routes(routes!(range::list_ranges, range::claim_range))
             .routes(routes!(range::withdraw_range))
             .routes(routes!(range::list_all_ranges))

@@ -33,12 +33,14 @@ pub struct PortalSettings {
     pub public_url: Option<String>,
     /// Proxies in front of the portal: what they say in `X-Forwarded-For` is believed.
     pub proxies: Vec<IpNet>,
+    /// In which members' switches have user names: the domain at which they register; `None` where none is to have one.
+    pub realm: Option<String>,
 }
 
 impl PortalSettings {
     /// Settings for an address that browsers reach directly.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, public_url: None, proxies: Vec::new() }
+        Self { address, public_url: None, proxies: Vec::new(), realm: None }
     }
 
     /// Whether browsers come by https.

@@ -261,6 +261,7 @@ mod tests {
             certificate_names: Vec::new(),
             target: target.parse().unwrap(),
             sites: Vec::new(),
+            access: tandem_model::Access::default(),
             priority: 1,
             weight: 100,
             max_calls: None,

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target};
+use tandem_model::{Access, Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target};
 use tandem_store::{announcement, endpoint, listener, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -231,6 +231,7 @@ impl EndpointInput {
             max_calls_per_second: self.max_calls_per_second,
             enabled: self.enabled,
             policy,
+            access: Access::default(),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! Time, randomness, database and route table are arguments ([`AppState`]).
 #![forbid(unsafe_code)]
 
+mod access;
 mod agreement;
 mod announcement;
 mod api;

@@ -105,6 +105,12 @@ impl From<Reason> for ApiError {
 const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ("member_name_unique", Reason::Conflict, "name", "another member has this name; choose another"),
     ("endpoint_name_unique", Reason::Conflict, "name", "another endpoint has this name; choose another"),
+    (
+        "endpoint_credential_username_unique",
+        Reason::Conflict,
+        "username",
+        "another endpoint of the exchange has this user name; choose another",
+    ),
     ("endpoint_source_overlaps", Reason::SourceOverlaps, "sources", "it overlaps a source of an endpoint"),
     (
         "endpoint_certificate_name_pkey",

@@ -36,6 +36,13 @@ impl Secret {
     }
 }
 
+/// A new password for a member's switch, of 128 random bits.
+pub(crate) fn new_password(entropy: &Entropy) -> String {
+    let mut bits = [0; 16];
+    entropy(&mut bits);
+    hex(&bits)
+}
+
 /// SHA-256 of a secret's text.
 pub(crate) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()

@@ -80,6 +80,7 @@ fn members() -> Facts {
             }],
             certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().expect("a target"),
+            access: tandem_model::Access::default(),
             priority: 10,
             weight: 10,
             max_calls: None,

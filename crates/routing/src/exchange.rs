@@ -118,6 +118,7 @@ impl Exchange {
                 sources: Vec::new(),
                 certificate_names: Vec::new(),
                 target: "sip:192.0.2.21".parse().expect("it is a target"),
+                access: tandem_model::Access::default(),
                 priority,
                 weight,
                 max_calls: None,

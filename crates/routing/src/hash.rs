@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, CallLimits, Endpoint, Member, MemberState, Policy,
-    Transport, Validity,
+    Access, Agreement, AgreementDirection, AgreementState, CallLimits, Credential, Endpoint, Member,
+    MemberState, Policy, Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -128,6 +128,19 @@ impl Digest {
         self.text(&serde_json::to_string(policy).expect("a policy is JSON"))
     }
 
+    /// Nothing where there are none, as with limits. A credential's id says what it is; it is another each time that the
+    /// credential is. Registrations come and go at each node a moment apart, and are no part of it.
+    #[must_use]
+    fn access(self, access: &Access) -> Self {
+        let credential = |digest: Self, credential: &Credential| {
+            digest.id(credential.credential_id.0).text(&credential.realm).text(&credential.username)
+        };
+        let digest = access.inbound.iter().fold(self, |digest, it| credential(digest.word(1), it));
+        let outbound = access.outbound.iter();
+        outbound
+            .fold(digest, |digest, it| credential(digest.word(2 + u64::from(it.registers)), &it.credential))
+    }
+
     pub(crate) fn finish(self) -> u128 {
         self.word(0).word(0).0
     }
@@ -188,6 +201,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         .texts(&endpoint.certificate_names)
         .texts(&endpoint.sites)
         .policy(&endpoint.policy)
+        .access(&endpoint.access)
         .finish()
 }
 

@@ -5,6 +5,7 @@
 //! come from (`store`) and what is done with the candidates (`fabric`) is not known here.
 #![forbid(unsafe_code)]
 
+mod access;
 mod catalog;
 mod cow_map;
 mod hash;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use access::{register, replace};
 pub use hash::TableHash;
 pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
 pub use table::{Counts, RouteTable};

@@ -64,6 +64,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             sources,
             certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().unwrap(),
+            access: tandem_model::Access::default(),
             priority,
             weight,
             max_calls: None,

@@ -84,7 +84,7 @@ pub struct LeftOut {
 
 /// Which reason is given for a call where several were found, the most telling first: what lies with the caller,
 /// then what lies with the member that holds the number.
-const TELLING: [Reason; 8] = [
+const TELLING: [Reason; 9] = [
     Reason::OwnNumber,
     Reason::NoAgreement,
     Reason::MemberNotApproved,
@@ -92,6 +92,7 @@ const TELLING: [Reason; 8] = [
     Reason::RangeExpired,
     Reason::RangeMissing,
     Reason::NotYetInForce,
+    Reason::NotRegistered,
     Reason::EndpointDisabled,
 ];
 
@@ -99,8 +100,8 @@ impl Selection {
     /// Why the call cannot be routed; `None` where there is a candidate.
     ///
     /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
-    /// `NoAgreement`, `MemberNotApproved`, `RangeUnverified`, `RangeExpired`, `RangeMissing`, `NotYetInForce` and
-    /// `EndpointDisabled` that was found at the prefix that decided, or at any where none did.
+    /// `NoAgreement`, `MemberNotApproved`, `RangeUnverified`, `RangeExpired`, `RangeMissing`, `NotYetInForce`,
+    /// `NotRegistered` and `EndpointDisabled` that was found at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
         if !self.candidates.is_empty() {
             return None;
@@ -175,6 +176,10 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
                     selection.left_out.push(leave_out(Some(id), Reason::EndpointDisabled));
                     continue;
                 };
+                if endpoint.target.is_registration() && endpoint.access.binding(now).is_none() {
+                    selection.left_out.push(leave_out(Some(id), Reason::NotRegistered));
+                    continue;
+                }
                 if candidates.iter().any(|candidate| candidate.tie == id) {
                     continue;
                 }

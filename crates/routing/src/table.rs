@@ -17,6 +17,7 @@ use tandem_model::{
 };
 use uuid::Uuid;
 
+use crate::access::AccessIndex;
 use crate::catalog::{Catalog, Change};
 use crate::cow_map::CowMap;
 use crate::hash::{self, Digest, TableHash, kind};
@@ -36,6 +37,7 @@ pub struct RouteTable {
     sources: Sources,
     /// Which endpoints a name in a certificate stands for; more than one only where facts are bad.
     certificates: CowMap<String, SmallVec<[EndpointId; 1]>>,
+    pub(crate) access: AccessIndex,
     agreements: CowMap<AgreementId, Arc<Agreement>>,
     /// Accepted agreements by originating and terminating member, sorted by id.
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
@@ -87,6 +89,7 @@ impl RouteTable {
             endpoints: CowMap::new(),
             sources: Sources::new(),
             certificates: CowMap::new(),
+            access: AccessIndex::new(),
             agreements: CowMap::new(),
             permitted: CowMap::new(),
             announcements: Catalog::new(),
@@ -172,6 +175,7 @@ impl RouteTable {
                 + self.endpoints.len() * (16 + size_of::<Endpoint>() + size_of::<tandem_model::Source>())
                 + self.sources.bytes()
                 + self.certificates.bytes()
+                + self.access.bytes()
                 + self.agreements.bytes()
                 + self.agreements.len() * (16 + size_of::<Agreement>())
                 + self.permitted.bytes()
@@ -299,7 +303,10 @@ impl RouteTable {
         }
     }
 
-    fn put_endpoint(&mut self, endpoint: Endpoint) {
+    pub(crate) fn put_endpoint(&mut self, mut endpoint: Endpoint) {
+        if let Some(old) = self.endpoints.get(&endpoint.endpoint_id) {
+            endpoint.access.keep_later(&old.access);
+        }
         self.remove_endpoint(endpoint.endpoint_id);
         self.hash.add(hash::endpoint(&endpoint));
         self.sources.add(&endpoint);
@@ -309,6 +316,7 @@ impl RouteTable {
                 ids.insert(at, endpoint.endpoint_id);
             });
         }
+        self.access.add(&endpoint);
         self.endpoints.insert(endpoint.endpoint_id, Arc::new(endpoint));
     }
 
@@ -319,6 +327,7 @@ impl RouteTable {
             for name in &old.certificate_names {
                 self.certificates.update(name.clone(), |ids| ids.retain(|other| *other != old.endpoint_id));
             }
+            self.access.remove(&old);
         }
     }
 

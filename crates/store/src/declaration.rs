@@ -22,6 +22,10 @@ use tandem_model::{AgreementDirection, Authority, Policy, Prefix, Source, Target
 use crate::database;
 use crate::target::TargetColumns;
 
+mod credential;
+
+pub use credential::{InboundDeclaration, OutboundDeclaration, Password};
+
 /// Longest run of one application.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -91,6 +95,12 @@ pub struct EndpointDeclaration {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub sites: Vec<String>,
+    /// By what it proves to the hub who it is; where it is left out, what is there stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<InboundDeclaration>,
+    /// By what the hub proves to it who it is; where it is left out, what is there stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<OutboundDeclaration>,
     /// Lower is tried first.
     #[serde(default = "default_priority")]
     pub priority: u16,
@@ -120,6 +130,8 @@ impl EndpointDeclaration {
             certificate_names: Vec::new(),
             target,
             sites: Vec::new(),
+            inbound: None,
+            outbound: None,
             priority: default_priority(),
             weight: default_weight(),
             max_calls: None,
@@ -283,7 +295,7 @@ impl fmt::Display for Action {
 /// One change that an application made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Change {
-    /// `member`, `endpoint`, `range`, `announcement` or `agreement`.
+    /// `member`, `endpoint`, `credential`, `range`, `announcement` or `agreement`.
     pub kind: &'static str,
     /// What was done.
     pub action: Action,
@@ -402,6 +414,7 @@ fn check(declaration: &Declaration) -> Result<(), ApplyError> {
             }
         }
     }
+    credential::check(declaration)?;
     let mut pairs = HashSet::new();
     for agreement in &declaration.agreements {
         let [first, second] = &agreement.members;
@@ -434,6 +447,7 @@ async fn apply_once(
     // What goes, goes first: its numbers, addresses and names may be wanted by what comes.
     plan.remove(&mut transaction, at).await?;
     plan.put(&mut transaction).await?;
+    credential::put(&mut transaction, declaration, &members, at, &mut applied).await?;
     put_agreements(&mut transaction, declaration, &members, at, &mut applied).await?;
     transaction.commit().await?;
     applied.changes.sort();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::ipnet::IpNet;
 use sqlx::types::{Json, JsonValue, Uuid};
 use sqlx::{PgConnection, PgExecutor, Result};
-use tandem_model::{Endpoint, EndpointId, MemberId, Policy, Source};
+use tandem_model::{Access, Endpoint, EndpointId, MemberId, Policy, Source};
 
 use crate::target::TargetColumns;
 use crate::word;
@@ -12,7 +12,7 @@ use crate::word;
 /// An endpoint as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEndpoint {
-    /// What routing knows of it.
+    /// What routing knows of it, but for its access: that is `credential`'s and `registration`'s.
     pub endpoint: Endpoint,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -69,6 +69,7 @@ impl Row {
                 certificate_names: self.certificate_names,
                 target: target.read()?,
                 sites: self.sites,
+                access: Access::default(),
                 priority: word::fits(self.priority)?,
                 weight: word::fits(self.weight)?,
                 max_calls: self.max_calls.map(word::fits).transpose()?,

@@ -5,6 +5,7 @@
 //! left out, reported in [`Loaded::skipped`] and logged; all others load.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,8 +15,9 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
-    Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Endpoint, EndpointId, Facts, Member,
-    MemberId, NumberError, ObjectId, Policy, Prefix, Range, RangeId, Source, Validity,
+    Access, Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Credential, CredentialId,
+    Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId, OutboundCredential, Policy,
+    Prefix, Range, RangeId, Registration, Source, Validity,
 };
 
 use crate::target::TargetColumns;
@@ -209,10 +211,19 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
     let rows = sqlx::query_as!(
         EndpointRow,
         r#"
-        select e.endpoint_id, e.member_id as "member_id?", e.name as "name?"
+        select e.endpoint_id as "endpoint_id!", e.member_id as "member_id?", e.name as "name?"
              , e.target_address, e.target_name, e.target_port, e.target_transport
              , e.priority as "priority?", e.weight as "weight?", e.max_calls, e.max_calls_per_second
              , e.enabled as "enabled?", e.policy as "policy?"
+             , i.credential_id as "inbound_id?", i.username as "inbound_username?", i.realm as "inbound_realm?"
+             , i.ha1 as "inbound_ha1?"
+             , o.credential_id as "outbound_id?", o.username as "outbound_username?", o.realm as "outbound_realm?"
+             , o.ha1 as "outbound_ha1?", o.registers as "outbound_registers?"
+             , r.credential_id as "registered_with?", r.contact as "contact?"
+             , r.source_address as "source_address?", r.source_port as "source_port?"
+             , r.transport as "transport?", r.listener_address as "listener_address?"
+             , r.listener_port as "listener_port?", r.call_id as "call_id?", r.cseq as "cseq?"
+             , r.registered_at as "registered_at?", r.expires_at as "expires_at?", r.node_id as "node_id?"
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
              , array(select site.name from endpoint_site a join site using (site_id)
@@ -222,6 +233,9 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
              , array(select port from endpoint_source s where s.endpoint_id = e.endpoint_id
                       order by net, port) as "source_ports!: Vec<Option<i32>>"
           from endpoint e
+          left join endpoint_credential i on i.endpoint_id = e.endpoint_id and i.direction = 'inbound'
+          left join endpoint_credential o on o.endpoint_id = e.endpoint_id and o.direction = 'outbound'
+          left join registration r on r.endpoint_id = e.endpoint_id
          where $1::uuid[] is null or e.endpoint_id = any ($1)
         "#,
         endpoints.as_deref(),
@@ -359,17 +373,93 @@ struct EndpointRow {
     max_calls_per_second: Option<i32>,
     enabled: Option<bool>,
     policy: Option<serde_json::Value>,
+    inbound_id: Option<Uuid>,
+    inbound_username: Option<String>,
+    inbound_realm: Option<String>,
+    inbound_ha1: Option<String>,
+    outbound_id: Option<Uuid>,
+    outbound_username: Option<String>,
+    outbound_realm: Option<String>,
+    outbound_ha1: Option<String>,
+    outbound_registers: Option<bool>,
+    registered_with: Option<Uuid>,
+    contact: Option<String>,
+    source_address: Option<IpNet>,
+    source_port: Option<i32>,
+    transport: Option<String>,
+    listener_address: Option<IpNet>,
+    listener_port: Option<i32>,
+    call_id: Option<String>,
+    cseq: Option<i64>,
+    registered_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    node_id: Option<Uuid>,
     certificate_names: Vec<String>,
     sites: Vec<String>,
     source_nets: Vec<Option<IpNet>>,
     source_ports: Vec<Option<i32>>,
 }
 
+/// A credential, where there is one.
+fn credential(
+    id: Option<Uuid>,
+    username: Option<String>,
+    realm: Option<String>,
+    ha1: Option<String>,
+) -> Result<Option<Credential>, String> {
+    let Some(id) = id else { return Ok(None) };
+    let ha1 = required("ha1", ha1)?.parse().map_err(|error| format!("ha1: {error}"))?;
+    let (username, realm) = (required("username", username)?, required("realm", realm)?);
+    Ok(Some(Credential { credential_id: CredentialId(id), username, realm, ha1 }))
+}
+
+impl EndpointRow {
+    /// Takes out how the endpoint is known beside its addresses.
+    fn take_access(&mut self) -> Result<Access, String> {
+        let inbound = credential(
+            self.inbound_id,
+            self.inbound_username.take(),
+            self.inbound_realm.take(),
+            self.inbound_ha1.take(),
+        )?;
+        let outbound = credential(
+            self.outbound_id,
+            self.outbound_username.take(),
+            self.outbound_realm.take(),
+            self.outbound_ha1.take(),
+        )?;
+        let registers = self.outbound_registers.unwrap_or_default();
+        let outbound = outbound.map(|credential| OutboundCredential { credential, registers });
+        let Some(registered_with) = self.registered_with else {
+            return Ok(Access { inbound, outbound, registration: None });
+        };
+        let address = |column, address: Option<IpNet>, port| {
+            let port = fits(column, required(column, port)?)?;
+            Ok::<_, String>(SocketAddr::new(required(column, address)?.addr(), port))
+        };
+        let cseq = required("cseq", self.cseq)?;
+        let registration = Registration {
+            credential_id: CredentialId(registered_with),
+            contact: required("contact", self.contact.take())?,
+            source: address("source", self.source_address, self.source_port)?,
+            transport: word("transport", self.transport.take())?,
+            listener: address("listener", self.listener_address, self.listener_port)?,
+            call_id: required("call_id", self.call_id.take())?,
+            cseq: cseq.try_into().map_err(|_| format!("cseq is {cseq}, which is out of its range"))?,
+            registered_at: required("registered_at", self.registered_at)?,
+            expires_at: required("expires_at", self.expires_at)?,
+            node_id: NodeId(required("node_id", self.node_id)?),
+        };
+        Ok(Access { inbound, outbound, registration: Some(registration) })
+    }
+}
+
 impl TryFrom<EndpointRow> for Endpoint {
     type Error = String;
 
-    fn try_from(row: EndpointRow) -> Result<Self, String> {
+    fn try_from(mut row: EndpointRow) -> Result<Self, String> {
         let _: Option<u16> = row.target_port.map(|port| fits("target_port", port)).transpose()?;
+        let access = row.take_access()?;
         let target = TargetColumns {
             address: row.target_address,
             name: row.target_name,
@@ -389,6 +479,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             certificate_names: row.certificate_names,
             sites: row.sites,
             target: target.read().map_err(|error| error.to_string())?,
+            access,
             priority: fits("priority", required("priority", row.priority)?)?,
             weight: fits("weight", required("weight", row.weight)?)?,
             max_calls,

@@ -21,6 +21,7 @@ impl TargetColumns {
         let (address, name) = match &target.host {
             Host::Address(ip) => (Some(IpNet::from(*ip)), None),
             Host::Name(name) => (None, Some(name.to_string())),
+            Host::Registration => (None, None),
         };
         let transport = target.transport.map(|transport| transport.as_str().to_owned());
         Self { address, name, port: target.port.map(i32::from), transport }
@@ -37,6 +38,7 @@ impl TargetColumns {
             (None, Some(name), port, transport) => {
                 Ok(Target { host: Host::Name(name.into()), port, transport })
             }
+            (None, None, None, None) => Ok(Target::registration()),
             _ => Err(sqlx::Error::Decode("a target is an address with port and transport, or a name".into())),
         }
     }

@@ -12,7 +12,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntGauge, Registry};
 use tandem_model::{Clock, Facts};
-use tandem_routing::{RouteTable, SharedTable};
+use tandem_routing::{RouteTable, SharedTable, replace};
 use tandem_store::facts::{self, Changes};
 use tandem_store::feed::Feed;
 use tandem_store::{Error, PgPool};
@@ -105,10 +105,14 @@ impl Follower {
     /// Replaces the table by all that the database holds now.
     async fn load(&mut self) -> Result<(), Error> {
         let loaded = facts::load(&self.db).await?;
-        let table = blocking(move || RouteTable::from_facts(loaded.facts)).await;
+        let last = self.table.load_full();
+        let known = last.clone();
+        // What has registered here may not have reached the database yet.
+        let build = move || RouteTable::from_facts(loaded.facts).with_registrations_of(&known);
+        let table = blocking(build).await;
         tracing::info!(version = table.version(), hash = %table.hash(), counts = ?table.counts(), "loaded the route table");
         self.loaded = true;
-        self.swap(table);
+        self.swap(last, table);
         Ok(())
     }
 
@@ -119,11 +123,12 @@ impl Follower {
             match facts::changed(&self.db, table.version()).await? {
                 Changes::Since { loaded, more } => {
                     if loaded.facts.position != table.version() {
+                        let last = table.clone();
                         let next = match count(&loaded.facts) {
                             0..MANY => table.apply(loaded.facts),
                             _ => blocking(move || table.apply(loaded.facts)).await,
                         };
-                        self.swap(next);
+                        self.swap(last, next);
                     }
                     if !more {
                         return Ok(());
@@ -142,13 +147,14 @@ impl Follower {
         }
     }
 
-    fn swap(&self, table: RouteTable) {
+    /// Puts `table` in the place of `last`, from which it was made.
+    fn swap(&self, last: Arc<RouteTable>, table: RouteTable) {
         let counts = table.counts();
         let version = table.version();
         self.metrics.version.set(version.cast_signed());
         self.metrics.prefixes.set(counts.prefixes as i64);
         self.metrics.bytes.set(counts.bytes as i64);
-        let last = self.table.swap(Arc::new(table));
+        let last = replace(&self.table, last, table);
         // A table that shares little with the next one takes long to free.
         drop(spawn_blocking(move || drop(last)));
         self.swapped.send_replace(version);
@@ -163,7 +169,7 @@ impl Follower {
                     version = table.version(),
                     "routing by the saved table until the database has answered"
                 );
-                self.swap(table);
+                self.swap(self.table.load_full(), table);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "cannot read the saved route table"),

@@ -147,9 +147,10 @@ pub async fn run(
         let shippers = node.shippers();
         let reported_db = db.clone();
         let listeners = node.listeners().to_vec();
-        let mut migrated = migrated.subscribe();
+        let migrated = migrated.subscribe();
+        let mut ready = migrated.clone();
         tasks.spawn(async move {
-            migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+            ready.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
             persist("say where the node listens", || register(&reported_db, &listeners)).await;
             reporter.run().await;
             (REPORTS, Ok(()))
@@ -161,6 +162,15 @@ pub async fn run(
                 ("the recorder of traces", Ok(()))
             });
         }
+        let registrations = node.registration_writer();
+        tasks.spawn({
+            let (db, mut migrated) = (db.clone(), migrated.clone());
+            async move {
+                migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+                registrations.run(db).await;
+                ("the registrations", Ok(()))
+            }
+        });
         for shipper in shippers {
             let db = db.clone();
             tasks.spawn(async move {
@@ -190,6 +200,7 @@ pub async fn run(
             address: settings.portal.address,
             public_url: settings.portal.public_url.clone(),
             proxies: settings.portal.proxies.clone(),
+            realm: settings.portal.realm.clone(),
         };
         let app = AppState::new(portal, db.clone(), table.clone(), clock.clone(), entropy(), &registry);
         tasks.spawn(async move {

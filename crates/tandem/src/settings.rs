@@ -105,6 +105,8 @@ pub struct PortalSettings {
     pub public_url: Option<String>,
     /// Proxies in front of it, whose word on where a request came from is believed.
     pub proxies: Vec<IpNet>,
+    /// In which members' switches have user names; `None` where none is to have one.
+    pub realm: Option<String>,
 }
 
 /// Where metrics are read.
@@ -350,6 +352,10 @@ impl Values {
             return Err(self.wrong("database.url", "a URL such as postgres://user:password@host/database"));
         }
         let public_url = self.text("portal.public_url")?;
+        let realm = self.text("portal.realm")?;
+        if !(realm.is_empty() || tandem_model::credential::is_own_realm(&realm)) {
+            return Err(self.wrong("portal.realm", "a domain in lower case, such as sip.exchange.example"));
+        }
         if !(public_url.is_empty() || public_url.starts_with("http://") || public_url.starts_with("https://"))
         {
             return Err(self.wrong("portal.public_url", "a URL such as https://portal.example"));
@@ -412,6 +418,7 @@ impl Values {
                 address: self.address("portal.address")?,
                 public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
                 proxies: self.nets("portal.proxies")?,
+                realm: (!realm.is_empty()).then_some(realm),
             },
             metrics: MetricsSettings { address: self.address("metrics.address")? },
             log: LogSettings { format, filter },
@@ -733,7 +740,7 @@ mod tests {
             ),
             (
                 "[portal]\nadress = \"x\"",
-                "t.toml: unknown key portal.adress; [portal] has address, proxies, public_url",
+                "t.toml: unknown key portal.adress; [portal] has address, proxies, public_url, realm",
             ),
             (
                 "[portla]\naddress = \"x\"",
@@ -746,6 +753,10 @@ mod tests {
             (
                 "[portal]\npublic_url = \"portal.example\"",
                 "t.toml: portal.public_url is \"portal.example\"; write a URL such as https://portal.example",
+            ),
+            (
+                "[portal]\nrealm = \"My Exchange\"",
+                "t.toml: portal.realm is \"My Exchange\"; write a domain in lower case, such as sip.exchange.example",
             ),
             (
                 "[portal]\nproxies = [\"here\"]",

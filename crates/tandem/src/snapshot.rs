@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tandem_model::Facts;
@@ -23,7 +24,10 @@ pub fn load(path: &Path) -> io::Result<Option<Facts>> {
 /// Puts `facts` in the place of what was saved, whole or not at all.
 pub fn save(path: &Path, facts: &Facts) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = BufWriter::new(File::create(&new)?);
+    // It has what proves who members are: nobody else reads it.
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let mut file = BufWriter::new(file);
     serde_json::to_writer(&mut file, facts)?;
     file.flush()?;
     file.get_ref().sync_all()?;
@@ -43,5 +47,7 @@ mod tests {
         save(&path, &facts).expect("writable");
         save(&path, &facts).expect("writable again");
         assert_eq!(load(&path).expect("readable"), Some(facts));
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "it is nobody else's to read");
     }
 }

@@ -394,6 +394,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/endpoints/{endpoint_id}/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** how the endpoint is known beside its addresses. */
+        get: operations["get_access"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/endpoints/{endpoint_id}/configuration": {
         parameters: {
             query?: never;
@@ -423,6 +440,45 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/endpoints/{endpoint_id}/inbound-credential": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * gives the endpoint a user name and a password, and shows the password this once.
+         * @description What it had before counts no more, and what was registered with it is over.
+         */
+        put: operations["put_inbound_credential"];
+        post?: never;
+        /** the endpoint is known by its addresses alone, and its registration is over. */
+        delete: operations["delete_inbound_credential"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/endpoints/{endpoint_id}/outbound-credential": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** by what the hub answers where the endpoint's switch asks who it is. */
+        put: operations["put_outbound_credential"];
+        post?: never;
+        /** the hub answers nothing any more where the endpoint asks who it is. */
+        delete: operations["delete_outbound_credential"];
         options?: never;
         head?: never;
         patch?: never;
@@ -750,6 +806,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description How an endpoint is known beside its addresses. */
+        AccessView: {
+            inbound: components["schemas"]["CredentialView"] | null;
+            outbound: components["schemas"]["CredentialView"] | null;
+            registration: components["schemas"]["RegistrationView"] | null;
+        };
         /**
          * @description Who may call whom under an agreement.
          * @enum {string}
@@ -1121,6 +1183,20 @@ export interface components {
         ConnectView: {
             listeners: components["schemas"]["ListenerView"][];
         };
+        /** @description A user name and its realm, without the password: only hashes of that are kept. */
+        CredentialView: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * @description The realm in which it counts.
+             * @example sip.exchange.example
+             */
+            realm: string;
+            /** @description Whether the hub registers with it. */
+            registers: boolean;
+            /** @description The user name. */
+            username: string;
+        };
         /**
          * @description Who ended an answered call.
          * @enum {string}
@@ -1281,6 +1357,21 @@ export interface components {
              * @description Nodes on which it takes its calls.
              */
             up: number;
+        };
+        /** @description By what an endpoint is to prove who it is. */
+        InboundInput: {
+            /**
+             * @description Whether the switch knows only MD5 and gives up where it is offered another algorithm beside it: it gets a realm in
+             *     which it is not.
+             */
+            md5_only?: boolean;
+            /** @description The password; a new random one where it is left out or null, which is safer. */
+            password?: string | null;
+            /**
+             * @description Letters, digits, `.`, `_`, `-` and `+`; no other endpoint of the exchange has it.
+             * @example acme-ams-1
+             */
+            username: string;
         };
         /** @description A provider that asks to join, and its first user. */
         JoinInput: {
@@ -1490,6 +1581,11 @@ export interface components {
             /** Format: int64 */
             not_answered: number;
         };
+        /** @description A credential just given: the only time that its password is shown. */
+        NewCredentialView: components["schemas"]["CredentialView"] & {
+            /** @description What the switch is to be told. The exchange keeps only hashes of it. */
+            password: string;
+        };
         /** @description A token just made: the only time that its secret is shown. */
         NewTokenView: components["schemas"]["TokenView"] & {
             /**
@@ -1558,6 +1654,23 @@ export interface components {
              */
             feed_position: number;
             items: components["schemas"]["NodeView"][];
+        };
+        /** @description By what the hub is to prove to an endpoint who it is. */
+        OutboundInput: {
+            /** @description The password on the member's switch. */
+            password: string;
+            /**
+             * @description The realm that the member's switch asks in; the hub answers in no other.
+             * @example sip.acme.example
+             */
+            realm: string;
+            /** @description Whether the hub registers there. */
+            registers?: boolean;
+            /**
+             * @description The hub's user name on the member's switch.
+             * @example tandem
+             */
+            username: string;
         };
         /**
          * @description How a call ended.
@@ -2110,7 +2223,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -2127,6 +2240,29 @@ export interface components {
         /** @description Every reason. */
         ReasonsView: {
             items: components["schemas"]["ReasonView"][];
+        };
+        /** @description Where an endpoint has registered. */
+        RegistrationView: {
+            /** @description The Contact that its switch gave. */
+            contact: string;
+            /**
+             * Format: date-time
+             * @description Until when it holds; a time that is past where it holds no more.
+             */
+            expires_at: string;
+            /**
+             * Format: uuid
+             * @description The node that took it.
+             */
+            node_id: string;
+            /** Format: date-time */
+            registered_at: string;
+            /**
+             * @description From where the REGISTER came: calls go there.
+             * @example 198.51.100.7:5060
+             */
+            source: string;
+            transport: string;
         };
         /**
          * @description For whom a session or token acts.
@@ -3391,6 +3527,38 @@ export interface operations {
             };
         };
     };
+    get_access: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_configuration: {
         parameters: {
             query: {
@@ -3455,6 +3623,138 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["EndpointHealthView"];
                 };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_inbound_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InboundInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewCredentialView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_inbound_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_outbound_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OutboundInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CredentialView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_outbound_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused; the code says why */
             default: {

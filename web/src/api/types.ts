@@ -19,6 +19,7 @@ export type Switch = Schemas["Switch"];
 export type HealthSign = Schemas["HealthSign"];
 export type NodeHealth = Schemas["NodeHealthView"];
 export type HealthChange = Schemas["Page_HealthChangeView"]["items"][number];
+export type Access = Schemas["AccessView"];
 export type Range = Schemas["RangeView"];
 export type Authority = Schemas["Authority"];
 export type Announcement = Schemas["AnnouncementView"];

@@ -65,6 +65,7 @@ impl Exchange {
     pub(crate) async fn with(settle: impl FnOnce(&mut PortalSettings)) -> Self {
         let (database, clock, registry) = (Database::new().await, ManualClock::new(), Registry::new());
         let mut settings = PortalSettings::at("127.0.0.1:8080".parse().unwrap());
+        settings.realm = Some("sip.exchange.example".into());
         settle(&mut settings);
         let entropy = entropy();
         let table = tandem_routing::shared(RouteTable::empty());

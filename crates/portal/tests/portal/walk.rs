@@ -31,6 +31,11 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("update_endpoint", "endpoint", [401, 404, 200, 200]),
     ("get_configuration", "?switch=asterisk", [401, 404, 200, 200]),
     ("list_profiles", "", [401, 200, 200, 200]),
+    ("put_inbound_credential", "inbound", [401, 404, 200, 200]),
+    ("put_outbound_credential", "outbound", [401, 404, 200, 200]),
+    ("get_access", "", [401, 404, 200, 200]),
+    ("delete_inbound_credential", "", [401, 404, 204, 204]),
+    ("delete_outbound_credential", "", [401, 404, 204, 204]),
     ("list_ranges", "", [401, 404, 200, 200]),
     ("claim_range", "range", [401, 404, 201, 201]),
     ("list_all_ranges", "", [401, 403, 403, 200]),
@@ -137,6 +142,10 @@ impl Scene {
             }
             "new_endpoint" => endpoint("globex-3", 78),
             "endpoint" => endpoint("globex-changed", 77),
+            "inbound" => json!({ "username": "globex-switch" }),
+            "outbound" => {
+                json!({ "username": "tandem", "realm": "sip.globex.example", "password": PASSWORD, "registers": true })
+            }
             "range" => json!({ "prefix": "+49888", "evidence": "" }),
             "announcement" => json!({ "prefix": "+49302", "endpoints": ["globex-1"] }),
             "same_announcement" => {

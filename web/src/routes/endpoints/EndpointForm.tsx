@@ -10,7 +10,7 @@ import { Icon } from "../../parts/Icon";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { useListeners } from "../connect/page";
 import { PolicyFields } from "./PolicyFields";
-import { fieldsOf, targetOf, type TargetFields } from "./target";
+import { fieldsOf, REGISTRATION, targetOf, type TargetFields } from "./target";
 
 type Fields = Omit<TargetFields, "port"> & {
   name: string;
@@ -95,6 +95,7 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
         .errors.map(({ field }) => field)
         .filter((field) => /^(name|target|sources|certificate_names|sites|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
     : [];
+  const registers = form.values.host === REGISTRATION;
   return (
     <form onSubmit={form.onSubmit((fields) => save.mutate(bodyOf(fields)))}>
       <Stack>
@@ -107,7 +108,14 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
           {...form.getInputProps("name")}
         />
         <Fieldset legend="Takes calls at" variant="filled">
-          <Group align="flex-start" gap="sm" grow preventGrowOverflow={false}>
+          <Switch
+            label="Wherever it registers"
+            description="For a switch behind an address that changes. Give it a user name and a password afterwards."
+            mb="sm"
+            checked={registers}
+            onChange={({ currentTarget: { checked } }) => form.setFieldValue("host", checked ? REGISTRATION : "")}
+          />
+          <Group align="flex-start" gap="sm" grow preventGrowOverflow={false} display={registers ? "none" : undefined}>
             <TextInput
               label="IP address or DNS name"
               placeholder="192.0.2.21"

@@ -11,11 +11,13 @@ import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { Icon } from "../../parts/Icon";
 import { usePaged } from "../../parts/paged";
+import { Access } from "./Access";
 import { Configuration } from "./Configuration";
 import { LIVE_MS } from "../../app/queries";
 import { EndpointForm } from "./EndpointForm";
 import { Health } from "./Health";
 import { healthLook } from "./health";
+import { REGISTRATION } from "./target";
 
 const KEY = "endpoints";
 
@@ -23,6 +25,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
   const [edited, setEdited] = useState<Endpoint | null>(null);
   const [configured, setConfigured] = useState<Endpoint | null>(null);
   const [shown, setShown] = useState<Endpoint | null>(null);
+  const [known, setKnown] = useState<Endpoint | null>(null);
   const [removed, setRemoved] = useState<Endpoint | null>(null);
   const queries = useQueryClient();
   const refresh = () => queries.invalidateQueries({ queryKey: [KEY, memberId] });
@@ -93,6 +96,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
         </>
       ),
     },
+    { header: "Takes calls at", cell: ({ target }) => (target === REGISTRATION ? "wherever it registers" : <span className="mono">{target}</span>) },
     {
       header: "Priority, weight",
       align: "end",
@@ -138,6 +142,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
             <Menu.Item onClick={() => setEdited(endpoint)}>Edit</Menu.Item>
             <Menu.Item onClick={() => setConfigured(endpoint)}>Configure your switch</Menu.Item>
             <Menu.Item onClick={() => setShown(endpoint)}>Health</Menu.Item>
+            <Menu.Item onClick={() => setKnown(endpoint)}>Passwords and registration</Menu.Item>
             <Menu.Item
               onClick={() =>
                 update.mutate({ endpoint_id: endpoint.endpoint_id, body: { ...inputOf(endpoint), enabled: !endpoint.enabled } })
@@ -176,6 +181,9 @@ export function Endpoints({ memberId }: { memberId: string }) {
       </Modal>
       <Modal opened={shown !== null} onClose={() => setShown(null)} title={`Health of ${shown?.name ?? ""}`} size="xl">
         {shown && <Health endpoint={shown} />}
+      </Modal>
+      <Modal opened={known !== null} onClose={() => setKnown(null)} title={`Passwords and registration of ${known?.name ?? ""}`} size="lg">
+        {known && <Access memberId={memberId} endpoint={known} />}
       </Modal>
       <Confirm
         opened={removed !== null}

@@ -10,6 +10,7 @@ test("a target survives the form unchanged", () => {
     "sip:192.0.2.21;transport=tcp",
     "sip:sbc.acme.example:5061;transport=tls",
     "sip:acme.example",
+    "registration",
   ]) {
     expect(targetOf(fieldsOf(target))).toBe(target);
   }
