@@ -152,7 +152,7 @@ pub async fn prune(db: &PgPool, before: DateTime<Utc>) -> Result<u64> {
                        select endpoint_health_change_id
                          from (select endpoint_health_change_id
                                     , row_number() over (partition by endpoint_id
-                                                             order by endpoint_health_change_id desc) as place
+                                                             order by at desc, endpoint_health_change_id desc) as place
                                  from endpoint_health_change) as placed
                         where place > $2)
             "#,

@@ -120,7 +120,8 @@ async fn what_is_old_or_too_much_is_deleted() {
     endpoint_health::report(db, node, &[], &two, &[]).await.unwrap();
     assert_eq!(endpoint_health::prune(db, start()).await.unwrap(), 6);
     let left = endpoint_health::changes(db, acme, None, 5_000).await.unwrap();
-    assert_eq!((left.len() as i64, &left[0].change), (MAX_CHANGES, many.last().unwrap()));
+    assert_eq!(left.len() as i64, MAX_CHANGES);
+    assert!(left.iter().all(|it| it.change.at >= many[5].at), "the newest are left");
     let left = endpoint_health::changes(db, globex, None, 5).await.unwrap();
     assert_eq!(left.len(), 1);
     // An endpoint takes its history along.
