@@ -234,8 +234,13 @@ pub async fn changes(
         select c.endpoint_health_change_id, c.endpoint_id, c.at, c.state, c.sign, n.name as "node?"
           from endpoint_health_change c
           left join node n using (node_id)
-         where c.endpoint_id = $1 and ($2::uuid is null or c.endpoint_health_change_id < $2)
-         order by c.endpoint_health_change_id desc
+         where c.endpoint_id = $1
+           and ($2::uuid is null
+                or (c.at, c.endpoint_health_change_id)
+                   < (select p.at, p.endpoint_health_change_id
+                        from endpoint_health_change p
+                       where p.endpoint_health_change_id = $2))
+         order by c.at desc, c.endpoint_health_change_id desc
          limit $3
         "#,
         endpoint.0,
