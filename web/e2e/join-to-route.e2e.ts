@@ -66,7 +66,7 @@ test("each adds an endpoint; what is no address and no name is refused at its fi
     await go(page, "Endpoints");
     await page.getByRole("button", { name: "Add an endpoint" }).first().click();
     const form = page.getByRole("dialog");
-    await form.getByLabel("Name").fill("ams-1");
+    await form.getByRole("textbox", { name: "Name", exact: true }).fill("ams-1");
     await form.getByLabel("IP address").fill("sip_1.example.net");
     await form.getByLabel("Address 1", { exact: true }).fill(`${ip}/32`);
     await form.getByRole("button", { name: "Add", exact: true }).click();

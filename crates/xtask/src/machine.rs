@@ -63,7 +63,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             // Taken from the package without installing it: see `fetch_promtool`.
             Self::Promtool => &[],
-            Self::Kamailio => &["kamailio", "kamailio-postgres-modules", "kamailio-tls-modules"],
+            Self::Kamailio => &["kamailio", "kamailio-postgres-modules", "kamailio-tls-modules", "openssl"],
             Self::Valgrind => &["valgrind"],
             Self::SofiaSip => &["libsofia-sip-ua-dev"],
             // Without the service that the package dnsmasq would start.
@@ -80,7 +80,12 @@ impl Need {
             Self::Baresip => on_path("baresip"),
             Self::Chromium => chromium().is_some(),
             Self::Promtool => true,
-            Self::Kamailio => on_path("kamailio") && on_path("kamcmd") && has_kamailio_module("tls.so"),
+            Self::Kamailio => {
+                on_path("kamailio")
+                    && on_path("kamcmd")
+                    && has_kamailio_module("tls.so")
+                    && on_path("openssl")
+            }
             Self::Valgrind => on_path("valgrind"),
             Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
             Self::Dnsmasq => on_path("dnsmasq"),
