@@ -100,6 +100,16 @@ impl NameCache {
         self.kept.insert(question, kept);
     }
 
+    /// Has asked again what was answered before `now`, and says whether that is anything: where answers of different
+    /// ages lead nowhere together, the older of them may be of another time than the newer.
+    pub(crate) fn ask_again(&mut self, now: Instant) -> bool {
+        let older = self
+            .kept
+            .values_mut()
+            .filter(|kept| kept.answered_at < now && kept.failures == 0 && now < kept.ask_at);
+        older.map(|kept| kept.ask_at = now).count() > 0
+    }
+
     /// Forgets the answers to all other questions.
     pub(crate) fn keep_only(&mut self, used: &AHashSet<Question>) {
         self.kept.retain(|question, _| used.contains(question));
@@ -169,6 +179,21 @@ mod tests {
             assert_eq!(cache.answer(&question(), at), Some(Answer::Records(&[])), "{ttl_s:?}");
             assert_eq!(cache.answer(&question(), after_s(start, seconds * 0.9 + 0.01)), None, "{ttl_s:?}");
         }
+    }
+
+    #[test]
+    fn older_answers_are_asked_again_once_and_newer_ones_not_at_all() {
+        let (start, mut cache) = (origin(), NameCache::default());
+        let newer = Question::new("pbx.acme.example", RecordKind::A);
+        cache.note(question(), Reply::Records(records(1), MAX_TTL), start, 0.0, DAY);
+        let now = after_s(start, 1.0);
+        cache.note(newer.clone(), Reply::Nothing(None), now, 0.0, DAY);
+        assert!(cache.ask_again(now));
+        assert_eq!(cache.answer(&question(), now), None, "it is due");
+        assert_eq!(cache.answer(&newer, now), Some(Answer::Records(&[])));
+        cache.note(question(), Reply::Failed, now, 0.0, DAY);
+        assert!(!cache.ask_again(now), "who does not answer is asked after its wait");
+        assert_eq!(cache.answer(&question(), now), Some(Answer::Records(&records(1))));
     }
 
     #[test]

@@ -453,6 +453,8 @@ impl Asker {
             };
             let questions = match resolve(&target, &self.reach, answers) {
                 Ok(servers) => break Ok(servers),
+                // The records of a name are renewed one by one: an SRV record may name a host that is gone since.
+                Err(Pending::Never(Unresolved::NoAddress)) if cache.ask_again(now) => continue,
                 Err(Pending::Never(why)) => break Err(why),
                 Err(Pending::Ask(questions)) => questions,
             };
