@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    Agreement, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, CallLimits, Endpoint,
-    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix, Range, RangeId, Validity,
+    Agreement, AgreementId, AgreementState, Announcement, AnnouncementId, Authority, CallLimits, E164,
+    Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix, Range, RangeId, Validity,
 };
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use crate::access::AccessIndex;
 use crate::catalog::{Catalog, Change};
 use crate::cow_map::CowMap;
 use crate::hash::{self, Digest, TableHash, kind};
-use crate::prefix_tree::Entry;
+use crate::prefix_tree::{Digits, Entry};
 use crate::sources::Sources;
 
 /// The route table. `clone` copies some pointers.
@@ -236,6 +236,15 @@ impl RouteTable {
     /// Every endpoint, in no promised order.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.values().map(Arc::as_ref)
+    }
+
+    /// The longest prefix of a number that is announced, whether or not it routes.
+    pub fn announced_prefix(&self, number: E164) -> Option<Prefix> {
+        let mut longest = None;
+        self.announcements.matches(&Digits::of(number.value()), |len, _| {
+            longest.get_or_insert(len);
+        });
+        longest.map(|len| number.leading(len))
     }
 
     /// All that it holds, sorted by id: what a node saves to start from while the database is away.

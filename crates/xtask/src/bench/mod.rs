@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the measurements that exist.
 //!
-//! `lookup` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio.
+//! `routing` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio.
 
 mod fabric;
 mod hub;
@@ -27,8 +27,11 @@ pub(crate) struct Options {
 
 #[derive(clap::Subcommand)]
 enum Bench {
-    /// Route table: build, memory, lookup and change at 1,000 to 10 million prefixes
-    Lookup,
+    /// Route table: lookup, memory, build and change at 1,000 to 10 million prefixes, beside public crates
+    Routing {
+        /// Other numbers of prefixes
+        prefixes: Vec<String>,
+    },
     /// SIP messages: reading and judging ordinary ones, and hostile ones of 8 to 64 kB
     Judge,
     /// Calls: the hub beside Kamailio under the same load, and what the relaying alone costs
@@ -38,12 +41,12 @@ enum Bench {
 /// Runs the bench that is named, or all of them.
 pub(crate) fn run(options: Options) -> Result<()> {
     match options.bench {
-        Some(Bench::Lookup) => lookup(),
+        Some(Bench::Routing { prefixes }) => routing(&prefixes),
         Some(Bench::Judge) => judge(),
         Some(Bench::Fabric(options)) => fabric::run(&options),
         None => {
             let mut steps = Steps::new();
-            steps.step("lookup", lookup);
+            steps.step("routing", || routing(&[]));
             steps.step("judge", judge);
             steps.step("fabric", || run_command(&mut cargo(&["xtask", "bench", "fabric"])));
             steps.finish()
@@ -51,8 +54,11 @@ pub(crate) fn run(options: Options) -> Result<()> {
     }
 }
 
-fn lookup() -> Result<()> {
-    run_command(&mut cargo(&["run", "--release", "--package", "tandem-routing", "--example", "lookup"]))
+/// On one core, so that caches and the clock of the core are the same throughout.
+fn routing(prefixes: &[String]) -> Result<()> {
+    run_command(&mut cargo(&["build", "--release", "--package", "tandem-routing", "--example", "routing"]))?;
+    let program = crate::target().join("release/examples/routing");
+    run_command(stage::pinned(stage::SYSTEM_CORE, program).args(prefixes))
 }
 
 fn judge() -> Result<()> {
