@@ -1,25 +1,34 @@
 //! Objects that are found by prefix and changed by id: announcements and ranges.
 
+use std::ops::ControlFlow;
+
 use tandem_model::Prefix;
 use uuid::Uuid;
 
+use crate::digits::{Digits, Key};
 use crate::id_index::{self, IdIndex, fold};
-use crate::prefix_tree::{self, Digits, Entry, PrefixTree, Size};
+use crate::leaf::{Common, Found};
+use crate::prefix_tree::{self, PrefixTree, Size};
 
 /// An object as it stands now; `None` where it is gone.
 pub(crate) struct Change<T> {
     pub(crate) id: Uuid,
-    pub(crate) now: Option<(Prefix, T)>,
+    pub(crate) now: Option<(Prefix, Common<T>)>,
 }
 
 /// A persistent map by prefix and by id. `clone` copies a few pointers.
-#[derive(Clone)]
 pub(crate) struct Catalog<T> {
     tree: PrefixTree<T>,
     ids: IdIndex,
 }
 
-impl<T: Entry> Catalog<T> {
+impl<T> Clone for Catalog<T> {
+    fn clone(&self) -> Self {
+        Self { tree: self.tree.clone(), ids: self.ids.clone() }
+    }
+}
+
+impl<T> Catalog<T> {
     pub(crate) fn new() -> Self {
         Self { tree: PrefixTree::new(), ids: IdIndex::default() }
     }
@@ -31,17 +40,21 @@ impl<T: Entry> Catalog<T> {
     }
 
     /// The entry of this id under this prefix.
-    pub(crate) fn get(&self, prefix: u64, id: Uuid) -> Option<&T> {
+    pub(crate) fn get(&self, prefix: u64, id: Uuid) -> Option<Found<'_, T>> {
         self.tree.get(prefix, id)
     }
 
-    /// Gives each prefix that the digits begin with, as its length, with its entries; the longest first.
-    pub(crate) fn matches<'a>(&'a self, digits: &Digits, visit: impl FnMut(usize, &'a [T])) {
+    /// Gives each entry under a prefix that the digits begin with, and how many digits that has: the longest first.
+    pub(crate) fn matches<'a>(
+        &'a self,
+        digits: Digits,
+        visit: impl FnMut(usize, Found<'a, T>) -> ControlFlow<()>,
+    ) {
         self.tree.matches(digits, visit);
     }
 
     /// Every entry with its prefix, in no promised order.
-    pub(crate) fn for_each<'a>(&'a self, visit: impl FnMut(u64, &'a T)) {
+    pub(crate) fn for_each<'a>(&'a self, visit: impl FnMut(u64, Found<'a, T>)) {
         self.tree.for_each(visit);
     }
 
@@ -50,8 +63,8 @@ impl<T: Entry> Catalog<T> {
     pub(crate) fn change(
         &mut self,
         mut changes: Vec<Change<T>>,
-        mut taken: impl FnMut(u64, &T),
-        mut put: impl FnMut(u64, &T),
+        mut taken: impl FnMut(u64, Found<'_, T>),
+        mut put: impl FnMut(u64, Found<'_, T>),
     ) {
         changes.sort_by_key(|change| (fold(change.id), change.id));
         let mut edits = Vec::with_capacity(changes.len());
@@ -67,17 +80,17 @@ impl<T: Entry> Catalog<T> {
             if let Some((prefix, entry)) = old {
                 taken(prefix, entry);
                 if new_prefix != Some(prefix) {
-                    edits.push(prefix_tree::Edit { prefix, id, entry: None });
+                    edits.push(prefix_tree::Edit { key: Key::of(prefix), id, common: None });
                     id_edits.push(id_index::Edit { folded, prefix, put: false });
                 }
             }
-            if let Some((prefix, entry)) = now {
+            if let Some((prefix, common)) = now {
                 let prefix = prefix.value();
-                put(prefix, &entry);
+                put(prefix, Found { id, from_ns: common.from_ns, terms: &common.terms });
                 if old.map(|(prefix, _)| prefix) != Some(prefix) {
                     id_edits.push(id_index::Edit { folded, prefix, put: true });
                 }
-                edits.push(prefix_tree::Edit { prefix, id, entry: Some(entry) });
+                edits.push(prefix_tree::Edit { key: Key::of(prefix), id, common: Some(common) });
             }
         }
         self.ids.edit(&id_edits);

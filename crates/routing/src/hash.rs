@@ -15,7 +15,7 @@ use tandem_model::{
 use uuid::Uuid;
 
 use crate::sources::canonical;
-use crate::table::{ENDLESS, nanos};
+use crate::terms::{ENDLESS, nanos};
 
 /// 128 bits that are equal where two tables hold the same facts. Text form: 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
-//! From the id of an announcement or a range to its prefix: 16 bytes an object.
+//! From the id of an announcement or a range to its prefix: 8 bytes an object.
 //!
-//! The index keeps 64 bits folded from the id, not the id: two ids may fold alike, so that the reader looks
-//! at each prefix it is given for the object that it means.
+//! The index keeps some bits folded from the id, not the id: many ids fold alike, so that the reader looks at each
+//! prefix it is given for the object that it means. With ten million objects that is one or two.
 
 use std::sync::Arc;
 
@@ -10,27 +10,33 @@ use uuid::Uuid;
 /// Shards by the highest bits of the folded id. An update copies these many pointers and one shard.
 const SHARD_BITS: u32 = 10;
 
-/// 64 well-mixed bits of an id; version 7 ids made in one second differ in few bits only.
-pub(crate) fn fold(id: Uuid) -> u64 {
+/// An entry is a prefix, of 15 digits at most, below the bits of the folded id that follow those of the shard.
+const PREFIX_BITS: u32 = 50;
+
+const FOLD_BITS: u32 = u64::BITS - PREFIX_BITS;
+
+/// Well-mixed bits of an id, as many as the index tells apart; version 7 ids made in one second differ in few bits.
+pub(crate) fn fold(id: Uuid) -> u32 {
     let (high, low) = id.as_u64_pair();
     let mix = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
         (product as u64) ^ ((product >> 64) as u64)
     };
-    mix(mix(high ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93) ^ low, 0xa076_1d64_78bd_642f)
+    let mixed = mix(mix(high ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93) ^ low, 0xa076_1d64_78bd_642f);
+    (mixed >> (u64::BITS - SHARD_BITS - FOLD_BITS)) as u32
 }
 
 /// One entry to put in or take out.
 pub(crate) struct Edit {
-    pub(crate) folded: u64,
+    pub(crate) folded: u32,
     pub(crate) prefix: u64,
     pub(crate) put: bool,
 }
 
-/// Folded ids, sorted, each with the prefix of its object.
-type Shard = Arc<[(u64, u64)]>;
+/// Sorted.
+type Shard = Arc<[u64]>;
 
-/// A multi-map from folded id to prefix, each shard sorted. `clone` copies one pointer.
+/// A multi-map from folded id to prefix. `clone` copies one pointer.
 #[derive(Clone, Default)]
 pub(crate) struct IdIndex {
     /// No shard, or 2^[`SHARD_BITS`] of them.
@@ -38,11 +44,14 @@ pub(crate) struct IdIndex {
 }
 
 impl IdIndex {
-    /// The prefixes of the objects whose ids fold to this: one, but for a rare accident.
-    pub(crate) fn prefixes(&self, folded: u64) -> impl Iterator<Item = u64> {
+    /// The prefixes of all objects whose ids fold to this.
+    pub(crate) fn prefixes(&self, folded: u32) -> impl Iterator<Item = u64> {
         let shard = self.shards.get(shard_of(folded)).map_or(&[][..], |shard| &shard[..]);
-        let first = shard.partition_point(|entry| entry.0 < folded);
-        shard[first..].iter().take_while(move |entry| entry.0 == folded).map(|entry| entry.1)
+        let first = entry(folded, 0);
+        let begin = shard.partition_point(|entry| *entry < first);
+        let alike =
+            shard[begin..].iter().take_while(move |entry| **entry >> PREFIX_BITS == first >> PREFIX_BITS);
+        alike.map(|entry| entry & ((1 << PREFIX_BITS) - 1))
     }
 
     /// Edits sorted by folded id.
@@ -60,34 +69,35 @@ impl IdIndex {
         }
     }
 
-    /// Heap bytes, an estimate.
+    /// Heap bytes, with those that counts of references take.
     pub(crate) fn bytes(&self, len: usize) -> usize {
-        self.shards.len() * (16 + 16 + 16) + len * 16
+        self.shards.len() * (16 + 16) + len * 8
     }
 }
 
-fn shard_of(folded: u64) -> usize {
-    (folded >> (u64::BITS - SHARD_BITS)) as usize
+fn shard_of(folded: u32) -> usize {
+    (folded >> FOLD_BITS) as usize
 }
 
-fn merge(shard: &[(u64, u64)], edits: &[Edit]) -> Shard {
+fn entry(folded: u32, prefix: u64) -> u64 {
+    u64::from(folded) << PREFIX_BITS | prefix
+}
+
+/// The shard after edits of its own.
+fn merge(shard: &[u64], edits: &[Edit]) -> Shard {
+    let mut edits: Vec<_> = edits.iter().map(|edit| (entry(edit.folded, edit.prefix), edit.put)).collect();
+    edits.sort_unstable();
     let mut merged = Vec::with_capacity(shard.len() + edits.len());
     let mut old = shard;
-    for edit in edits.chunk_by(|a, b| a.folded == b.folded) {
-        let folded = edit[0].folded;
-        let (before, rest) = old.split_at(old.partition_point(|entry| entry.0 < folded));
-        let (same, after) = rest.split_at(rest.partition_point(|entry| entry.0 == folded));
+    for (entry, put) in edits {
+        let (before, rest) = old.split_at(old.partition_point(|other| *other < entry));
         merged.extend_from_slice(before);
-        let begin = merged.len();
-        merged.extend_from_slice(same);
-        for edit in edit {
-            if edit.put {
-                merged.push((folded, edit.prefix));
-            } else if let Some(at) = merged[begin..].iter().position(|entry| entry.1 == edit.prefix) {
-                merged.remove(begin + at);
-            }
+        old = rest;
+        if put {
+            merged.push(entry);
+        } else if old.first() == Some(&entry) {
+            old = &old[1..];
         }
-        old = after;
     }
     merged.extend_from_slice(old);
     merged.into()
@@ -97,11 +107,14 @@ fn merge(shard: &[(u64, u64)], edits: &[Edit]) -> Shard {
 mod tests {
     use super::*;
 
-    fn edit(folded: u64, prefix: u64, put: bool) -> Edit {
+    /// Every bit of a fold.
+    const ALL: u32 = (1 << (SHARD_BITS + FOLD_BITS)) - 1;
+
+    fn edit(folded: u32, prefix: u64, put: bool) -> Edit {
         Edit { folded, prefix, put }
     }
 
-    fn prefixes(index: &IdIndex, folded: u64) -> Vec<u64> {
+    fn prefixes(index: &IdIndex, folded: u32) -> Vec<u64> {
         index.prefixes(folded).collect()
     }
 
@@ -109,11 +122,11 @@ mod tests {
     fn what_is_put_is_found_until_it_is_taken_out() {
         let mut index = IdIndex::default();
         assert_eq!(prefixes(&index, 5), [0_u64; 0]);
-        index.edit(&[edit(5, 44, true), edit(7, 49, true), edit(u64::MAX, 1, true)]);
+        index.edit(&[edit(5, 44, true), edit(7, 49, true), edit(ALL, 1, true)]);
         let before = index.clone();
         index.edit(&[edit(5, 44, false), edit(5, 4420, true)]);
         assert_eq!((prefixes(&index, 5), prefixes(&index, 7)), (vec![4420], vec![49]));
-        assert_eq!((prefixes(&before, 5), prefixes(&index, u64::MAX)), (vec![44], vec![1]));
+        assert_eq!((prefixes(&before, 5), prefixes(&index, ALL)), (vec![44], vec![1]));
     }
 
     #[test]

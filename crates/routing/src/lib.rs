@@ -8,12 +8,15 @@
 mod access;
 mod catalog;
 mod cow_map;
+mod digits;
 mod hash;
 mod id_index;
+mod leaf;
 mod prefix_tree;
 mod select;
 mod sources;
 mod table;
+mod terms;
 mod weight;
 
 #[cfg(test)]

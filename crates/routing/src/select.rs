@@ -11,6 +11,8 @@
 //! 3. At that prefix, each member with an agreement in force takes the call on its enabled endpoints, those at the
 //!    site where the call came in before all others.
 
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -18,8 +20,9 @@ use tandem_model::{
     AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Reason,
 };
 
-use crate::prefix_tree::Digits;
-use crate::table::{Announced, Held, RouteTable, nanos};
+use crate::digits::Digits;
+use crate::table::RouteTable;
+use crate::terms::{Announced, Held, nanos};
 use crate::weight::{Weighted, order};
 
 /// What routing asks about a call.
@@ -127,75 +130,79 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
         left_out: Vec::new(),
     };
     let digits = Digits::of(call.called.value());
-    let mut announced: SmallVec<[(usize, &[Announced]); 8]> = SmallVec::new();
-    table.announcements.matches(&digits, |len, entries| announced.push((len, entries)));
+    let mut announced: SmallVec<[(usize, Announced<'_>); 8]> = SmallVec::new();
+    table.announcements.matches(digits, |len, found| {
+        announced.push((len, found));
+        ControlFlow::Continue(())
+    });
     if announced.is_empty() {
         return selection;
     }
-    let mut held: SmallVec<[(usize, &[Held]); 8]> = SmallVec::new();
-    table.ranges.matches(&digits, |len, entries| held.push((len, entries)));
+    let mut held: SmallVec<[(usize, Held<'_>); 8]> = SmallVec::new();
+    table.ranges.matches(digits, |len, found| {
+        held.push((len, found));
+        ControlFlow::Continue(())
+    });
 
     let lookup = Lookup { table, call, now, now_ns: nanos(now), held: &held };
     let mut candidates: SmallVec<[Weighted<Candidate, EndpointId>; 4]> = SmallVec::new();
-    for (len, announcements) in announced {
+    for (len, announcement) in announced {
         let prefix = call.called.leading(len);
-        for announcement in announcements {
-            let leave_out = |endpoint, reason| LeftOut {
-                member: announcement.terms.member,
-                endpoint,
-                announcement: announcement.id,
-                prefix,
-                reason,
-            };
-            let range = match lookup.standing(len, announcement) {
-                Ok(range) => range,
-                Err(reason) => {
-                    selection.left_out.push(leave_out(None, reason));
-                    continue;
-                }
-            };
-            if *selection.matched.get_or_insert(prefix) != prefix {
-                selection.left_out.push(leave_out(None, Reason::LongerPrefix));
+        let leave_out = |endpoint, reason| LeftOut {
+            member: announcement.terms.member,
+            endpoint,
+            announcement: announcement.id.into(),
+            prefix,
+            reason,
+        };
+        let range = match lookup.standing(len, &announcement) {
+            Ok(range) => range,
+            Err(reason) => {
+                selection.left_out.push(leave_out(None, reason));
                 continue;
             }
-            let agreement = match lookup.agreement(announcement.terms.member) {
-                Ok(agreement) => agreement,
-                Err(reason) => {
-                    selection.left_out.push(leave_out(None, reason));
-                    continue;
-                }
+        };
+        if *selection.matched.get_or_insert(prefix) != prefix {
+            selection.left_out.push(leave_out(None, Reason::LongerPrefix));
+            continue;
+        }
+        let agreement = match lookup.agreement(announcement.terms.member) {
+            Ok(agreement) => agreement,
+            Err(reason) => {
+                selection.left_out.push(leave_out(None, reason));
+                continue;
+            }
+        };
+        if announcement.terms.endpoints.is_empty() {
+            selection.left_out.push(leave_out(None, Reason::EndpointDisabled));
+        }
+        for &id in &announcement.terms.endpoints {
+            let endpoint = table
+                .endpoint(id)
+                .filter(|endpoint| endpoint.enabled && endpoint.member_id == announcement.terms.member);
+            let Some(endpoint) = endpoint else {
+                selection.left_out.push(leave_out(Some(id), Reason::EndpointDisabled));
+                continue;
             };
-            if announcement.terms.endpoints.is_empty() {
-                selection.left_out.push(leave_out(None, Reason::EndpointDisabled));
+            if endpoint.target.is_registration() && endpoint.access.binding(now).is_none() {
+                selection.left_out.push(leave_out(Some(id), Reason::NotRegistered));
+                continue;
             }
-            for &id in &announcement.terms.endpoints {
-                let endpoint = table
-                    .endpoint(id)
-                    .filter(|endpoint| endpoint.enabled && endpoint.member_id == announcement.terms.member);
-                let Some(endpoint) = endpoint else {
-                    selection.left_out.push(leave_out(Some(id), Reason::EndpointDisabled));
-                    continue;
-                };
-                if endpoint.target.is_registration() && endpoint.access.binding(now).is_none() {
-                    selection.left_out.push(leave_out(Some(id), Reason::NotRegistered));
-                    continue;
-                }
-                if candidates.iter().any(|candidate| candidate.tie == id) {
-                    continue;
-                }
-                let candidate = Candidate {
-                    member: announcement.terms.member,
-                    endpoint: id,
-                    announcement: announcement.id,
-                    agreement,
-                    prefix,
-                    range,
-                };
-                let Endpoint { priority, weight, .. } = *endpoint;
-                let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
-                let priority = u32::from(is_far) << 16 | u32::from(priority);
-                candidates.push(Weighted { priority, weight, tie: id, item: candidate });
+            if candidates.iter().any(|candidate| candidate.tie == id) {
+                continue;
             }
+            let candidate = Candidate {
+                member: announcement.terms.member,
+                endpoint: id,
+                announcement: announcement.id.into(),
+                agreement,
+                prefix,
+                range,
+            };
+            let Endpoint { priority, weight, .. } = *endpoint;
+            let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
+            let priority = u32::from(is_far) << 16 | u32::from(priority);
+            candidates.push(Weighted { priority, weight, tie: id, item: candidate });
         }
     }
     order(&mut candidates, call.draw);
@@ -210,12 +217,12 @@ struct Lookup<'a> {
     now: DateTime<Utc>,
     now_ns: i64,
     /// Ranges that hold the called number, the smallest first.
-    held: &'a [(usize, &'a [Held])],
+    held: &'a [(usize, Held<'a>)],
 }
 
 impl Lookup<'_> {
     /// Whether an announcement is routable in itself: the range that covers it, or what it lacks.
-    fn standing(&self, len: usize, announcement: &Announced) -> Result<RangeId, Reason> {
+    fn standing(&self, len: usize, announcement: &Announced<'_>) -> Result<RangeId, Reason> {
         let member = announcement.terms.member;
         if !announcement.is_in_force(self.now_ns) {
             return Err(Reason::NotYetInForce);
@@ -224,11 +231,10 @@ impl Lookup<'_> {
             return Err(Reason::MemberNotApproved);
         }
         let mut reason = Reason::RangeMissing;
-        let covering =
-            self.held.iter().filter(|(range_len, _)| *range_len <= len).flat_map(|(_, ranges)| *ranges);
+        let covering = self.held.iter().filter(|(range_len, _)| *range_len <= len).map(|(_, range)| range);
         for range in covering.filter(|range| range.terms.member == member) {
             match range.terms.authority {
-                Authority::Valid if range.is_in_force(self.now_ns) => return Ok(range.id),
+                Authority::Valid if range.is_in_force(self.now_ns) => return Ok(range.id.into()),
                 Authority::Valid if range.is_over(self.now_ns) => {
                     if reason == Reason::RangeMissing {
                         reason = Reason::RangeExpired;

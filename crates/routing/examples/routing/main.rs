@@ -16,6 +16,7 @@ mod peers;
 mod plan;
 mod stopwatch;
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use tandem_model::{Announcement, E164, Facts, ObjectId};
@@ -54,7 +55,12 @@ fn measure(size: usize) {
 /// The longest announced prefix of each number, and how many digits they have in all.
 fn hub(prefixes: &[u64], numbers: &[E164]) -> (Row, usize) {
     let (table, build, bytes) = load(prefixes, Announced::ByFile);
-    let find = |number: &E164| table.announced_prefix(*number).map_or(0, |prefix| prefix.len());
+    let find = |number: &E164| {
+        table.announced_prefix(*number).map_or(0, |(prefix, id)| {
+            black_box(id);
+            prefix.len()
+        })
+    };
     let (cold_ns, warm_ns, found) = stopwatch::lookups(numbers, find);
     let changes = changes(table, prefixes);
     (Row { name: "hub", cold_ns, warm_ns, bytes: Some(bytes), build: Some(build), changes }, found)
@@ -103,8 +109,12 @@ fn changes(mut table: RouteTable, prefixes: &[u64]) -> Vec<Duration> {
         let old = plan::announcement(at, prefixes[at as usize], Announced::OneByOne);
         let mut change = Facts { position: 1 + n, ..Facts::default() };
         match n % 3 {
-            0 => change.announcements =
-                vec![Announcement { announcement_id: plan::announcement(size + n, 100, Announced::ByFile).announcement_id, ..old }],
+            0 => {
+                change.announcements = vec![Announcement {
+                    announcement_id: plan::announcement(size + n, 100, Announced::ByFile).announcement_id,
+                    ..old
+                }]
+            }
             1 => change.announcements = vec![old],
             _ => change.gone = vec![ObjectId::Announcement(old.announcement_id)],
         }

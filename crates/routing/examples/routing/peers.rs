@@ -1,5 +1,7 @@
 //! The public crates that find the longest prefix of a number, each with the keys that suit it.
 
+use std::hint::black_box;
+
 use fst::{Map, MapBuilder};
 use patricia_tree::PatriciaMap;
 use prefix_trie::PrefixMap;
@@ -31,7 +33,9 @@ fn fst(prefixes: &[u64], numbers: &[String]) -> (Row, usize) {
         let mut sorted: Vec<_> = prefixes.iter().map(|prefix| (prefix.to_string(), *prefix)).collect();
         sorted.sort_unstable();
         let mut builder = MapBuilder::memory();
-        sorted.iter().for_each(|(text, value)| builder.insert(text, *value % 1_000_000).expect("keys are sorted"));
+        sorted
+            .iter()
+            .for_each(|(text, value)| builder.insert(text, *value % 1_000_000).expect("keys are sorted"));
         let mut bytes = builder.into_inner().expect("it is memory");
         bytes.shrink_to_fit();
         Map::new(bytes).expect("it was just built")
@@ -39,26 +43,41 @@ fn fst(prefixes: &[u64], numbers: &[String]) -> (Row, usize) {
     let automaton = map.as_fst();
     let (cold_ns, warm_ns, found) = stopwatch::lookups(numbers, |number| {
         let mut node = automaton.root();
-        let mut longest = 0;
+        let (mut output, mut longest) = (0, 0);
         for (at, digit) in number.bytes().enumerate() {
             let Some(index) = node.find_input(digit) else { break };
-            node = automaton.node(node.transition(index).addr);
+            let transition = node.transition(index);
+            output += transition.out.value();
+            node = automaton.node(transition.addr);
             if node.is_final() {
+                black_box(output + node.final_output().value());
                 longest = at + 1;
             }
         }
         longest
     });
-    (Row { name: "fst", cold_ns, warm_ns, bytes: Some(bytes), build: Some(build), changes: Vec::new() }, found)
+    (
+        Row { name: "fst", cold_ns, warm_ns, bytes: Some(bytes), build: Some(build), changes: Vec::new() },
+        found,
+    )
 }
 
 /// Changed in place: nobody can read meanwhile.
 fn prefix_trie(prefixes: &[u64], numbers: &[E164]) -> (Row, usize) {
     let (mut map, build, bytes) = stopwatch::build(prefixes.len(), || {
-        prefixes.iter().zip(0_u32..).map(|(prefix, n)| (bcd(*prefix), n)).collect::<PrefixMap<(u64, u8), u32>>()
+        prefixes
+            .iter()
+            .zip(0_u32..)
+            .map(|(prefix, n)| (bcd(*prefix), n))
+            .collect::<PrefixMap<(u64, u8), u32>>()
     });
     let keys: Vec<_> = numbers.iter().map(|number| bcd(number.value())).collect();
-    let find = |key: &(u64, u8)| map.get_lpm(key).map_or(0, |(prefix, _)| usize::from(prefix.1 / 4));
+    let find = |key: &(u64, u8)| {
+        map.get_lpm(key).map_or(0, |(prefix, value)| {
+            black_box(*value);
+            usize::from(prefix.1 / 4)
+        })
+    };
     let (cold_ns, warm_ns, found) = stopwatch::lookups(&keys, find);
     let mut random = Random(3);
     let changes = stopwatch::changes(CHANGES, |n| {
@@ -77,7 +96,12 @@ fn patricia_tree(prefixes: &[u64], numbers: &[String]) -> (Row, usize) {
         let pairs = prefixes.iter().zip(0_u32..).map(|(prefix, n)| (prefix.to_string(), n));
         pairs.collect::<PatriciaMap<u32>>()
     });
-    let find = |number: &String| map.get_longest_common_prefix(number).map_or(0, |(prefix, _)| prefix.len());
+    let find = |number: &String| {
+        map.get_longest_common_prefix(number).map_or(0, |(prefix, value)| {
+            black_box(*value);
+            prefix.len()
+        })
+    };
     let (cold_ns, warm_ns, found) = stopwatch::lookups(numbers, find);
     let mut random = Random(3);
     let changes = stopwatch::changes(CHANGES, |n| {

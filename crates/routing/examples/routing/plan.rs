@@ -81,7 +81,10 @@ fn prefix(value: u64) -> Prefix {
 }
 
 fn validity(n: u64) -> Validity {
-    Validity { from: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + n as i64 * 1000), until: None }
+    Validity {
+        from: DateTime::from_timestamp_nanos(1_700_000_000_000_000_000 + n as i64 * 1000),
+        until: None,
+    }
 }
 
 pub(crate) fn now() -> DateTime<Utc> {

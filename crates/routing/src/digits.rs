@@ -1,0 +1,122 @@
+//! Digits of numbers and prefixes as a tree by digit wants them: in the order of a dictionary, and one after another.
+
+/// Most digits of a number or prefix (ITU-T E.164 §6.2.1).
+pub(crate) const MAX_DIGITS: usize = 15;
+
+/// Powers of ten, up to as many digits as there can be.
+pub(crate) const POW10: [u64; MAX_DIGITS + 1] = {
+    let mut powers = [1; MAX_DIGITS + 1];
+    let mut n = 1;
+    while n <= MAX_DIGITS {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// How many digits a number or prefix has that does not begin with 0.
+pub(crate) fn count(value: u64) -> usize {
+    value.ilog10() as usize + 1
+}
+
+/// A prefix in the order of a dictionary: each comes right before those that it begins.
+///
+/// The digits fill 15 places from the left; how many they are is in the lowest four bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    /// Of a prefix of 1 to 15 digits, the first not 0.
+    pub(crate) fn of(prefix: u64) -> Self {
+        let len = count(prefix);
+        Self((prefix * POW10[MAX_DIGITS - len]) << 4 | len as u64)
+    }
+
+    pub(crate) fn len(self) -> usize {
+        (self.0 & 15) as usize
+    }
+
+    /// The digits from `depth` on, as an integer of `places` digits: cut off or filled up with 0.
+    pub(crate) fn rest(self, depth: usize, places: usize) -> u64 {
+        self.leading(depth + places) % POW10[places]
+    }
+
+    /// The first so many digits, filled up with 0.
+    pub(crate) fn leading(self, len: usize) -> u64 {
+        (self.0 >> 4) / POW10[MAX_DIGITS - len]
+    }
+
+    /// The digit after the first `depth` ones.
+    pub(crate) fn digit(self, depth: usize) -> usize {
+        (self.leading(depth + 1) % 10) as usize
+    }
+}
+
+/// The digits of a number, taken from the left: what is left of them is a binary fraction, so that ten times it has
+/// the next digit before the point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits {
+    /// Of 2^64; above the exact value by less than 2^3 at first, and ten times that with each digit taken. A digit is
+    /// wrong only from 2^64 / 10^15 > 2^14 on.
+    fraction: u64,
+    len: usize,
+}
+
+impl Digits {
+    /// Of a number or prefix of 1 to 15 digits, the first not 0.
+    pub(crate) fn of(value: u64) -> Self {
+        /// 2^112 / 10^15, rounded up.
+        const SCALE: u128 = (1_u128 << 112).div_ceil(POW10[MAX_DIGITS] as u128);
+        let len = count(value);
+        let left = u128::from(value * POW10[MAX_DIGITS - len]);
+        Self { fraction: ((left * SCALE) >> 48) as u64 + 1, len }
+    }
+
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The next `len` digits as an integer; at most as many as are left.
+    pub(crate) fn leading(&self, len: usize) -> u64 {
+        ((u128::from(self.fraction) * u128::from(POW10[len])) >> 64) as u64
+    }
+
+    /// The next digit, and the others; there is one left.
+    pub(crate) fn split_first(self) -> (usize, Self) {
+        let product = u128::from(self.fraction) * 10;
+        ((product >> 64) as usize, Self { fraction: product as u64, len: self.len - 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn digits_come_out_as_they_are_written(value in 1..1_000_000_000_000_000_u64, cut in 0..15_u32) {
+            let value = (value / 10_u64.pow(cut)).max(1);
+            let text = value.to_string();
+            let mut digits = Digits::of(value);
+            for at in 0..text.len() {
+                for len in 1..=text.len() - at {
+                    prop_assert_eq!(digits.leading(len), text[at..at + len].parse::<u64>().unwrap());
+                }
+                let (digit, rest) = digits.split_first();
+                prop_assert_eq!(digit, usize::from(text.as_bytes()[at] - b'0'));
+                digits = rest;
+            }
+            prop_assert_eq!((digits.len(), digits.leading(0)), (0, 0));
+        }
+
+        #[test]
+        fn keys_are_in_the_order_of_a_dictionary(a in "[1-9][0-9]{0,14}", b in "[1-9][0-9]{0,14}") {
+            let key = |text: &str| Key::of(text.parse().unwrap());
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+            prop_assert_eq!((key(&a).len(), key(&a).leading(a.len()).to_string()), (a.len(), a));
+        }
+    }
+}
