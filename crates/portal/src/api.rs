@@ -17,7 +17,7 @@ use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
     access, agreement, announcement, audit, bulk, call, configuration, connect, endpoint, endpoint_health,
-    lookup, member, node, overview, policy, range, reason, session, token, trace, user,
+    lookup, lookup_batch, member, node, overview, policy, range, reason, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -71,7 +71,11 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(trace::get_any_ladder))
             .routes(routes!(trace::list_traces, trace::create_trace))
             .routes(routes!(trace::end_trace))
-            .routes(routes!(lookup::lookup))
+            .merge(
+                OpenApiRouter::new()
+                    .routes(routes!(lookup::lookup, lookup_batch::lookup_batch))
+                    .layer(DefaultBodyLimit::max(lookup_batch::MAX_BODY)),
+            )
             .routes(routes!(lookup::lookup_from))
             .routes(routes!(overview::member_overview))
             .routes(routes!(overview::overview))

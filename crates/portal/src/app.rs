@@ -11,6 +11,7 @@ use tandem_store::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::http_metrics::HttpMetrics;
+use crate::lines::Streams;
 use crate::password::Hashing;
 use crate::throttle::Throttle;
 
@@ -63,6 +64,7 @@ pub struct AppState {
     pub settings: PortalSettings,
     pub(crate) hashing: Hashing,
     pub(crate) throttle: Throttle,
+    pub(crate) streams: Streams,
     pub(crate) bulk_room: Semaphore,
     pub(crate) bulk_turn: Semaphore,
     pub(crate) metrics: HttpMetrics,
@@ -94,6 +96,7 @@ impl AppState {
             settings,
             hashing,
             throttle: Throttle::default(),
+            streams: Streams::default(),
             bulk_room: Semaphore::new(BULK_BODIES),
             bulk_turn: Semaphore::new(BULK_AT_ONCE),
             metrics,

@@ -366,7 +366,7 @@ async fn show(
 
     let attempts = attempts.into_iter().filter(|it| sees_selection || reader.sees(it.terminating_member));
     let attempts = attempts.map(|attempt| AttemptView::of(attempt, &names, reader)).collect();
-    let selection = selection.map(|it| SelectionView::of(&it, &names, reader.member(), app));
+    let selection = selection.map(|it| SelectionView::of(&it, &names, reader.member(), &app.table.load()));
     Ok(Json(CallDetailView { call: CallView::of(cdr, &names, reader), attempts, selection }))
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tandem_model::{E164, EndpointId, MemberId, Prefix, Reason};
-use tandem_routing::{CallRequest, Selection, select};
+use tandem_routing::{CallRequest, RouteTable, Selection, select};
 use tandem_store::{PgPool, endpoint, member};
 use utoipa::{IntoParams, ToSchema};
 
@@ -114,6 +114,19 @@ impl Names {
         })
     }
 
+    /// Those names that a table has; it knows a member by its short name only.
+    pub(crate) fn in_table(table: &RouteTable, members: &[MemberId], endpoints: &[EndpointId]) -> Self {
+        let member = |&id: &MemberId| {
+            let name = &table.member(id)?.name;
+            Some((id, MemberRef { member_id: id, name: name.clone(), display_name: name.clone() }))
+        };
+        let endpoint = |&id: &EndpointId| Some((id, table.endpoint(id)?.name.clone()));
+        Self {
+            members: members.iter().filter_map(member).collect(),
+            endpoints: endpoints.iter().filter_map(endpoint).collect(),
+        }
+    }
+
     /// How a member is named.
     pub(crate) fn member(&self, id: MemberId) -> MemberRef {
         let gone = || MemberRef { member_id: id, name: id.to_string(), display_name: id.to_string() };
@@ -136,8 +149,14 @@ impl SelectionView {
     }
 
     /// The selection as `reader` may see it: every endpoint for the operator (`None`), its own for a member.
-    pub(crate) fn of(selection: &Selection, names: &Names, reader: Option<MemberId>, app: &AppState) -> Self {
-        let table = app.table.load();
+    ///
+    /// Priorities and weights are those of `table`.
+    pub(crate) fn of(
+        selection: &Selection,
+        names: &Names,
+        reader: Option<MemberId>,
+        table: &RouteTable,
+    ) -> Self {
         let shows = |member: MemberId| reader.is_none_or(|reader| reader == member);
         let candidates = selection.candidates.iter().map(|it| {
             let endpoint = table.endpoint(it.endpoint).filter(|_| shows(it.member));
@@ -217,8 +236,9 @@ async fn look(
     let mut draw = [0; 8];
     (app.entropy)(&mut draw);
     let call = CallRequest { originating_member, called, site: None, draw: u64::from_le_bytes(draw) };
-    let selection = select(&app.table.load(), &call, app.clock.now());
+    let table = app.table.load_full();
+    let selection = select(&table, &call, app.clock.now());
     let (members, endpoints) = SelectionView::mentions(&selection);
     let names = Names::read(&app.db, &members, &endpoints).await?;
-    Ok(Json(SelectionView::of(&selection, &names, reader, app)))
+    Ok(Json(SelectionView::of(&selection, &names, reader, &table)))
 }

@@ -17,11 +17,13 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use crate::api;
 use crate::app::{App, PortalSettings};
 use crate::health::{healthz, readyz};
 use crate::http_metrics;
+use crate::lines;
 use crate::problem::ApiError;
 use crate::session::IDLE;
 use crate::web;
@@ -61,7 +63,11 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(bound, bound_requests))
         .layer(middleware::from_fn_with_state(app.clone(), http_metrics::observe))
         .layer(middleware::from_fn(web::set_security_headers))
-        .layer(CompressionLayer::new())
+        // A line is sent when it is written, which a compressor would put off.
+        .layer(
+            CompressionLayer::new()
+                .compress_when(DefaultPredicate::new().and(NotForContentType::const_new(lines::MEDIA_TYPE))),
+        )
         .with_state(app)
 }
 

@@ -1,6 +1,7 @@
 //! `tandem lookup`: who would get a call, and why, in sentences.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -13,13 +14,59 @@ use crate::say;
 /// Loads the route table and prints the selection for a call from the member `from` to `number`.
 pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
     let called: E164 = number.parse().with_context(|| format!("{number:?} is not a number"))?;
+    let (table, originating_member) = load(db, from).await?;
+    let call = CallRequest { originating_member, called, site: None, draw };
+    say(explain(&table, from, &select(&table, &call, now)).trim_end());
+    Ok(())
+}
+
+/// The same for each line of a file, a line each; fails at the end where a line is not a number.
+pub async fn run_file(
+    db: &PgPool,
+    from: &str,
+    file: &Path,
+    draw: u64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (table, originating_member) = load(db, from).await?;
+    let mut bad = 0;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.parse() {
+            Ok(called) => {
+                let call = CallRequest { originating_member, called, site: None, draw };
+                say(brief(&table, &select(&table, &call, now)));
+            }
+            Err(error) => {
+                bad += 1;
+                say(format_args!("{line:?} is not a number: {error}"));
+            }
+        }
+    }
+    if bad > 0 {
+        bail!("lines of {} that are not a number: {bad}", file.display());
+    }
+    Ok(())
+}
+
+async fn load(db: &PgPool, from: &str) -> anyhow::Result<(RouteTable, MemberId)> {
     let table = RouteTable::from_facts(facts::load(db).await.context("cannot load the route table")?.facts);
     let Some(member) = table.member_by_name(from) else {
         bail!("there is no member {from:?}; the members are {}", names(&table));
     };
-    let call = CallRequest { originating_member: member.member_id, called, site: None, draw };
-    say(explain(&table, from, &select(&table, &call, now)).trim_end());
-    Ok(())
+    let id = member.member_id;
+    Ok((table, id))
+}
+
+/// The selection in a line: the number, then the endpoints in order or the code of the refusal.
+fn brief(table: &RouteTable, selection: &Selection) -> String {
+    let called = selection.called;
+    if let Some(reason) = selection.refusal() {
+        return format!("{called} refused {reason}");
+    }
+    let endpoint = |id| table.endpoint(id).map_or("unknown", |endpoint| endpoint.name.as_str());
+    let endpoints: Vec<&str> = selection.candidates.iter().map(|it| endpoint(it.endpoint)).collect();
+    format!("{called} routed {}", endpoints.join(" "))
 }
 
 fn names(table: &RouteTable) -> String {

@@ -51,7 +51,11 @@ enum Command {
         #[arg(long, value_name = "MEMBER")]
         from: String,
         /// The called number, internationally, such as +442079460000
-        number: String,
+        #[arg(required_unless_present = "file")]
+        number: Option<String>,
+        /// A file with a number on each line, instead: each is answered with a line
+        #[arg(long, conflicts_with = "number")]
+        file: Option<PathBuf>,
     },
     /// Bearer tokens of the API
     #[command(subcommand)]
@@ -147,9 +151,15 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
         Command::Apply { file } => {
             with_database(settings, async |db| apply::run(db, &file, clock.now()).await).await
         }
-        Command::Lookup { from, number } => {
+        Command::Lookup { from, number, file } => {
             let draw = StdRng::from_seed(seed()).random();
-            with_database(settings, async |db| lookup::run(db, &from, &number, draw, clock.now()).await).await
+            with_database(settings, async |db| match (number, file) {
+                (_, Some(file)) => lookup::run_file(db, &from, &file, draw, clock.now()).await,
+                (number, None) => {
+                    lookup::run(db, &from, &number.unwrap_or_default(), draw, clock.now()).await
+                }
+            })
+            .await
         }
         Command::Token(TokenCommand::Create { scope, name, days }) => {
             with_database(settings, async |db| {

@@ -494,7 +494,12 @@ export interface paths {
         /** where a call of the member would go now. */
         get: operations["lookup"];
         put?: never;
-        post?: never;
+        /**
+         * where calls of the member would go now, for up to 10,000 numbers.
+         * @description The answer has a line of JSON for each number, in their order, all by the same version of the route table. A number
+         *     that cannot be read has its error in its line; where none can be read, the request is refused.
+         */
+        post: operations["lookup_batch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,6 +1446,24 @@ export interface components {
              * @description Nodes that serve.
              */
             of: number;
+        };
+        /** @description Numbers to look up. */
+        LookupBatchInput: {
+            /**
+             * @description The called numbers, internationally.
+             * @example [
+             *       "+442079460000",
+             *       "+493012345678"
+             *     ]
+             */
+            called: string[];
+        };
+        /** @description One line of the answer: the selection for a number, or why it cannot be looked up. */
+        LookupLineView: {
+            error: components["schemas"]["FieldError"] | null;
+            /** @description Which number it is about, counted from 1. */
+            row: number;
+            selection: components["schemas"]["SelectionView"] | null;
         };
         /** @description A member as the operator makes it. */
         MemberInput: {
@@ -3791,6 +3814,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SelectionView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    lookup_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LookupBatchInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["LookupLineView"];
                 };
             };
             /** @description Refused; the code says why */

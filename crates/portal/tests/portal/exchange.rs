@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use chrono::TimeDelta;
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -241,6 +242,15 @@ impl Caller {
     }
 
     pub(crate) async fn send_octets(&self, method: &str, path: &str, kind: &str, octets: Vec<u8>) -> Answer {
+        let (parts, body) = self.begin(method, path, kind, octets).await.into_parts();
+        let octets = to_bytes(body, usize::MAX).await.expect("a body");
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }
+    }
+
+    /// Sends a request and leaves the body of its answer unread.
+    pub(crate) async fn begin(&self, method: &str, path: &str, kind: &str, octets: Vec<u8>) -> Response {
         let uri = if path.starts_with("//") { path[1..].to_owned() } else { format!("/api/v1{path}") };
         let mut request = Request::builder().method(method).uri(uri).header("host", "portal.example");
         if !kind.is_empty() {
@@ -253,12 +263,7 @@ impl Caller {
             request = request.header(name, value);
         }
         let request = request.extension(ConnectInfo(self.from)).body(Body::from(octets)).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("a router answers");
-        let (parts, body) = response.into_parts();
-        let octets = to_bytes(body, usize::MAX).await.expect("a body");
-        let text = String::from_utf8_lossy(&octets).into_owned();
-        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }
+        self.router.clone().oneshot(request).await.expect("a router answers")
     }
 }
 

@@ -137,3 +137,75 @@ async fn an_announcement_and_a_lookup_give_the_same_reason() {
         [json!("range_unverified"), json!("range_unverified"), json!("range_expired"), Value::Null]
     );
 }
+
+#[tokio::test]
+async fn a_batch_answers_each_number_as_a_single_lookup_does_and_a_bad_one_by_itself() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.provider("acme", 1, "+4420").await;
+    let globex = exchange.provider("globex", 2, "+4930").await;
+    globex.announce("+49301").await.expect(201);
+    acme.announce("+44207").await.expect(201);
+    exchange.agree(&acme, &globex, "both").await;
+    exchange.route().await;
+
+    let numbers = ["+493012345", "+442071234", "nonsense", "+33123456", "+49302222"];
+    let answer = acme.post("lookup", json!({ "called": numbers })).await.expect(200);
+    assert_eq!(answer.headers["content-type"], "application/x-ndjson");
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), numbers.len());
+    for (index, (line, number)) in lines.iter().zip(numbers).enumerate() {
+        assert_eq!(line["row"], index + 1);
+        if number == "nonsense" {
+            assert_eq!((&line["selection"], &line["error"]["field"]), (&json!(null), &json!("called")));
+            continue;
+        }
+        assert_eq!(line["error"], json!(null), "{line}");
+        assert_eq!(line["selection"], look(&acme, &number.replace('+', "%2B")).await);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_ten_thousand_is_answered_by_one_version_of_the_table_and_a_larger_one_refused() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.member("acme").await;
+    let globex = exchange.provider("globex", 2, "+4930").await;
+    globex.announce("+4930").await.expect(201);
+    exchange.agree(&acme, &globex, "both").await;
+    exchange.route().await;
+    let numbers = |count: u32| (0..count).map(|n| format!("+4930{n:06}")).collect::<Vec<_>>();
+    let version = exchange.app.table.load().version();
+
+    let answer = acme.post("lookup", json!({ "called": numbers(10_000) })).await.expect(200);
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 10_000);
+    assert!(lines.iter().all(|line| line["selection"]["table_version"] == version));
+    assert!(lines.iter().all(|line| line["selection"]["candidates"][0]["member_name"] == "globex"));
+
+    let larger = acme.post("lookup", json!({ "called": numbers(10_001) })).await;
+    assert_eq!(larger.problem(), (413, "too_large"));
+    let bad = acme.post("lookup", json!({ "called": ["1", "x"] })).await;
+    assert_eq!((bad.problem(), bad.fields()), ((422, "invalid"), vec!["called", "called"]));
+    let none = acme.post("lookup", json!({ "called": [] })).await;
+    assert_eq!((none.problem(), none.fields()), ((422, "invalid"), vec!["called"]));
+}
+
+#[tokio::test]
+async fn a_member_has_eight_answers_by_lines_under_way_at_most_and_others_have_theirs() {
+    let exchange = Exchange::new().await;
+    let (acme, globex) = (exchange.member("acme").await, exchange.member("globex").await);
+    let ask = json!({ "called": ["+493012345"] });
+    // An answer of some megabytes is not written before it is read.
+    let long = json!({ "called": vec!["+493012345"; 10_000] }).to_string();
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let path = acme.path("lookup");
+        unread.push(acme.caller.begin("POST", &path, "application/json", long.clone().into()).await);
+    }
+    assert_eq!(acme.post("lookup", ask.clone()).await.problem(), (429, "too_many_requests"));
+    globex.post("lookup", ask.clone()).await.expect(200);
+    drop(unread);
+    // The places are free once the tasks have noticed.
+    while acme.post("lookup", ask.clone()).await.status == 429 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -61,6 +61,7 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("list_traces", "", [401, 404, 200, 200]),
     ("create_trace", "trace", [401, 404, 201, 201]),
     ("lookup", "?called=442071234", [401, 404, 200, 200]),
+    ("lookup_batch", "numbers", [401, 404, 200, 200]),
     ("lookup_from", "?called=442071234&from=globex", [401, 403, 403, 200]),
     ("member_overview", "", [401, 404, 200, 200]),
     ("overview", "", [401, 403, 403, 200]),
@@ -152,6 +153,7 @@ impl Scene {
                 json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
             }
             "bulk" => json!({ "announcements": [{ "prefix": "+49303", "endpoints": ["globex-1"] }] }),
+            "numbers" => json!({ "called": ["+442071234567"] }),
             "trace" => json!({ "endpoint_id": null, "prefix": "+49302", "minutes": 10, "max_calls": 5 }),
             "agreement" => json!({ "with": "umbrella", "direction": "both" }),
             _ => return None,
