@@ -208,6 +208,24 @@ impl Policy {
         &NEUTRAL
     }
 
+    /// The same, with the word of the exchange's operator on whether the switch is trusted with identities:
+    /// `identity.trusted` is for nobody else to set.
+    #[must_use]
+    pub fn with_trust(&self, trusted: bool) -> Self {
+        if self.identity.trusted == trusted {
+            return self.clone();
+        }
+        let mut overrides = Value::Object(self.0.overrides.clone());
+        lay_over(&mut overrides, &serde_json::json!({ "identity": { "trusted": trusted } }));
+        let Value::Object(overrides) = overrides else { unreachable!("an object laid over an object is one") };
+        Self::new(self.0.profile, overrides).expect("either value is free of faults")
+    }
+
+    /// Whether the overrides say if the switch is trusted with identities.
+    pub fn says_trust(&self) -> bool {
+        self.0.overrides.get("identity").is_some_and(|identity| identity.get("trusted").is_some())
+    }
+
     /// The profile.
     pub fn profile(&self) -> Profile {
         self.0.profile
@@ -303,6 +321,18 @@ mod tests {
         assert_eq!(policy.numbers.form, profile.numbers.form);
         assert_eq!(policy.identity, profile.identity);
         assert!(!policy.carries_as_received());
+    }
+
+    #[test]
+    fn the_operator_s_word_on_trust_changes_nothing_else() {
+        let policy =
+            read(json!({"profile": "teams", "overrides": {"identity": {"write": "both"}}})).unwrap();
+        let distrusted = policy.with_trust(false);
+        assert!(!distrusted.identity.trusted && distrusted.says_trust() && !policy.says_trust());
+        assert_eq!(distrusted.identity.write, IdentityField::Both);
+        assert_eq!((distrusted.profile(), &distrusted.numbers), (Profile::Teams, &policy.numbers));
+        assert_eq!(*distrusted.with_trust(true), *policy);
+        assert_eq!(policy.with_trust(true), policy);
     }
 
     #[test]

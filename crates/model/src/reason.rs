@@ -193,6 +193,8 @@ reasons! {
         "Sign in, or send Authorization: Bearer with a token that has not expired."
     Forbidden "forbidden" 403 "the session or token may not do this"
         "Ask someone with the right to do it."
+    OperatorSetting "operator_setting" 403 "the setting is for the operator of the exchange to change"
+        "Leave the setting as it is, and ask the operator to change it."
     NotFound "not_found" 404 "there is no such thing, or it is not yours to see"
         "Check the id."
     Conflict "conflict" 409 "it conflicts with what is already there"

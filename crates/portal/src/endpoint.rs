@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::call_limits;
 use crate::endpoint_health::{HealthSummary, summaries};
 use crate::page::{Page, PageQuery};
-use crate::policy::{PolicyInput, PolicyView};
+use crate::policy::{PolicyInput, PolicyView, keep_trust};
 use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
 use crate::session::{Change, Session};
@@ -368,6 +368,9 @@ pub(crate) async fn create_endpoint(
         let detail = format!("A member has at most {MAX_ENDPOINTS} endpoints.");
         return Err(ApiError::new(Reason::Conflict).detail(detail));
     }
+    // Who is distrusted does not come by trust with another endpoint.
+    let trusted = !endpoint::has_distrusted(&mut *transaction, member).await?;
+    let new = Endpoint { policy: keep_trust(&session, &new.policy, trusted)?, ..new };
     let id = endpoint::insert(&mut transaction, &new, now).await?;
     let endpoint = Endpoint { endpoint_id: id, ..new };
     let view = EndpointView::from(endpoint::StoredEndpoint { endpoint, created_at: now });
@@ -408,7 +411,9 @@ pub(crate) async fn update_endpoint(
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     endpoint::lock(&mut *transaction, member, id).await?;
     let stored = endpoint::get(&mut *transaction, member, id).await?;
-    let before = EndpointView::from(stored.ok_or_else(|| ApiError::new(Reason::NotFound))?);
+    let stored = stored.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    let policy = keep_trust(&session, &described.policy, stored.endpoint.policy.identity.trusted)?;
+    let (described, before) = (Endpoint { policy, ..described }, EndpointView::from(stored));
     endpoint::update(&mut transaction, &described).await?;
     let created_at = before.created_at;
     let after = EndpointView::from(endpoint::StoredEndpoint { endpoint: described, created_at });
@@ -431,7 +436,12 @@ pub(crate) async fn delete_endpoint(
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     endpoint::lock(&mut *transaction, member, id).await?;
     let stored = endpoint::get(&mut *transaction, member, id).await?;
-    let before = EndpointView::from(stored.ok_or_else(|| ApiError::new(Reason::NotFound))?);
+    let stored = stored.ok_or_else(|| ApiError::new(Reason::NotFound))?;
+    if !session.is_operator() && !stored.endpoint.policy.identity.trusted {
+        let detail = "The operator does not trust the endpoint with identities, and that is kept: disable it instead.";
+        return Err(ApiError::new(Reason::OperatorSetting).detail(detail));
+    }
+    let before = EndpointView::from(stored);
     announcement::forget_endpoint(&mut *transaction, member, id, now).await?;
     endpoint::delete(&mut *transaction, member, id).await?;
     let change = Change::of("endpoint.delete", Some(member), id.0, Some(&before), None);

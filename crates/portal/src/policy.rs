@@ -3,10 +3,10 @@
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tandem_model::{Policy, Profile, Settings};
+use tandem_model::{Policy, Profile, Reason, Settings};
 use utoipa::ToSchema;
 
-use crate::problem::Faults;
+use crate::problem::{ApiError, FieldError, Faults};
 use crate::session::Session;
 use crate::vocabulary;
 
@@ -35,7 +35,8 @@ pub(crate) struct PolicyInput {
     #[schema(value_type = vocabulary::Profile)]
     profile: Profile,
     /// What differs from the profile, by group and setting: `{"numbers": {"country": "44"}}`. The groups and settings
-    /// are those of `GET /profiles`.
+    /// are those of `GET /profiles`. `identity.trusted` is the operator's to set, and stays as it is where a member
+    /// leaves it out.
     #[schema(value_type = BTreeMap<String, Value>)]
     overrides: Map<String, Value>,
 }
@@ -54,6 +55,23 @@ impl PolicyInput {
             }
         }
     }
+}
+
+/// The policy as it may be set: whether a switch is trusted with identities (`identity.trusted`) is the operator's
+/// word. A member's endpoint keeps `trusted`; who leaves it out, leaves it as it is.
+pub(crate) fn keep_trust(session: &Session, policy: &Policy, trusted: bool) -> Result<Policy, ApiError> {
+    if session.is_operator() {
+        return Ok(policy.clone());
+    }
+    if policy.says_trust() && policy.identity.trusted != trusted {
+        let error = FieldError {
+            field: "policy.overrides.identity.trusted".to_owned(),
+            message: format!("it is {trusted}, and only the operator of the exchange changes it"),
+            row: None,
+        };
+        return Err(ApiError::new(Reason::OperatorSetting).errors(vec![error]));
+    }
+    Ok(policy.with_trust(trusted))
 }
 
 /// What is known of one kind of switch.

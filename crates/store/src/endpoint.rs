@@ -170,6 +170,19 @@ pub async fn count(db: impl PgExecutor<'_>, member: MemberId) -> Result<i64> {
         .await
 }
 
+/// Whether the member has an endpoint that the operator does not trust with identities.
+pub async fn has_distrusted(db: impl PgExecutor<'_>, member: MemberId) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        select exists (select from endpoint
+                        where member_id = $1 and policy @? '$.overrides.identity.trusted ? (@ == false)') as "it!"
+        "#,
+        member.0,
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// The names of all endpoints of a member.
 pub async fn names_of_member(db: impl PgExecutor<'_>, member: MemberId) -> Result<Vec<EndpointName>> {
     let rows = sqlx::query!("select endpoint_id, name from endpoint where member_id = $1", member.0)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct IdentityPolicy {
     /// Whether it belongs to the trust domain of RFC 3325 §2.3: the identities that it asserts are believed, and
     /// it is told identities that callers wish to withhold, since it withholds them itself. To one that does
-    /// not, a caller who asked for privacy is anonymous, and what it asserts goes nowhere.
+    /// not, a caller who asked for privacy is anonymous, and what it asserts goes nowhere. The operator's to set.
     pub trusted: bool,
     /// The field in which it is told an asserted identity.
     pub write: IdentityField,

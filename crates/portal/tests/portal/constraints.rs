@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::exchange::{Exchange, PASSWORD, endpoint};
+use crate::exchange::{Answer, Exchange, PASSWORD, endpoint};
 
 #[tokio::test]
 async fn each_rule_that_spans_rows_has_its_problem() {
@@ -222,4 +222,50 @@ async fn limits_on_calls_are_set_by_who_may_and_reach_the_route_table() {
     let id = made.text("announcement_id");
     let changed = acme.put(&format!("announcements/{id}"), announced).await.expect(200);
     assert_eq!(changed.json["max_calls"], json!(null));
+}
+
+#[tokio::test]
+async fn only_the_operator_says_whether_an_endpoint_is_trusted_with_identities() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.member("acme").await;
+    let with_trust = |name: &str, number: u8, trusted: Option<bool>| {
+        let mut body = endpoint(name, number);
+        body["policy"] = json!({ "profile": "asterisk", "overrides": { "numbers": { "country": "44" } } });
+        if let Some(trusted) = trusted {
+            body["policy"]["overrides"]["identity"] = json!({ "trusted": trusted });
+        }
+        body
+    };
+    let trust = |answer: &Answer| answer.json["policy"]["overrides"]["identity"]["trusted"].as_bool();
+    let refused = |answer: Answer| {
+        assert_eq!(answer.problem(), (403, "operator_setting"), "{}", answer.text);
+        assert_eq!(answer.fields(), ["policy.overrides.identity.trusted"]);
+    };
+
+    // A new one is as its profile says, and a member neither lowers nor raises it.
+    refused(acme.post("endpoints", with_trust("acme-1", 1, Some(false))).await);
+    let id = acme.post("endpoints", with_trust("acme-1", 1, None)).await.expect(201).text("endpoint_id");
+    let path = format!("endpoints/{id}");
+    refused(acme.put(&path, with_trust("acme-1", 1, Some(false))).await);
+
+    // The operator distrusts it: the member goes on to change the rest, but not that.
+    let url = acme.path(&path);
+    let body = with_trust("acme-1", 1, Some(false));
+    let distrusted = exchange.operator.send("PUT", &url, Some(body.clone())).await.expect(200);
+    assert_eq!(trust(&distrusted), Some(false));
+    refused(acme.put(&path, with_trust("acme-1", 1, Some(true))).await);
+    for again in [None, Some(false)] {
+        let after = acme.put(&path, with_trust("acme-one", 1, again)).await.expect(200);
+        assert_eq!((after.text("name").as_str(), trust(&after)), ("acme-one", Some(false)));
+    }
+
+    // Nor is there a way around: not by another endpoint, and not by a new one in its place.
+    refused(acme.post("endpoints", with_trust("acme-2", 2, Some(true))).await);
+    let second = acme.post("endpoints", with_trust("acme-2", 2, None)).await.expect(201);
+    assert_eq!(trust(&second), Some(false));
+    assert_eq!(acme.delete(&path).await.problem(), (403, "operator_setting"));
+
+    let trusted = exchange.operator.send("PUT", &url, Some(with_trust("acme-1", 1, None))).await.expect(200);
+    assert_eq!(trust(&trusted), None);
+    acme.delete(&path).await.expect(204);
 }

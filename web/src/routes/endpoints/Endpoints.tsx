@@ -91,12 +91,11 @@ export function Endpoints({ memberId }: { memberId: string }) {
       header: "Takes calls at",
       cell: ({ target, sites }) => (
         <>
-          <div className="mono">{target}</div>
+          {target === REGISTRATION ? <div>wherever it registers</div> : <div className="mono">{target}</div>}
           {sites.length > 0 && <div className="quiet">meets the exchange at {sites.join(", ")}</div>}
         </>
       ),
     },
-    { header: "Takes calls at", cell: ({ target }) => (target === REGISTRATION ? "wherever it registers" : <span className="mono">{target}</span>) },
     {
       header: "Priority, weight",
       align: "end",

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { answer, api } from "../../api/client";
+import { useSession } from "../../app/session";
 import type { Policy } from "../../api/types";
 import {
   SETTING_GROUPS,
@@ -113,8 +114,11 @@ type FieldProps = {
 };
 
 function SettingField({ setting, value, isUsual, error, onChange }: FieldProps) {
-  const { kind, label, description, choices = [] } = setting;
-  const common = { label: isUsual ? label : `${label} (differs)`, description, error };
+  const { kind, label, choices = [], isOperators = false } = setting;
+  const { role } = useSession();
+  const isFixed = isOperators && role !== "operator";
+  const description = isFixed ? "Set by the operator of the exchange" : setting.description;
+  const common = { label: isUsual ? label : `${label} (differs)`, description, error, disabled: isFixed };
   switch (kind) {
     case "choice":
       return (

@@ -10,6 +10,8 @@ export type Setting = {
   /** How it is edited. `rules` and `statuses` are texts with one entry a line. */
   kind: "choice" | "text" | "yes" | "number" | "names" | "rules" | "statuses";
   choices?: Choice[];
+  /** Only the operator of the exchange changes it. */
+  isOperators?: boolean;
 };
 
 export type SettingGroup = { group: string; title: string; about: string; settings: Setting[] };
@@ -70,7 +72,7 @@ export const SETTING_GROUPS: SettingGroup[] = [
     about: "RFC 3325. An untrusted switch is not told callers who withhold their number, and what it asserts is not believed.",
     settings: [
       { name: "write", label: "Is told the caller in", kind: "choice", choices: IDENTITY_FIELDS },
-      { name: "trusted", label: "Trusted with identities", kind: "yes" },
+      { name: "trusted", label: "Trusted with identities", kind: "yes", isOperators: true },
     ],
   },
   {
