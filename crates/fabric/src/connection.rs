@@ -16,6 +16,7 @@ use tandem_model::{MemberId, Transport};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::acceptor::Acceptor;
 use crate::outbox::{ConnectionId, Flow, Octets};
 use crate::secure::Secure;
 use crate::stream::{self, Cut, Deadlines};
@@ -32,9 +33,6 @@ const MAX_PER_MEMBER: usize = 1_024;
 
 /// Messages that may wait to be written on one connection; a peer that does not read loses it.
 const MAX_WAITING: usize = 1_024;
-
-/// Pause after a connection could not be accepted, for want of file descriptors for instance.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,31 +139,10 @@ impl Connections {
     pub(crate) fn listen(&self, listener: u8, socket: TcpListener) {
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
-            let mut is_failing = false;
-            loop {
-                match socket.accept().await {
-                    Ok((stream, remote)) => {
-                        if is_failing {
-                            is_failing = false;
-                            tracing::info!("connections can be accepted again");
-                        }
-                        if events.send(Event::Accepted { listener, stream, remote }).await.is_err() {
-                            return;
-                        }
-                    }
-                    // A peer that is gone before it was accepted is no trouble of the hub's.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    // Out of file descriptors, for instance: not in a busy loop, and not a log line each time.
-                    Err(error) => {
-                        if !is_failing {
-                            is_failing = true;
-                            tracing::error!(%error, "cannot accept connections; trying again until it works");
-                        }
-                        if events.send(Event::CannotAccept).await.is_err() {
-                            return;
-                        }
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
+            let mut acceptor = Acceptor::new(socket, events.clone());
+            while let Some((stream, remote)) = acceptor.next().await {
+                if events.send(Event::Accepted { listener, stream, remote }).await.is_err() {
+                    return;
                 }
             }
         });

@@ -4,6 +4,7 @@
 //! The [`Worker`](worker) is sans-I/O: messages, time and random bits come in, messages and journal records
 //! go out. [`Node`] gives it sockets, a clock and a disk; [`Shipper`] brings its journal to Postgres.
 
+mod acceptor;
 mod admission;
 mod answer;
 mod call;

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::acceptor::Acceptor;
 use crate::connection::{Event, connect, reset};
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, peer_number};
@@ -36,9 +37,6 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Before the end of its validity, when a certificate is spoken of.
 pub(crate) const EXPIRES_SOON: TimeDelta = TimeDelta::days(30);
-
-/// Pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,31 +130,19 @@ impl Secure {
         let secure = self.clone();
         self.runtime.spawn(async move {
             let socket = TcpListener::from_std(socket).expect("a bound socket that does not block");
-            loop {
-                match socket.accept().await {
-                    Ok((tcp, remote)) => {
-                        if !secure.may_shake_hands(remote) {
-                            secure.metrics.connections_of_strangers.inc();
-                            reset(tcp);
-                        } else if let Some(place) = secure.handshakes.begin(remote.ip()) {
-                            let (secure, events) = (secure.clone(), events.clone());
-                            tokio::spawn(async move {
-                                secure.accept(listener, tcp, remote, place, events, deadlines).await;
-                            });
-                        } else {
-                            secure.metrics.count_handshake(Handshake::TooMany);
-                            reset(tcp);
-                        }
-                    }
-                    Err(_) => {
-                        if events.send(Event::CannotAccept).await.is_err() {
-                            return;
-                        }
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-                if events.is_closed() {
-                    return;
+            let mut acceptor = Acceptor::new(socket, events.clone());
+            while let Some((tcp, remote)) = acceptor.next().await {
+                if !secure.may_shake_hands(remote) {
+                    secure.metrics.connections_of_strangers.inc();
+                    reset(tcp);
+                } else if let Some(place) = secure.handshakes.begin(remote.ip()) {
+                    let (secure, events) = (secure.clone(), events.clone());
+                    tokio::spawn(async move {
+                        secure.accept(listener, tcp, remote, place, events, deadlines).await;
+                    });
+                } else {
+                    secure.metrics.count_handshake(Handshake::TooMany);
+                    reset(tcp);
                 }
             }
         });
