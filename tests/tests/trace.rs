@@ -349,6 +349,37 @@ fn a_traced_call_is_one_opentelemetry_trace_from_its_invite_to_its_cdr() {
 
 #[test]
 fn a_capture_server_decodes_what_is_exported_and_finds_each_message_and_no_secret() {
+    exports_whole_calls(|server| format!("hep = \"{server}\""));
+}
+
+#[test]
+fn what_goes_to_a_capture_server_by_tcp_is_the_same() {
+    exports_whole_calls(|server| format!("hep = \"{}\"\nhep_transport = \"tcp\"", relay(server)));
+}
+
+/// Takes HEP by TCP, and sends each packet on by UDP: sngrep reads no other.
+fn relay(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((peer_address(), 0)).expect("a port of loopback");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let socket = UdpSocket::bind((address.ip(), 0)).expect("a port of loopback");
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut head = [0; 6];
+            while stream.read_exact(&mut head).is_ok() {
+                assert_eq!(&head[..4], b"HEP3");
+                let mut packet = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]]))];
+                packet[..head.len()].copy_from_slice(&head);
+                stream.read_exact(&mut packet[head.len()..]).expect("a packet is whole");
+                socket.send_to(&packet, server).expect("loopback takes it");
+            }
+        }
+    });
+    address
+}
+
+/// One call, read by sngrep and tshark; `settings` say how the hub exports it to a server.
+fn exports_whole_calls(settings: impl Fn(SocketAddr) -> String) {
     let acme = peer_address();
     let (exchange, called) = exchange(acme, &CALLED_STEPS);
     let globex = called.address;
@@ -359,7 +390,7 @@ fn a_capture_server_decodes_what_is_exported_and_finds_each_message_and_no_secre
     sngrep.args(["-F", "-N", "-q", "-L", &format!("udp:{server}"), "-O"]).arg(&capture);
     let mut sngrep = Child::start("sngrep", &mut sngrep, &folder.path().join("sngrep.log"));
     until("sngrep to listen", SOON, || UdpSocket::bind(server).is_err().then_some(()));
-    let hub = Hub::with(&traced(&format!("hep = \"{server}\"")), &exchange);
+    let hub = Hub::with(&traced(&settings(server)), &exchange);
     let call = telling_call(&hub, acme, called);
     whole_ladder(&hub.api, &format!("/calls/{call}/ladder"));
     let metrics = hub.metrics();

@@ -1,12 +1,17 @@
 //! Exports the messages of traced calls to a capture server such as Homer: HEP version 3, the Homer Encapsulation
-//! Protocol, one datagram a message. What the server does not take is lost, and counted.
+//! Protocol, over UDP a datagram a message, over TCP one after the other. What the server does not take is lost, and
+//! counted.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tandem_model::Transport;
 use tandem_store::call_message::CallMessage;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
 
@@ -15,6 +20,8 @@ use crate::metrics::Metrics;
 pub struct HepSettings {
     /// Host and port of the capture server.
     pub target: String,
+    /// How they go there.
+    pub transport: HepTransport,
     /// Which sender of packets this node is, to the server.
     pub capture_id: u32,
     /// What the server knows its senders by, where it asks for it.
@@ -23,12 +30,22 @@ pub struct HepSettings {
     pub is_all: bool,
 }
 
+/// How packets are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HepTransport {
+    /// As datagrams: none waits, and a large one may be cut on its way and lost.
+    Udp,
+    /// As a stream: those of any size arrive, in order, for as long as the connection holds.
+    Tcp,
+}
+
 impl std::fmt::Debug for HepSettings {
     /// Without the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { target, capture_id, password: _, is_all } = self;
+        let Self { target, transport, capture_id, password: _, is_all } = self;
         f.debug_struct("HepSettings")
             .field("target", target)
+            .field("transport", transport)
             .field("capture_id", capture_id)
             .field("is_all", is_all)
             .finish_non_exhaustive()
@@ -37,6 +54,18 @@ impl std::fmt::Debug for HepSettings {
 
 /// Time between two attempts to find the server, and between two looks at whether its name leads elsewhere.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Packets that may wait for a stream.
+const MAX_WAITING: usize = 1_024;
+
+/// Most packets that are written at once.
+const BATCH: usize = 64;
+
+/// How long a server may take to accept a connection, or a batch on it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Kinds of chunks, of the vendor "none".
 mod chunk {
@@ -125,53 +154,136 @@ fn packet(message: &CallMessage, settings: &HepSettings) -> Option<Vec<u8>> {
 /// Sends packets to one server.
 pub(crate) struct HepSender {
     settings: HepSettings,
-    socket: Option<UdpSocket>,
+    link: Link,
     metrics: Metrics,
 }
 
+/// How packets leave.
+enum Link {
+    /// By a socket, once the server is found.
+    Datagrams(Option<UdpSocket>),
+    /// By a task that keeps a connection.
+    Stream(mpsc::Sender<Vec<u8>>),
+}
+
 impl HepSender {
+    /// Within a runtime, on which a stream has its task.
     pub(crate) fn new(settings: HepSettings, metrics: Metrics) -> Self {
-        Self { settings, socket: None, metrics }
+        let link = match settings.transport {
+            HepTransport::Udp => Link::Datagrams(None),
+            HepTransport::Tcp => {
+                let (sender, waiting) = mpsc::channel(MAX_WAITING);
+                tokio::spawn(keep_stream(settings.target.clone(), waiting, metrics.clone()));
+                Link::Stream(sender)
+            }
+        };
+        Self { settings, link, metrics }
     }
 
-    /// Sends a message if the server is known and the system takes it at once.
+    /// Sends a message if the server is known and there is room for it at once.
     pub(crate) fn send(&self, message: &CallMessage) {
-        let sent = self.socket.as_ref().zip(packet(message, &self.settings)).map(|(socket, packet)| {
-            // What an earlier packet met is told now; this one is tried once more.
-            socket.try_send(&packet).or_else(|_| socket.try_send(&packet))
-        });
-        match sent {
-            Some(Ok(_)) => self.metrics.hep_packets.inc(),
-            Some(Err(_)) | None => self.metrics.hep_errors.inc(),
+        let Some(packet) = packet(message, &self.settings) else { return self.metrics.hep_errors.inc() };
+        let is_lost = match &self.link {
+            Link::Datagrams(None) => true,
+            Link::Datagrams(Some(socket)) => {
+                // What an earlier packet met is told now; this one is tried once more.
+                let sent = socket.try_send(&packet).or_else(|_| socket.try_send(&packet));
+                sent.inspect(|_| self.metrics.hep_packets.inc()).is_err()
+            }
+            // Whether it arrives is seen by the task.
+            Link::Stream(waiting) => waiting.try_send(packet).is_err(),
+        };
+        if is_lost {
+            self.metrics.hep_errors.inc();
         }
     }
 
-    /// Finds the server, or finds it again.
+    /// Finds the server of datagrams, or finds it again.
     pub(crate) async fn connect(&mut self) {
-        match self.open().await {
-            Ok(socket) => self.socket = Some(socket),
+        let Link::Datagrams(socket) = &mut self.link else { return };
+        match open_datagrams(&self.settings.target).await {
+            Ok(opened) => *socket = Some(opened),
             Err(error) => {
                 tracing::warn!(target = self.settings.target, %error, "cannot find the HEP server yet");
             }
         }
     }
 
-    async fn open(&self) -> std::io::Result<UdpSocket> {
-        let target = lookup_host(&self.settings.target).await?.next().ok_or(std::io::ErrorKind::NotFound)?;
-        let any: IpAddr = match target {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(target).await?;
-        // Ready from the start, or the first packet would find it not to be.
-        socket.writable().await?;
-        Ok(socket)
-    }
-
     /// Time until [`connect`](Self::connect) is to be called again.
     pub(crate) fn look_again_after() -> Duration {
         LOOK
+    }
+}
+
+async fn find(target: &str) -> io::Result<SocketAddr> {
+    Ok(lookup_host(target).await?.next().ok_or(io::ErrorKind::NotFound)?)
+}
+
+async fn open_datagrams(target: &str) -> io::Result<UdpSocket> {
+    let target = find(target).await?;
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(target).await?;
+    // Ready from the start, or the first packet would find it not to be.
+    socket.writable().await?;
+    Ok(socket)
+}
+
+/// Writes what is `waiting` to the server until nobody sends any more, by one connection after the other.
+async fn keep_stream(target: String, mut waiting: mpsc::Receiver<Vec<u8>>, metrics: Metrics) {
+    let mut is_away = false;
+    while !waiting.is_closed() || !waiting.is_empty() {
+        let connected = timeout(PATIENCE, async { TcpStream::connect(find(&target).await?).await }).await;
+        let error = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                if std::mem::take(&mut is_away) {
+                    tracing::info!(target, "the HEP server takes packets again");
+                }
+                match write_all(stream, &mut waiting, &metrics).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        // Once, however long it is away.
+        if !std::mem::replace(&mut is_away, true) {
+            tracing::warn!(target, %error, "the HEP server takes no packets; trying again until it does");
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Writes to one connection for as long as it holds.
+async fn write_all(
+    mut stream: TcpStream,
+    waiting: &mut mpsc::Receiver<Vec<u8>>,
+    metrics: &Metrics,
+) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.split();
+    let mut packets = Vec::with_capacity(BATCH);
+    let mut ignored = [0; 512];
+    loop {
+        tokio::select! {
+            count = waiting.recv_many(&mut packets, BATCH) => {
+                if count == 0 {
+                    return Ok(());
+                }
+            }
+            // It has nothing to say; that it hangs up is to be known before the next packet.
+            read = reader.read(&mut ignored) => match read? {
+                0 => return Err(io::ErrorKind::ConnectionReset.into()),
+                _ => continue,
+            },
+        }
+        let written = timeout(PATIENCE, writer.write_all(&packets.concat())).await;
+        let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let counter = if written.is_ok() { &metrics.hep_packets } else { &metrics.hep_errors };
+        counter.inc_by(packets.drain(..).len() as u64);
+        written?;
     }
 }
 
@@ -204,7 +316,7 @@ mod tests {
 
     fn settings(password: Option<&str>) -> HepSettings {
         let (target, password) = ("h:1".to_owned(), password.map(str::to_owned));
-        HepSettings { target, capture_id: 2001, password, is_all: false }
+        HepSettings { target, transport: HepTransport::Udp, capture_id: 2001, password, is_all: false }
     }
 
     /// Kind and value of each chunk of a packet whose lengths are right.

@@ -67,7 +67,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
-pub use hep::HepSettings;
+pub use hep::{HepSettings, HepTransport};
 pub use node::{ListenerSettings, Node, NodeSettings, StartError};
 pub use recorder::{Recorder, TraceSettings};
 pub use registrar::RegistrationWriter;

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tandem_fabric::{DnsSettings, HepSettings, ListenerSettings, OtlpSettings, TlsSettings, TraceSettings};
-use tandem_model::Transport;
+use tandem_fabric::{
+    DnsSettings, HepSettings, HepTransport, ListenerSettings, OtlpSettings, TlsSettings, TraceSettings,
+};
+use tandem_model::{Host, Transport};
 use toml::{Table, Value};
 
 /// The annotated defaults, as `tandem settings` prints them.
@@ -505,6 +507,11 @@ impl Values {
             "all" => true,
             _ => return Err(self.wrong("trace.hep_calls", "\"traced\" or \"all\"")),
         };
+        let transport = match self.text("trace.hep_transport")?.as_str() {
+            "udp" => HepTransport::Udp,
+            "tcp" => HepTransport::Tcp,
+            _ => return Err(self.wrong("trace.hep_transport", "\"udp\" or \"tcp\"")),
+        };
         let capture_id = self.integer("trace.hep_capture_id", 0..=u32::MAX)?;
         let password = Some(self.text("trace.hep_password")?).filter(|text| !text.is_empty());
         let target = self.text("trace.hep")?;
@@ -515,7 +522,7 @@ impl Values {
         if !target.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
             return Err(self.wrong("trace.hep", "a host and a port, such as homer.example:9060"));
         }
-        Ok(Some(HepSettings { target, capture_id, password, is_all }))
+        Ok(Some(HepSettings { target, transport, capture_id, password, is_all }))
     }
 
     fn otlp(&self) -> Result<Option<OtlpSettings>, SettingsError> {
@@ -785,6 +792,10 @@ mod tests {
             ),
             (
                 "[trace]\notlp = \"https://collector.example\"",
+            (
+                "[trace]\nhep_transport = \"tls\"",
+                "t.toml: trace.hep_transport is \"tls\"; write \"udp\" or \"tcp\"",
+            ),
                 "t.toml: trace.otlp is \"https://collector.example\"; write a URL such as http://127.0.0.1:4318",
             ),
             ("[trace]\nsample = 2", "t.toml: trace.sample is 2; write a share from 0.0, none, to 1.0, all"),
