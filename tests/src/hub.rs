@@ -329,6 +329,11 @@ address = "{metrics}"
         Metrics::parse(&text)
     }
 
+    /// Where the node keeps what must survive it.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     fn journal_folder(&self) -> PathBuf {
         self.folder.path().join("data/journal")
     }

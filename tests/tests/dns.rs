@@ -215,6 +215,31 @@ fn while_no_dns_server_answers_calls_go_on_by_its_last_answer_and_by_address_as_
 }
 
 #[test]
+fn a_hub_that_is_started_while_no_dns_server_answers_goes_by_the_answers_of_before() {
+    let acme = peer_address();
+    let by_name = answering(Transport::Udp);
+    let mut dns = Dnsmasq::start(
+        60,
+        &[
+            srv("_sip._udp.globex.test", "pbx.globex.test", by_name.address.port(), 1, 1),
+            host("pbx.globex.test", &by_name),
+        ],
+    );
+    let mut hub = hub(acme, dns.address, "sip:globex.test", &[&by_name]);
+    let saved = hub.data_dir().join("names.json");
+    until("the answers to be saved", SOON, || {
+        std::fs::read_to_string(&saved).is_ok_and(|text| text.contains("pbx.globex.test")).then_some(())
+    });
+    hub.kill();
+    dns.stop();
+    hub.start_again();
+    assert!(hub.metrics().sum("tandem_dns_questions_total", &["outcome=\"answered\""]) < 0.5);
+    one_call(acme, &hub).assert_all_went_well(1);
+    assert!((hub.metrics().sum("tandem_dns_names", &["state=\"stale\""]) - 1.0).abs() < 0.1);
+    by_name.finish(SOON).assert_all_went_well(1);
+}
+
+#[test]
 fn a_dns_server_that_takes_five_seconds_delays_no_call() {
     const CALLS: u32 = 200;
     let acme = peer_address();

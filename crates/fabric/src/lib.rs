@@ -45,6 +45,7 @@ mod registrar;
 mod resolution;
 mod resolver;
 mod response;
+mod saved_names;
 mod scheduling;
 mod secure;
 mod server_set;

@@ -100,6 +100,37 @@ impl NameCache {
         self.kept.insert(question, kept);
     }
 
+    /// What is known of a question though it be time to ask again, unless that was longer than `max_stale` ago.
+    pub(crate) fn last_answer(
+        &self,
+        question: &Question,
+        now: Instant,
+        max_stale: Duration,
+    ) -> Option<Answer<'_>> {
+        let is_fresh = |kept: &&Kept| now.saturating_duration_since(kept.answered_at) < max_stale;
+        let kept = self.kept.get(question).filter(is_fresh)?;
+        kept.records.as_deref().map(Answer::Records)
+    }
+
+    /// The answers that are known, and when the DNS gave them.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (&Question, &[Record], Instant)> {
+        self.kept.iter().filter_map(|(question, kept)| {
+            kept.records.as_deref().map(|records| (question, records, kept.answered_at))
+        })
+    }
+
+    /// Takes up an answer of an earlier run. It is due to be asked at `now`.
+    pub(crate) fn restore(
+        &mut self,
+        question: Question,
+        records: Vec<Record>,
+        answered_at: Instant,
+        now: Instant,
+    ) {
+        let kept = Kept { records: Some(records), answered_at, ask_at: now, failures: 0 };
+        self.kept.insert(question, kept);
+    }
+
     /// Has asked again what was answered before `now`, and says whether that is anything: where answers of different
     /// ages lead nowhere together, the older of them may be of another time than the newer.
     pub(crate) fn ask_again(&mut self, now: Instant) -> bool {

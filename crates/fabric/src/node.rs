@@ -267,6 +267,7 @@ impl Node {
 
         let runtime = tls.as_ref().map(|_| secure_runtime()).transpose().map_err(StartError::Thread)?;
         let mut secure = tls.zip(runtime.as_ref()).map(|(tls, runtime)| Secure {
+            &settings.data_dir,
             tls,
             runtime: runtime.handle().clone(),
             table: table.clone(),

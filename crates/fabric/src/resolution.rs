@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use tandem_model::{Host, Reason, Scope, Target, Transport};
 
 use crate::server_set::{Server, ServerSet};
@@ -24,7 +25,7 @@ const MAX_SERVICES: usize = 4;
 const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
 /// The records that the DNS is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum RecordKind {
     Naptr,
     Srv,
@@ -33,7 +34,7 @@ pub(crate) enum RecordKind {
 }
 
 /// What the DNS is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Question {
     /// In lower case, without the dot at its end.
     pub(crate) name: Box<str>,
@@ -47,7 +48,7 @@ impl Question {
 }
 
 /// One record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Record {
     Naptr(Naptr),
     Srv(Srv),
@@ -55,7 +56,7 @@ pub(crate) enum Record {
 }
 
 /// Which service of a name is preferred, and where it is described (RFC 3403 §4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Naptr {
     pub(crate) order: u16,
     pub(crate) preference: u16,
@@ -65,7 +66,7 @@ pub(crate) struct Naptr {
 }
 
 /// A server of a service (RFC 2782).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Srv {
     pub(crate) priority: u16,
     pub(crate) weight: u16,

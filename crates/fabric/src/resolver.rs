@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use tokio::task::{Id, JoinSet};
 
 use crate::name_cache::{NameCache, Reply};
 use crate::resolution::{Naptr, Pending, Question, Reach, Record, RecordKind, Srv, Unresolved, resolve};
+use crate::saved_names::{Present, SavedNames};
 use crate::server_set::{ServerSet, ServerSets};
 use crate::share::Common;
 
@@ -60,6 +62,9 @@ const THREAD: &str = "tandem-dns";
 
 /// How often the route table is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long answers may wait to be saved, so that many are saved at once.
+const SAVE_AFTER: Duration = Duration::from_secs(2);
 
 /// Most names that are resolved.
 const MAX_NAMES: usize = 10_000;
@@ -148,8 +153,9 @@ impl NameState {
 /// One target that is a name.
 #[derive(Debug)]
 struct Name {
-    /// Not here while it is being resolved.
-    cache: Option<NameCache>,
+    cache: NameCache,
+    /// Whether it is being resolved.
+    is_asked: bool,
     outcome: Option<Result<Arc<ServerSet>, Unresolved>>,
     stale_since: Option<Instant>,
     /// When it is resolved next.
@@ -185,6 +191,7 @@ impl Resolver {
     pub(crate) fn start(
         settings: DnsSettings,
         reach: Reach,
+        data_dir: &Path,
         table: SharedTable,
         common: Arc<Common>,
         clock: Arc<dyn Clock>,
@@ -193,12 +200,14 @@ impl Resolver {
     ) -> Result<Self, crate::node::StartError> {
         let metrics = Metrics::register(registry)?;
         let (stop, stopped) = oneshot::channel();
+        let saved = SavedNames::within(data_dir);
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime needs only what the process has already");
             runtime.block_on(async {
+                let before = saved.load(present(clock.as_ref()));
                 let follower = Follower {
                     asker: Asker {
                         dns: connect(&settings),
@@ -215,6 +224,9 @@ impl Resolver {
                     rng: StdRng::from_seed(seed),
                     metrics,
                     names: AHashMap::new(),
+                    saved,
+                    before,
+                    save_at: None,
                     asking: JoinSet::new(),
                     asked: AHashMap::new(),
                 };
@@ -289,6 +301,11 @@ struct Follower {
     rng: StdRng,
     metrics: Metrics,
     names: AHashMap<Target, Name>,
+    saved: SavedNames,
+    /// What was answered before the node was started, of names that no table had yet.
+    before: AHashMap<Target, NameCache>,
+    /// When the answers are saved next; `None` where all are.
+    save_at: Option<Instant>,
     asking: JoinSet<Resolved>,
     asked: AHashMap<Id, Target>,
 }
@@ -303,6 +320,7 @@ impl Follower {
                 _ = looks.tick() => {
                     is_changed |= self.follow_table();
                     self.ask_due();
+                    self.save_due();
                     self.observe();
                 }
                 Some(done) = self.asking.join_next_with_id(), if !self.asking.is_empty() => {
@@ -318,7 +336,8 @@ impl Follower {
         }
     }
 
-    /// Takes up the names of the newest table, and says whether one is gone.
+    /// Takes up the names of the newest table, and says whether calls are to see another outcome: one is gone, or one is
+    /// known from before.
     fn follow_table(&mut self) -> bool {
         let table = self.table.load_full();
         if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &table)) {
@@ -331,11 +350,18 @@ impl Follower {
             .collect();
         let before = self.names.len();
         self.names.retain(|target, _| wanted.contains(target));
-        let is_changed = self.names.len() < before;
+        let mut is_changed = self.names.len() < before;
         let due = self.clock.instant();
         for target in &wanted {
             if self.names.len() < MAX_NAMES && !self.names.contains_key(*target) {
-                let name = Name { cache: Some(NameCache::default()), outcome: None, stale_since: None, due };
+                let cache = self.before.remove(*target).unwrap_or_default();
+                let outcome = self.asker.recall(target, &cache);
+                let stale_since = outcome.as_ref().and_then(|_| cache.answers().map(|(.., at)| at).min());
+                if let Some(Ok(servers)) = &outcome {
+                    is_changed = true;
+                    tracing::info!(%target, %servers, "where the name led before the start, until the DNS answers");
+                }
+                let name = Name { cache, is_asked: false, outcome, stale_since, due };
                 self.names.insert((*target).clone(), name);
             }
         }
@@ -355,11 +381,11 @@ impl Follower {
     fn ask_due(&mut self) {
         let now = self.clock.instant();
         for (target, name) in &mut self.names {
-            if now < name.due {
+            if now < name.due || name.is_asked {
                 continue;
             }
-            let Some(cache) = name.cache.take() else { continue };
-            let task = self.asker.clone().resolve(target.clone(), cache, self.rng.random());
+            name.is_asked = true;
+            let task = self.asker.clone().resolve(target.clone(), name.cache.clone(), self.rng.random());
             let id = self.asking.spawn(task).id();
             self.asked.insert(id, target.clone());
         }
@@ -384,12 +410,26 @@ impl Follower {
         let is_changed = name.outcome.as_ref() != Some(&outcome);
         name.due = cache.ask_at().unwrap_or_else(|| self.clock.instant() + crate::name_cache::MIN_TTL);
         name.stale_since = cache.stale_since();
-        name.cache = Some(cache);
+        name.cache = cache;
+        name.is_asked = false;
         name.outcome = Some(outcome);
+        self.save_at.get_or_insert_with(|| self.clock.instant() + SAVE_AFTER);
         if is_changed || name.state() != before {
             tell(&target, name);
         }
         is_changed
+    }
+
+    /// Saves the answers, some time after one has come.
+    fn save_due(&mut self) {
+        let now = present(self.clock.as_ref());
+        if self.save_at.is_some_and(|at| at <= now.instant) {
+            self.save_at = None;
+            let names = self.names.iter().map(|(target, name)| (target, &name.cache));
+            if let Err(error) = self.saved.save(names, now) {
+                tracing::warn!(%error, "cannot save what the DNS answered; a restart would have to wait for it");
+            }
+        }
     }
 
     /// Lets calls see what names lead to.
@@ -442,6 +482,13 @@ struct Asker {
 }
 
 impl Asker {
+    /// Where a name leads by what was answered last, if that says it all.
+    fn recall(&self, target: &Target, cache: &NameCache) -> Option<Result<Arc<ServerSet>, Unresolved>> {
+        let now = self.clock.instant();
+        let answers = |question: &Question| cache.last_answer(question, now, self.max_stale);
+        resolve(target, &self.reach, answers).ok().map(|servers| Ok(Arc::new(servers)))
+    }
+
     async fn resolve(self, target: Target, mut cache: NameCache, seed: u64) -> Resolved {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = self.clock.instant();
@@ -493,6 +540,10 @@ impl Asker {
         tracing::debug!(?question, ?reply, "asked the DNS");
         reply
     }
+}
+
+fn present(clock: &dyn Clock) -> Present {
+    Present { instant: clock.instant(), utc: clock.now() }
 }
 
 fn record_type(kind: RecordKind) -> RecordType {
