@@ -205,7 +205,7 @@ impl Worker {
             ("CSeq", cseq.as_bytes()),
         ]);
         if matches!(method, Method::Invite | Method::Update) {
-            top.push(("Contact", local.contact.as_bytes()));
+            top.push(("Contact", local.contact_to(receiver).as_bytes()));
         }
         let offer = match method {
             Method::Invite | Method::Update => leg.session.offer(&receiver.session),
@@ -216,7 +216,7 @@ impl Worker {
         let rack = rack.map(|rack| format!("{} {} INVITE", rack.rseq, rack.cseq));
         top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
-        let passage = Passage::new(&local.host, sender, receiver).with_timer(has_timer);
+        let passage = Passage::new(local.host_to(receiver), sender, receiver).with_timer(has_timer);
         cross(&mut self.scratch, request, start, &top, &passage);
         // The other leg has routes of its own: what fitted here may not fit there.
         if self.scratch.len() - request.body().len() > MAX_HEAD {

@@ -16,6 +16,7 @@ use tandem_sip::{Dialog, Message, Method, Name};
 use crate::call::CallKey;
 use crate::cause::reason_value;
 use crate::crossing::{RELIABLE, lists};
+use crate::invite::policy_of;
 use crate::leg::{Side, format_tag};
 use crate::outbox::Octets;
 use crate::response::Back;
@@ -144,7 +145,8 @@ impl Worker {
         let (server, request) = (invite.server, invite.request.clone());
         let Some(flow) = self.transactions.flow(server) else { return };
         let request = Message::parse(&request).expect("it was read before");
-        let contact = self.locals[usize::from(flow.listener)].contact.clone();
+        let caller = policy_of(&self.table, self.calls[key].ingress.endpoint);
+        let contact = self.locals[usize::from(flow.listener)].contact_to(caller).to_owned();
         let tag = format_tag(pair);
         let octets = self.build_response(&request, flow, 180, Some(tag.as_bytes()), |writer| {
             // It makes an early dialog (RFC 3261 §12.1.1).

@@ -415,7 +415,8 @@ impl Worker {
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
         let called = &call.cdr.called;
         let sender = policy_of(&self.table, call.ingress.endpoint);
-        let passage = Passage::new(&local.host, sender, &endpoint.policy).with_timer(session.is_offered);
+        let own_host = local.host_to(&endpoint.policy);
+        let passage = Passage::new(own_host, sender, &endpoint.policy).with_timer(session.is_offered);
         let number = write_called(called, &endpoint.policy.numbers);
         let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
         let (place, parameter) = place_of(&endpoint.target, flow);
@@ -446,7 +447,7 @@ impl Worker {
             ("To", to_value.as_bytes()),
             ("Call-ID", egress_call_id.as_bytes()),
             ("CSeq", cseq.as_bytes()),
-            ("Contact", local.contact.as_bytes()),
+            ("Contact", local.contact_to(&endpoint.policy).as_bytes()),
             (TOKEN, token.as_bytes()),
         ]);
         top.extend(offer.fields());

@@ -46,6 +46,8 @@ pub struct ListenerSettings {
     pub transport: Transport,
     /// The address that members see, where it is another than `address`.
     pub advertised: Option<SocketAddr>,
+    /// A DNS name that leads there, for endpoints that want to be told a name.
+    pub public_name: Option<String>,
 }
 
 /// What a node is told at its start.
@@ -138,6 +140,12 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] TlsError),
+    /// A listener of TLS has a name that the certificate does not have: whoever is told it would not believe it.
+    #[error("the TLS certificate is not for {name}; get one that is, or change public_name of the listener")]
+    NotNamed {
+        /// The public name of the listener.
+        name: String,
+    },
     /// The listener's address stands for every address, so members could not be told where to answer.
     #[error("the listener on {0} needs \"advertised\": the address that members see")]
     Unspecified(SocketAddr),
@@ -217,7 +225,18 @@ impl Node {
             if advertised.ip().is_unspecified() {
                 return Err(StartError::Unspecified(listener.address));
             }
-            locals.push(Local::new(&listener.site, listener.transport, advertised));
+            let local = Local::new(&listener.site, listener.transport, advertised);
+            locals.push(match &listener.public_name {
+                Some(name) => {
+                    if let Some(tls) = tls.as_ref().filter(|_| listener.transport == Transport::Tls)
+                        && !tls.is_named(name)
+                    {
+                        return Err(StartError::NotNamed { name: name.clone() });
+                    }
+                    local.with_name(name)
+                }
+                None => local,
+            });
             listeners.push((listener.clone(), bound));
             for (own, socket) in sockets.iter_mut().zip(all) {
                 own.push(Listening { listener: index as u8, transport: listener.transport, socket });
@@ -248,6 +267,7 @@ impl Node {
         let resolver = Resolver::start(
             settings.dns.clone(),
             reach,
+            &settings.data_dir,
             table.clone(),
             common.clone(),
             clock.clone(),
@@ -267,7 +287,6 @@ impl Node {
 
         let runtime = tls.as_ref().map(|_| secure_runtime()).transpose().map_err(StartError::Thread)?;
         let mut secure = tls.zip(runtime.as_ref()).map(|(tls, runtime)| Secure {
-            &settings.data_dir,
             tls,
             runtime: runtime.handle().clone(),
             table: table.clone(),

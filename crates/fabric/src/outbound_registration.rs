@@ -122,7 +122,11 @@ impl Worker {
             false => flow.remote.to_string(),
         };
         let address = format!("<sip:{}@{domain}>", credential.username);
-        let contact = local.contact.replacen("<sip:", &format!("<sip:{}@", credential.username), 1);
+        let contact = local.contact_to(&endpoint.policy).replacen(
+            "<sip:",
+            &format!("<sip:{}@", credential.username),
+            1,
+        );
         let uri = format!("sip:{domain}");
         let mut writer = Writer::request(&mut self.scratch, Method::Register, uri.as_bytes());
         let via = flow.transport.as_via();

@@ -35,11 +35,11 @@ impl Worker {
         let via = transport.as_via();
         writer.header("Via", format_args!("SIP/2.0/{via} {host};rport;branch={}", format_branch(branch)));
         writer.header("Max-Forwards", 70);
-        writer.header("From", format_args!("<sip:{host}>;tag={tag}"));
+        writer.header("From", format_args!("<sip:{}>;tag={tag}", local.host_to(&endpoint.policy)));
         writer.header("To", format_args!("<{uri}>"));
         writer.header("Call-ID", format_args!("{tag}@{host}"));
         writer.header("CSeq", "1 OPTIONS");
-        writer.header("Contact", &local.contact);
+        writer.header("Contact", local.contact_to(&endpoint.policy));
         writer.header("Accept", "application/sdp");
         writer.finish(None, b"");
         let octets = Octets::from(self.scratch.as_slice());

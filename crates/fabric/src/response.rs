@@ -449,6 +449,11 @@ impl Worker {
             to.extend_from_slice(b";tag=");
             to.extend_from_slice(format_tag(tag).as_bytes());
         }
+        let policy = |side: Side| {
+            let leg = self.calls.get(key).and_then(|call| call.leg(side));
+            leg.map_or(Policy::neutral(), |leg| policy_of(&self.table, leg.endpoint))
+        };
+        let receiver = policy(side);
         let mut top: Vec<(&str, &[u8])> = vias.iter().map(|via| ("Via", &via[..])).collect();
         // Route recording is for requests that make or refresh a dialog (RFC 3261 §12.1.1).
         let record_routes: Vec<&[u8]> = request.values(Name::RecordRoute).collect();
@@ -458,7 +463,7 @@ impl Worker {
             ("To", &to[..]),
             ("Call-ID", request.header(Name::CallId).unwrap_or_default()),
             ("CSeq", request.header(Name::CSeq).unwrap_or_default()),
-            ("Contact", local.contact.as_bytes()),
+            ("Contact", local.contact_to(receiver).as_bytes()),
         ]);
         let rseq = back.rseq.map(|rseq| rseq.to_string());
         top.extend(rseq.iter().map(|rseq| ("RSeq", rseq.as_bytes())));
@@ -472,11 +477,7 @@ impl Worker {
             StartLine::Status(_) | StartLine::Request(_) => phrase(status).as_bytes(),
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
-        let policy = |side: Side| {
-            let leg = self.calls.get(key).and_then(|call| call.leg(side));
-            leg.map_or(Policy::neutral(), |leg| policy_of(&self.table, leg.endpoint))
-        };
-        let passage = Passage::new(&local.host, policy(side.other()), policy(side));
+        let passage = Passage::new(local.host_to(receiver), policy(side.other()), receiver);
         let passage = passage.with_timer(back.terms.is_some());
         cross(&mut self.scratch, response, start, &top, &passage);
         self.overload.stamp(&mut self.scratch);

@@ -323,8 +323,9 @@ impl Worker {
         let number = dialog.next_cseq();
         let dialog = dialog.clone();
         let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
-        let offer = leg.session.offer(&policy_of(&table, leg.endpoint).session);
-        let contact = self.locals[usize::from(flow.listener)].contact.clone();
+        let policy = policy_of(&table, leg.endpoint);
+        let offer = leg.session.offer(&policy.session);
+        let contact = self.locals[usize::from(flow.listener)].contact_to(policy).to_owned();
         let request = self.build_in_dialog(&dialog, flow, method, number, None, |writer| {
             if method == Method::Update {
                 writer.header("Contact", contact).header("Allow", ALLOW);

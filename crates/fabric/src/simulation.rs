@@ -35,6 +35,7 @@ mod limits;
 mod names;
 mod outbound;
 mod overload;
+mod own_name;
 mod passes;
 mod random;
 mod recovery;

@@ -12,13 +12,13 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
@@ -172,6 +172,16 @@ impl Tls {
     /// Until when the hub's own certificate is valid.
     pub(crate) fn expires(&self) -> DateTime<Utc> {
         self.identity.load().expires
+    }
+
+    /// Whether the hub's own certificate is for a DNS name, in lower case.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        let identity = self.identity.load();
+        let Some(own) = identity.own.cert.first() else { return false };
+        let (Ok(own), Ok(name)) = (ParsedCertificate::try_from(own), ServerName::try_from(name)) else {
+            return false;
+        };
+        verify_server_name(&own, &name).is_ok()
     }
 
     /// For a connection that a peer opens.
@@ -455,6 +465,14 @@ mod tests {
             revoked: None,
         };
         (folder, Tls::load(settings).unwrap())
+    }
+
+    #[test]
+    fn the_certificate_is_held_against_the_public_name_of_a_listener() {
+        let (_folder, tls) = tls(&authority());
+        for (name, is_named) in [("hub.example", true), ("sip.hub.example", false), ("example", false)] {
+            assert_eq!(tls.is_named(name), is_named, "{name}");
+        }
     }
 
     #[test]

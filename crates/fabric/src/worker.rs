@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slotmap::SlotMap;
-use tandem_model::{EndedBy, Endpoint, HealthSign, NodeId, Outcome, Reason, Transport};
+use tandem_model::{EndedBy, Endpoint, HealthSign, NodeId, Outcome, OwnHost, Reason, Settings, Transport};
 use tandem_routing::{RouteTable, SharedTable};
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::T1;
@@ -97,17 +97,44 @@ pub(crate) struct Local {
     /// `address` as text.
     pub(crate) host: String,
     /// The Contact of the hub there.
-    pub(crate) contact: String,
+    contact: String,
+    /// Its public name with the port, and the Contact with these.
+    named: Option<(String, String)>,
+}
+
+fn contact(host: &str, transport: Transport) -> String {
+    match transport {
+        Transport::Udp => format!("<sip:{host}>"),
+        Transport::Tcp | Transport::Tls => format!("<sip:{host};transport={}>", transport.as_str()),
+    }
 }
 
 impl Local {
     pub(crate) fn new(site: &str, transport: Transport, address: SocketAddr) -> Self {
         let host = address.to_string();
-        let contact = match transport {
-            Transport::Udp => format!("<sip:{host}>"),
-            Transport::Tcp | Transport::Tls => format!("<sip:{host};transport={}>", transport.as_str()),
-        };
-        Self { site: site.into(), transport, address, host, contact }
+        let contact = contact(&host, transport);
+        Self { site: site.into(), transport, address, host, contact, named: None }
+    }
+
+    /// The same, with a DNS name.
+    pub(crate) fn with_name(mut self, name: &str) -> Self {
+        let host = format!("{name}:{}", self.address.port());
+        self.named = Some((host.clone(), contact(&host, self.transport)));
+        self
+    }
+
+    fn named_to(&self, policy: &Settings) -> Option<&(String, String)> {
+        self.named.as_ref().filter(|_| policy.headers.own_host == OwnHost::Name)
+    }
+
+    /// What the hub calls itself there to an endpoint of this policy: host and port.
+    pub(crate) fn host_to(&self, policy: &Settings) -> &str {
+        self.named_to(policy).map_or(&self.host, |(host, _)| host)
+    }
+
+    /// Its Contact to an endpoint of this policy.
+    pub(crate) fn contact_to(&self, policy: &Settings) -> &str {
+        self.named_to(policy).map_or(&self.contact, |(_, contact)| contact)
     }
 }
 

@@ -43,8 +43,8 @@ pub use number::{E164, NumberError, Prefix};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
-    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, Policy, PolicyError, PolicyFault, ProbePolicy,
-    Profile, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
+    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, Policy, PolicyError, PolicyFault,
+    ProbePolicy, Profile, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
 };
 pub use range::{Authority, Range};
 pub use reason::Reason;

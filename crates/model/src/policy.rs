@@ -25,7 +25,7 @@ mod size;
 pub use codecs::{CodecName, CodecOrder, CodecPolicy};
 pub use diversion::{DiversionField, DiversionPolicy};
 pub use failures::FailurePolicy;
-pub use headers::{HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, OtherHeaders};
+pub use headers::{HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, OtherHeaders, OwnHost};
 pub use identity::{IdentityField, IdentityPolicy};
 pub use numbers::{CallingForm, Digits, NumberForm, NumberPolicy, Unprefixed};
 pub use probe::ProbePolicy;
@@ -217,7 +217,9 @@ impl Policy {
         }
         let mut overrides = Value::Object(self.0.overrides.clone());
         lay_over(&mut overrides, &serde_json::json!({ "identity": { "trusted": trusted } }));
-        let Value::Object(overrides) = overrides else { unreachable!("an object laid over an object is one") };
+        let Value::Object(overrides) = overrides else {
+            unreachable!("an object laid over an object is one")
+        };
         Self::new(self.0.profile, overrides).expect("either value is free of faults")
     }
 
@@ -325,8 +327,7 @@ mod tests {
 
     #[test]
     fn the_operator_s_word_on_trust_changes_nothing_else() {
-        let policy =
-            read(json!({"profile": "teams", "overrides": {"identity": {"write": "both"}}})).unwrap();
+        let policy = read(json!({"profile": "teams", "overrides": {"identity": {"write": "both"}}})).unwrap();
         let distrusted = policy.with_trust(false);
         assert!(!distrusted.identity.trusted && distrusted.says_trust() && !policy.says_trust());
         assert_eq!(distrusted.identity.write, IdentityField::Both);

@@ -598,7 +598,7 @@ impl Values {
     }
 
     fn listener(&self, position: usize, listener: &Value) -> Result<ListenerSettings, SettingsError> {
-        const KEYS: [&str; 4] = ["site", "address", "transport", "advertised"];
+        const KEYS: [&str; 5] = ["site", "address", "transport", "advertised", "public_name"];
         let origin = self.0["listener"].1.clone();
         let Value::Table(table) = listener else {
             return Err(self.wrong("listener", "[[listener]] with two brackets, once for each listener"));
@@ -626,6 +626,11 @@ impl Values {
                 _ => return Err(wrong("advertised", "an IP address and a port, such as 203.0.113.10:5060")),
             },
         };
+        let public_name = match text("public_name").filter(|text| !text.is_empty()).map(str::parse) {
+            None if table.get("public_name").is_none_or(Value::is_str) => None,
+            Some(Ok(Host::Name(name))) => Some(String::from(name)),
+            _ => return Err(wrong("public_name", "a DNS name, such as sip.exchange.example")),
+        };
         let address =
             address.ok_or_else(|| wrong("address", "an IP address and a port, such as 192.0.2.10:5060"))?;
         if address.ip().is_unspecified() && advertised.is_none() {
@@ -638,6 +643,7 @@ impl Values {
             address,
             transport: transport.ok_or_else(|| wrong("transport", "\"udp\", \"tcp\" or \"tls\""))?,
             advertised,
+            public_name,
         })
     }
 }
@@ -787,15 +793,15 @@ mod tests {
             ),
             ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
             (
+                "[trace]\nhep_transport = \"tls\"",
+                "t.toml: trace.hep_transport is \"tls\"; write \"udp\" or \"tcp\"",
+            ),
+            (
                 "[trace]\nhep = \"homer\"",
                 "t.toml: trace.hep is \"homer\"; write a host and a port, such as homer.example:9060",
             ),
             (
                 "[trace]\notlp = \"https://collector.example\"",
-            (
-                "[trace]\nhep_transport = \"tls\"",
-                "t.toml: trace.hep_transport is \"tls\"; write \"udp\" or \"tcp\"",
-            ),
                 "t.toml: trace.otlp is \"https://collector.example\"; write a URL such as http://127.0.0.1:4318",
             ),
             ("[trace]\nsample = 2", "t.toml: trace.sample is 2; write a share from 0.0, none, to 1.0, all"),
@@ -838,7 +844,7 @@ mod tests {
             ),
             (
                 "[[listener]]\nsite = \"ams\"\naddres = \"192.0.2.1:5060\"\ntransport = \"udp\"",
-                "t.toml: unknown key listener 1: addres; a [[listener]] has site, address, transport, advertised",
+                "t.toml: unknown key listener 1: addres; a [[listener]] has site, address, transport, advertised, public_name",
             ),
             ("[log]\nformat = \"xml\"", "t.toml: log.format is \"xml\"; write \"plain\" or \"json\""),
             (

@@ -16,6 +16,19 @@ pub struct HeaderPolicy {
     pub received: HeaderRules,
     /// What it is sent.
     pub sent: HeaderRules,
+    /// What the hub calls itself to it, in Contact and where it stands for a host in From.
+    pub own_host: OwnHost,
+}
+
+/// What the hub calls itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnHost {
+    /// By the address and port of its listener.
+    #[default]
+    Address,
+    /// By the public name of its listener, which its certificate has, too; by the address where it has no name.
+    Name,
 }
 
 /// Rules for one direction.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallingForm, DiversionField, DiversionPolicy, IdentityField, IdentityPolicy, NumberForm, NumberPolicy,
-    Settings,
+    CallingForm, DiversionField, DiversionPolicy, HeaderPolicy, IdentityField, IdentityPolicy, NumberForm,
+    NumberPolicy, OwnHost, Settings,
 };
 
 /// A kind of switch whose settings are known.
@@ -90,7 +90,8 @@ impl Profile {
             Self::Teams => {
                 "E.164 with + and user=phone in every field, which Direct Routing demands; the caller is in \
                  P-Asserted-Identity, with Privacy: id where it is withheld, and who diverted the call in \
-                 History-Info."
+                 History-Info. Contact has the exchange's host name, which Direct Routing knows it by: the \
+                 listener's public_name."
             }
             Self::Sipconnect => {
                 "The SIP Forum's profile, for any other switch: E.164 with + and user=phone in every field, the \
@@ -119,7 +120,11 @@ impl Profile {
                 let numbers = NumberPolicy { form: NumberForm::Plain, user_phone: false, ..settings.numbers };
                 Settings { numbers, ..settings }
             }
-            Self::Teams => told(IdentityField::PAssertedIdentity, DiversionField::HistoryInfo),
+            Self::Teams => {
+                let settings = told(IdentityField::PAssertedIdentity, DiversionField::HistoryInfo);
+                let headers = HeaderPolicy { own_host: OwnHost::Name, ..settings.headers };
+                Settings { headers, ..settings }
+            }
             Self::Sipconnect => told(IdentityField::PAssertedIdentity, DiversionField::Both),
         }
     }

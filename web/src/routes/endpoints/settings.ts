@@ -119,6 +119,16 @@ export const SETTING_GROUPS: SettingGroup[] = [
         ],
       },
       { name: "received.rules", label: "Rules for what it sends", description: "One a line, as above", kind: "rules" },
+      {
+        name: "own_host",
+        label: "The exchange calls itself",
+        description: "In Contact, and as the host of callers",
+        kind: "choice",
+        choices: [
+          { value: "address", label: "by its address" },
+          { value: "name", label: "by its host name, where it has one" },
+        ],
+      },
     ],
   },
   {
