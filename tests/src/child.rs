@@ -30,10 +30,15 @@ pub enum Signal {
 }
 
 impl Child {
-    /// Starts `command`; what it prints goes to `log`.
+    /// Starts `command`, which reads nothing; what it prints goes to `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Self {
+        Self::start_reading(Stdio::null(), name, command, log)
+    }
+
+    /// The same, and it reads what comes by `stdin`.
+    pub fn start_reading(stdin: impl Into<Stdio>, name: &str, command: &mut Command, log: &Path) -> Self {
         let file = File::create(log).expect("the log can be made");
-        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file can be shared")).stderr(file);
+        command.stdin(stdin).stdout(file.try_clone().expect("a file can be shared")).stderr(file);
         // SAFETY: prctl is a plain system call; nothing is allocated between fork and exec.
         unsafe {
             command.pre_exec(|| {

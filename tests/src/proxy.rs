@@ -3,21 +3,15 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::child::{Child, Signal};
+use crate::Kamailio;
 use crate::pki::{Authority, Certificate};
-use crate::until;
 
 /// A proxy that is running.
 #[derive(Debug)]
-pub struct Proxy {
-    child: Child,
-    _folder: TempDir,
-}
+pub struct Proxy(Kamailio);
 
 /// Where a proxy stands.
 #[derive(Clone, Copy, Debug)]
@@ -74,34 +68,12 @@ impl Proxy {
             run = folder.path().display(),
             tls = file("tls.cfg").display(),
         );
-        fs::write(file("kamailio.cfg"), config).expect("the folder is ours");
-        let mut command = Command::new("kamailio");
-        command.arg("-f").arg(file("kamailio.cfg")).arg("-DD").arg("-E").args(["-m", "32", "-M", "4"]);
-        command.arg("-Y").arg(folder.path()).arg("-P").arg(file("pid"));
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin"));
-        let mut child = Child::start("kamailio", &mut command, &file("log"));
-        for place in places {
-            until("the proxy to listen", Duration::from_secs(20), || {
-                if let Some(status) = child.ended() {
-                    panic!("kamailio ended ({status}):\n{}", child.last_lines(20));
-                }
-                std::net::TcpStream::connect(place.outside).ok().map(drop)
-            });
-        }
-        Self { child, _folder: folder }
+        let is_listening = || places.iter().all(|place| std::net::TcpStream::connect(place.outside).is_ok());
+        Self(Kamailio::within(folder, &config, is_listening))
     }
 
     /// What it has printed last.
     pub fn last_lines(&self) -> String {
-        self.child.last_lines(30)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // Its processes end with their parent.
-        self.child.signal(Signal::Terminate);
-        self.child.ends_within(Duration::from_secs(10));
+        self.0.last_lines()
     }
 }

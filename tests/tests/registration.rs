@@ -7,7 +7,8 @@ use std::time::Duration;
 use tandem_tests::baresip::User;
 use tandem_tests::sipp::{Load, Numbers, Transport, caller, gateway};
 use tandem_tests::{
-    Baresip, CALLED, Cluster, Endpoint, Exchange, Hub, PREFIX, Settings, Sipp, Socket, peer_address, until,
+    Baresip, CALLED, Cluster, Endpoint, Exchange, Hub, Linphone, PREFIX, Settings, Sipp, Socket,
+    peer_address, until,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -101,6 +102,70 @@ fn a_phone_that_registers_by_tcp_is_called_over_the_same_connection() {
     call(&hub, acme);
     assert!(phone.printed().contains("Call established"), "{}", phone.printed());
     phone.stop();
+}
+
+/// linphone is offered both digests, and knows them.
+const PHONE: User<'_> =
+    User { name: "globex-phone", realm: "sip.exchange.example", password: "correct-horse-battery" };
+
+/// globex has a phone that proves who it is, and acme a gateway that takes calls.
+fn with_phone(acme: &Sipp) -> Exchange {
+    let User { name, realm, password } = PHONE;
+    Exchange::default()
+        .member("acme", &[Endpoint::new("acme-1", acme.address.ip(), &acme.target(Transport::Udp))], &[PREFIX])
+        .and(&format!(
+            "[[member]]\nname = \"globex\"\n[[member.endpoint]]\nname = \"phone\"\ntarget = \"registration\"\n\
+             [member.endpoint.inbound]\nusername = \"{name}\"\nrealm = \"{realm}\"\npassword = \"{password}\""
+        ))
+        .range("+4930123456", "valid")
+        .announcement("+4930123456", "\"phone\"")
+        .agreement("acme", "globex")
+}
+
+/// Calls through the hub until the other side has hung up.
+fn dial_out(phone: &mut Linphone) {
+    phone.types(&format!("call sip:{CALLED}@{}", PHONE.realm));
+    until("the call to be up", SOON, || phone.printed().contains("connected").then_some(()));
+    phone.types("terminate");
+}
+
+#[test]
+fn a_phone_that_is_offered_two_digests_registers_by_sha_256_calls_and_is_called() {
+    let steps = [gateway::INVITE_COMES, gateway::RING, gateway::ANSWER, gateway::BYE_COMES];
+    let acme = Sipp::takes_calls(peer_address(), Transport::Udp, &steps);
+    let hub = Hub::start(&with_phone(&acme));
+    let mut phone = Linphone::start(&PHONE, hub.sip, true);
+    until("the registration", SOON, || (hub.metrics().sum("tandem_registrations", &[]) > 0.5).then_some(()));
+    let messages = phone.messages();
+    assert!(messages.contains("algorithm=SHA-256") && messages.contains("algorithm=MD5"), "both are offered");
+    let proofs: Vec<&str> = messages.lines().filter(|line| line.starts_with("Authorization:")).collect();
+    assert!(!proofs.is_empty(), "it proved who it is");
+    assert!(proofs.iter().all(|line| line.contains("algorithm=SHA-256")), "{proofs:?}");
+
+    let steps = [caller::INVITE, caller::ANSWERED, caller::ACK, caller::HOLD, caller::BYE];
+    let numbers = Numbers { called: "+49301234567", ..NUMBERS };
+    let load = Load::one(Duration::from_millis(500));
+    Sipp::calls(acme.address.ip(), hub.sip, Transport::Udp, &steps, load, numbers)
+        .finish(SOON)
+        .assert_all_went_well(1);
+    dial_out(&mut phone);
+    acme.finish(SOON).assert_all_went_well(1);
+    let cdrs = hub.wait_for_cdrs(2, SOON);
+    assert!(cdrs.iter().all(|cdr| cdr["outcome"] == "answered"), "{cdrs:?}");
+}
+
+#[test]
+fn a_phone_that_does_not_register_calls_by_sha_256() {
+    let steps = [gateway::INVITE_COMES, gateway::RING, gateway::ANSWER, gateway::BYE_COMES];
+    let acme = Sipp::takes_calls(peer_address(), Transport::Udp, &steps);
+    let hub = Hub::start(&with_phone(&acme));
+    let mut phone = Linphone::start(&PHONE, hub.sip, false);
+    dial_out(&mut phone);
+    acme.finish(SOON).assert_all_went_well(1);
+    let messages = phone.messages();
+    let mut proofs = messages.lines().filter(|line| line.starts_with("Authorization:")).peekable();
+    assert!(proofs.peek().is_some() && proofs.all(|line| line.contains("algorithm=SHA-256")), "{messages}");
+    assert_eq!(hub.wait_for_cdrs(1, SOON)[0]["outcome"], "answered");
 }
 
 #[test]

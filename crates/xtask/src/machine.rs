@@ -33,10 +33,11 @@ pub(crate) enum Need {
     Valgrind,
     SofiaSip,
     Dnsmasq,
+    Linphone,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -48,6 +49,7 @@ impl Need {
         Self::Valgrind,
         Self::SofiaSip,
         Self::Dnsmasq,
+        Self::Linphone,
     ];
 
     /// Debian packages that bring it.
@@ -68,6 +70,8 @@ impl Need {
             Self::SofiaSip => &["libsofia-sip-ua-dev"],
             // Without the service that the package dnsmasq would start.
             Self::Dnsmasq => &["dnsmasq-base"],
+            // The one user agent of Debian that knows digests by SHA-256.
+            Self::Linphone => &["linphone-cli"],
         }
     }
 
@@ -89,6 +93,7 @@ impl Need {
             Self::Valgrind => on_path("valgrind"),
             Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
             Self::Dnsmasq => on_path("dnsmasq"),
+            Self::Linphone => on_path("linphonec"),
         }
     }
 }
