@@ -132,7 +132,7 @@ function SettingField({ setting, value, isUsual, error, onChange }: FieldProps) 
       return (
         <NumberInput
           {...common}
-          min={1}
+          min={0}
           allowDecimal={false}
           value={typeof value === "number" ? value : ""}
           onChange={(number) => onChange(typeof number === "number" ? number : null)}

@@ -163,6 +163,50 @@ export const SETTING_GROUPS: SettingGroup[] = [
       { name: "max_bytes", label: "Never above", description: "Octets; another endpoint is tried", kind: "number" },
     ],
   },
+  {
+    group: "session",
+    title: "Sessions",
+    about: "Session timers (RFC 4028) end a call whose far end has vanished.",
+    settings: [
+      {
+        name: "timer",
+        label: "Session timer",
+        kind: "choice",
+        choices: [
+          { value: "ask", label: "the exchange asks for one" },
+          { value: "accept", label: "where the switch asks for one" },
+          { value: "off", label: "none" },
+        ],
+      },
+      { name: "session_expires_s", label: "Session interval", description: "Seconds, 90 to 86,400", kind: "number" },
+      { name: "min_se_s", label: "Shortest interval it may ask for", description: "Seconds, at least 90", kind: "number" },
+      { name: "ring_timeout_s", label: "Rings for at most", description: "Seconds, 5 to 600; empty: as long as the exchange says", kind: "number" },
+      {
+        name: "early_media",
+        label: "Sound before the answer",
+        kind: "choice",
+        choices: [
+          { value: "pass", label: "is passed on" },
+          { value: "block", label: "is not: it hears ringing" },
+        ],
+      },
+    ],
+  },
+  {
+    group: "probe",
+    title: "Probes",
+    about: "OPTIONS tells between calls whether the switch is there; what becomes of calls counts in any case.",
+    settings: [
+      { name: "enabled", label: "Is probed by OPTIONS", kind: "yes" },
+      { name: "interval_s", label: "Time between probes", description: "Seconds, 1 to 3,600", kind: "number" },
+      { name: "timeout_ms", label: "Waits for an answer", description: "Milliseconds, 200 to 32,000", kind: "number" },
+      { name: "fall", label: "Bad signs until it is down", description: "1 to 10 in a row", kind: "number" },
+      { name: "rise", label: "Good signs until it is back", description: "1 to 10 in a row", kind: "number" },
+      { name: "ramp_s", label: "Takes a growing share for", description: "Seconds once it is back, 0 to 600; 0: all calls at once", kind: "number" },
+      { name: "max_retry_after_s", label: "Longest Retry-After that is believed", description: "Seconds, 0 to 3,600", kind: "number" },
+      { name: "server_errors", label: "Every 5xx is a bad sign, not only 503", kind: "yes" },
+    ],
+  },
 ];
 
 export type Tree = Record<string, unknown>;
