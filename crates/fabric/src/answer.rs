@@ -141,7 +141,7 @@ impl Worker {
                     && response.to_tag() == Some(&*dialog.remote_tag)
                     && cseq.number <= dialog.local_cseq
             })?;
-            leg.lives_at(flow, self.endpoint_of(&table, flow, now))
+            self.lives_at(leg, flow, now)
                 .then(|| (dialog.clone(), leg.next_hop(dialog, table.endpoint(leg.endpoint))))
         };
         let Some((dialog, hop)) = self.calls.get(key).and_then(|call| is_known(call)) else { return false };

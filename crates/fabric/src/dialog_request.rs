@@ -54,8 +54,7 @@ impl Worker {
             }
         };
         let source = arrival.flow();
-        pair.filter(|_| leg.lives_at(source, self.endpoint_of(&self.table, source, now)))
-            .map(|pair| (key, side, pair))
+        pair.filter(|_| self.lives_at(leg, source, now)).map(|pair| (key, side, pair))
     }
 
     /// Takes a request that names a dialog.

@@ -58,6 +58,9 @@ impl Worker {
                 None => return,
             },
         };
+        let Some(endpoint) = marked(&table, endpoint, flow, request) else {
+            return self.refuse_statelessly(flow, request, fingerprint, Reason::CallMarkMissing);
+        };
         let admitted = self.share.common.limits.admit(&table, endpoint, now.instant);
         if let Err(Full { reason, is_recorded: false }) = admitted {
             return self.refuse_statelessly(flow, request, fingerprint, reason);
@@ -74,7 +77,7 @@ impl Worker {
         if let Err(TooBrief) = judge_session(&endpoint.policy.session, request) {
             return self.refuse_brief_session(now, server, flow, request, endpoint.endpoint_id);
         }
-        if let Err(reason) = self.admit_request(request, &endpoint.policy.numbers) {
+        if let Err(reason) = self.admit_request(request, endpoint) {
             // Not a call yet: a broken, looping or untimely request has no CDR, only its metric.
             return self.refuse_in(now, server, flow, request, reason);
         }
@@ -85,7 +88,7 @@ impl Worker {
         self.trace_call(key);
         self.identities.insert(identity);
         self.calls[key].identity = identity;
-        let called = match called_number(request, &endpoint.policy.numbers) {
+        let called = match called_number(request, endpoint) {
             Ok(called) => called,
             Err(reason) => return self.refuse_call(now, key, reason),
         };
@@ -114,7 +117,7 @@ impl Worker {
     }
 
     /// What is asked of an INVITE before it becomes a call.
-    fn admit_request(&self, request: &Message<'_>, numbers: &NumberPolicy) -> Result<(), Reason> {
+    fn admit_request(&self, request: &Message<'_>, endpoint: &Endpoint) -> Result<(), Reason> {
         if self.draining {
             return Err(Reason::Draining);
         }
@@ -137,7 +140,7 @@ impl Worker {
             // Without it no dialog can begin (RFC 3261 §8.1.1.8, §12.1.1).
             return Err(Reason::Malformed);
         }
-        if called_number(request, numbers)
+        if called_number(request, endpoint)
             .is_ok_and(|called| self.is_own_call_back(request, &called.digits()))
         {
             return Err(Reason::LoopDetected);
@@ -714,13 +717,33 @@ impl Worker {
 }
 
 /// The called number: the user part of the Request-URI, by the rules of the endpoint that sent it.
-fn called_number(request: &Message<'_>, numbers: &NumberPolicy) -> Result<E164, Reason> {
+/// The endpoint that calls, of those that send from the address of `endpoint`: the one whose mark the Request-URI bears.
+/// Without a mark there is no other.
+fn marked<'t>(
+    table: &'t RouteTable,
+    endpoint: &'t Endpoint,
+    flow: Flow,
+    request: &Message<'_>,
+) -> Option<&'t Endpoint> {
+    let Some(mark) = &endpoint.call_mark else { return Some(endpoint) };
+    let uri = Uri::parse(request.request()?.uri).ok()?;
+    let user = uri.user_number().unwrap_or_default();
+    if mark.is_borne_by(user, uri.host) {
+        return Some(endpoint);
+    }
+    table.endpoint_marked(flow.remote, |mark| mark.is_borne_by(user, uri.host))
+}
+
+/// The called number, without the endpoint's tech-prefix and by its number policy.
+fn called_number(request: &Message<'_>, endpoint: &Endpoint) -> Result<E164, Reason> {
     let uri =
         request.request().and_then(|line| Uri::parse(line.uri).ok()).ok_or(Reason::SchemeUnsupported)?;
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Tel) {
         return Err(Reason::SchemeUnsupported);
     }
-    numbers.read(uri.user_number().ok_or(Reason::NumberInvalid)?).map_err(|_| Reason::NumberInvalid)
+    let user = uri.user_number().ok_or(Reason::NumberInvalid)?;
+    let number = endpoint.call_mark.as_ref().map_or(user, |mark| mark.strip_from(user));
+    endpoint.policy.numbers.read(number).map_err(|_| Reason::NumberInvalid)
 }
 
 /// The called number, kept as digits, in the form of the endpoint that takes the call.

@@ -321,6 +321,7 @@ mod tests {
             member_id: id(2),
             name: "acme-1".into(),
             sources: vec![],
+            call_mark: None,
             certificate_names: Vec::new(),
             target: "sip:192.0.2.1".parse::<Target>().unwrap(),
             access: tandem_model::Access::default(),

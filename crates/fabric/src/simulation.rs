@@ -42,6 +42,7 @@ mod recovery;
 mod registration;
 mod ringing;
 mod session;
+mod sharing;
 mod strangers;
 mod traces;
 mod trust;
@@ -73,6 +74,7 @@ fn endpoint(n: u128, member: u128, address: &str, priority: u16, max_calls: Opti
         member_id: id(member),
         name: format!("endpoint-{n}"),
         sources: vec![Source { net: format!("{ip}/32").parse().unwrap(), port: None }],
+        call_mark: None,
         certificate_names: Vec::new(),
         target: format!("sip:{address}").parse().unwrap(),
         access: tandem_model::Access::default(),

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use memchr::memmem;
 use smallvec::SmallVec;
 use tandem_model::{CallId, MemberId};
+use tandem_routing::RouteTable;
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Message, Method, judge};
 
@@ -117,14 +118,9 @@ impl Tracer {
     }
 
     /// The leg that a message between the hub and `flow.remote` belongs to.
-    fn leg(
-        &self,
-        call_id: &[u8],
-        flow: Flow,
-        member_there: impl FnOnce() -> Option<MemberId>,
-    ) -> Option<TracedLeg> {
+    fn leg(&self, call_id: &[u8], flow: Flow, table: &RouteTable) -> Option<TracedLeg> {
         let leg = self.legs.get(call_id)?;
-        let is_theirs = leg.remote == flow.remote.ip() || member_there() == Some(leg.member);
+        let is_theirs = leg.remote == flow.remote.ip() || table.sends_from(leg.member, flow.remote);
         is_theirs.then_some(*leg)
     }
 
@@ -260,8 +256,7 @@ impl Worker {
     /// Notes a message that came, if it belongs to a call that is traced.
     pub(crate) fn trace_received(&mut self, now: Now, flow: Flow, message: &Message<'_>) {
         let Ok(header) = message.call_id() else { return };
-        let member_there = || self.table.endpoint_from(flow.remote).map(|endpoint| endpoint.member_id);
-        let Some(leg) = self.tracer.leg(header, flow, member_there) else { return };
+        let Some(leg) = self.tracer.leg(header, flow, &self.table) else { return };
         if judge(message).is_err() {
             return;
         }
@@ -280,8 +275,7 @@ impl Worker {
         }
         for (flow, octets) in self.wire.outbox.waiting() {
             let Some(header) = call_id(octets) else { continue };
-            let member_there = || self.table.endpoint_from(flow.remote).map(|endpoint| endpoint.member_id);
-            let Some(leg) = self.tracer.leg(header, *flow, member_there) else { continue };
+            let Some(leg) = self.tracer.leg(header, *flow, &self.table) else { continue };
             let local = &self.locals[usize::from(flow.listener)];
             let passage = Passage { at: now.utc, flow: *flow, local, is_received: false };
             self.tracer.note(leg, passage, octets, false, || octets.clone());

@@ -431,6 +431,17 @@ impl Worker {
         endpoint_at(table, flow.remote, flow.transport, now.utc)
     }
 
+    /// Whether a message that came by a flow may speak for a leg.
+    pub(crate) fn lives_at(&self, leg: &Leg, flow: Flow, now: Now) -> bool {
+        let there = self.endpoint_of(&self.table, flow, now);
+        // Of those that share an address, each lives there.
+        let sharing = there.filter(|endpoint| endpoint.call_mark.is_some()).and_then(|_| {
+            let own = self.table.endpoint(leg.endpoint)?;
+            own.sources.iter().any(|source| source.contains(flow.remote)).then_some(own)
+        });
+        leg.lives_at(flow, sharing.or(there))
+    }
+
     /// Takes what another worker of the node handed over.
     pub(crate) fn receive_parcel(&mut self, now: Now, parcel: Parcel) {
         match parcel {

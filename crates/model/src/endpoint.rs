@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Access, CallLimits, EndpointId, MemberId, Policy};
+use crate::{Access, CallLimits, CallMark, EndpointId, MemberId, Policy};
 
 /// How SIP is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -285,8 +285,11 @@ pub struct Endpoint {
     pub member_id: MemberId,
     /// Its name, unique among its member's endpoints.
     pub name: String,
-    /// Who may send as this endpoint. Sources of two endpoints never overlap.
+    /// Who may send as this endpoint. Sources of two endpoints overlap only where both have a mark.
     pub sources: Vec<Source>,
+    /// What a call of this endpoint bears, so that it is told from those of others at the same source.
+    #[serde(default)]
+    pub call_mark: Option<CallMark>,
     /// The names in its TLS client certificate, any of which tells that it is this endpoint (RFC 5922 §7.1); in lower
     /// case. No two endpoints share one.
     pub certificate_names: Vec<String>,

@@ -6,6 +6,7 @@
 mod agreement;
 mod announcement;
 mod call_limits;
+mod call_mark;
 mod cause;
 mod cdr;
 mod clock;
@@ -27,6 +28,7 @@ mod validity;
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
 pub use announcement::Announcement;
 pub use call_limits::CallLimits;
+pub use call_mark::{CallMark, CallMarkError};
 pub use cause::Cause;
 pub use cdr::{Attempt, Cdr, EndedBy, Outcome};
 pub use clock::Clock;

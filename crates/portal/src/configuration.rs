@@ -258,6 +258,7 @@ mod tests {
             member_id: MemberId(Uuid::nil()),
             name: "acme-ams-1".into(),
             sources: vec![Source { net: "192.0.2.21/32".parse().unwrap(), port: None }],
+            call_mark: None,
             certificate_names: Vec::new(),
             target: target.parse().unwrap(),
             sites: Vec::new(),

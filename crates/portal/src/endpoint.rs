@@ -9,7 +9,9 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tandem_model::{Access, Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target};
+use tandem_model::{
+    Access, CallMark, CallMarkError, Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target,
+};
 use tandem_store::{announcement, endpoint, listener, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -57,6 +59,12 @@ pub(crate) struct EndpointView {
     member_id: MemberId,
     name: String,
     sources: Vec<SourceView>,
+    /// Digits before the called number by which its calls are told from those of others at the same source.
+    #[schema(required)]
+    tech_prefix: Option<String>,
+    /// Host of the Request-URI by which its calls are told from those of others at the same source.
+    #[schema(required)]
+    request_domain: Option<String>,
     /// The names in its TLS client certificate, by any of which it is known.
     certificate_names: Vec<String>,
     /// Where the hub sends calls for it.
@@ -115,6 +123,17 @@ pub(crate) struct EndpointInput {
     #[serde(default)]
     #[schema(max_items = 64)]
     sources: Vec<SourceInput>,
+    /// One to eight digits before the called number, by which its calls are told from those of others at the same source:
+    /// two endpoints may send from one address where each has a tech-prefix and none begins with another. The digits are
+    /// no part of the called number.
+    #[serde(default)]
+    #[schema(example = "9911")]
+    tech_prefix: Option<String>,
+    /// Host of the Request-URI, a DNS name, by which its calls are told from those of others at the same source: instead
+    /// of a tech-prefix, where each has one of its own.
+    #[serde(default)]
+    #[schema(example = "acme.sip.exchange.example")]
+    request_domain: Option<String>,
     /// The names in its TLS client certificate (DNS names of its subjectAltName), by any of which it is known.
     #[serde(default)]
     #[schema(max_items = 16)]
@@ -167,11 +186,14 @@ fn default_enabled() -> bool {
 impl From<endpoint::StoredEndpoint> for EndpointView {
     fn from(endpoint::StoredEndpoint { endpoint, created_at }: endpoint::StoredEndpoint) -> Self {
         let sources = endpoint.sources.into_iter();
+        let mark = endpoint.call_mark.as_ref();
         Self {
             endpoint_id: endpoint.endpoint_id,
             member_id: endpoint.member_id,
             name: endpoint.name,
             sources: sources.map(|it| SourceView { net: it.net.to_string(), port: it.port }).collect(),
+            tech_prefix: mark.and_then(CallMark::tech_prefix).map(str::to_owned),
+            request_domain: mark.and_then(CallMark::request_domain).map(str::to_owned),
             certificate_names: endpoint.certificate_names,
             target: endpoint.target.to_string(),
             sites: endpoint.sites,
@@ -212,6 +234,14 @@ impl EndpointInput {
         let name = text::name(&mut faults, "name", &self.name, "._-", 64);
         let target = read_target(&mut faults, &self.target);
         let sources = read_sources(&mut faults, &self.sources);
+        let call_mark =
+            read_call_mark(&mut faults, self.tech_prefix.as_deref(), self.request_domain.as_deref());
+        if call_mark.is_some() && self.sources.is_empty() {
+            faults.note(
+                "sources",
+                "it has a mark and no source that it might share; write where it sends from",
+            );
+        }
         let certificate_names = read_certificate_names(&mut faults, &self.certificate_names);
         let sites = read_sites(&mut faults, self.sites, known_sites);
         call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
@@ -222,6 +252,7 @@ impl EndpointInput {
             member_id,
             name,
             sources,
+            call_mark,
             certificate_names,
             target,
             sites,
@@ -276,6 +307,19 @@ fn read_sources(faults: &mut Faults, inputs: &[SourceInput]) -> Vec<Source> {
         sources.push(Source { net, port: input.port });
     }
     sources
+}
+
+fn read_call_mark(
+    faults: &mut Faults,
+    tech_prefix: Option<&str>,
+    request_domain: Option<&str>,
+) -> Option<CallMark> {
+    let mark = CallMark::of(tech_prefix, request_domain);
+    let field = match mark {
+        Err(CallMarkError::TechPrefix(_)) => "tech_prefix",
+        _ => "request_domain",
+    };
+    faults.take(field, mark).flatten()
 }
 
 fn read_sites(faults: &mut Faults, inputs: Vec<String>, known: &[String]) -> Vec<String> {
@@ -438,7 +482,8 @@ pub(crate) async fn delete_endpoint(
     let stored = endpoint::get(&mut *transaction, member, id).await?;
     let stored = stored.ok_or_else(|| ApiError::new(Reason::NotFound))?;
     if !session.is_operator() && !stored.endpoint.policy.identity.trusted {
-        let detail = "The operator does not trust the endpoint with identities, and that is kept: disable it instead.";
+        let detail =
+            "The operator does not trust the endpoint with identities, and that is kept: disable it instead.";
         return Err(ApiError::new(Reason::OperatorSetting).detail(detail));
     }
     let before = EndpointView::from(stored);

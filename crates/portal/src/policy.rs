@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tandem_model::{Policy, Profile, Reason, Settings};
 use utoipa::ToSchema;
 
-use crate::problem::{ApiError, FieldError, Faults};
+use crate::problem::{ApiError, Faults, FieldError};
 use crate::session::Session;
 use crate::vocabulary;
 

@@ -111,7 +111,18 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
         "username",
         "another endpoint of the exchange has this user name; choose another",
     ),
-    ("endpoint_source_overlaps", Reason::SourceOverlaps, "sources", "it overlaps a source of an endpoint"),
+    (
+        "endpoint_source_overlaps",
+        Reason::SourceOverlaps,
+        "sources",
+        "it overlaps a source of an endpoint whose calls are not told from these",
+    ),
+    (
+        "endpoint_source_marks_differ_in_kind",
+        Reason::SourceOverlaps,
+        "sources",
+        "it overlaps a source of an endpoint whose calls are told by a mark of the other kind, or by none",
+    ),
     (
         "endpoint_certificate_name_pkey",
         Reason::Conflict,

@@ -116,6 +116,7 @@ impl Exchange {
                 member_id: id(member),
                 name: name.into(),
                 sources: Vec::new(),
+                call_mark: None,
                 certificate_names: Vec::new(),
                 target: "sip:192.0.2.21".parse().expect("it is a target"),
                 access: tandem_model::Access::default(),

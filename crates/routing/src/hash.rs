@@ -198,6 +198,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         .option(endpoint.max_calls.map(u64::from))
         .option(endpoint.max_calls_per_second.map(u64::from))
         .word(endpoint.enabled.into())
+        .text(&endpoint.call_mark.as_ref().map_or_else(String::new, ToString::to_string))
         .texts(&endpoint.certificate_names)
         .texts(&endpoint.sites)
         .policy(&endpoint.policy)

@@ -62,6 +62,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             member_id,
             name: ENDPOINTS[n].into(),
             sources,
+            call_mark: None,
             certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().unwrap(),
             access: tandem_model::Access::default(),

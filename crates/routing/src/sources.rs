@@ -38,7 +38,7 @@ struct Width {
 /// The index of all endpoints' sources. `clone` copies two pointers.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    /// Disabled endpoints too; more than one only where facts are bad.
+    /// Disabled endpoints too; more than one where their marks tell them apart, or facts are bad.
     endpoints: CowMap<(IpNet, Option<u16>), SmallVec<[EndpointId; 1]>>,
     /// Which widths occur, and how often.
     widths: Arc<Vec<(Width, u32)>>,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, E164, Endpoint, EndpointId, Facts,
-    Member, MemberId, MemberState, ObjectId, Prefix,
+    Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, CallMark, E164, Endpoint, EndpointId,
+    Facts, Member, MemberId, MemberState, ObjectId, Prefix,
 };
 
 use crate::access::AccessIndex;
@@ -185,11 +185,29 @@ impl RouteTable {
     }
 
     /// Which enabled endpoint sends from an address: the one with the smallest block that holds it, of two such
-    /// the one that names the port. An IPv4 address mapped into IPv6 is the IPv4 address.
+    /// the one that names the port, of several that are told by their marks any. An IPv4 address mapped into IPv6 is the IPv4 address.
     ///
     /// Allocates nothing and takes as many hash probes as there are lengths of blocks among all sources.
     pub fn endpoint_from(&self, source: SocketAddr) -> Option<&Endpoint> {
         self.sources.endpoints(source).filter_map(|id| self.endpoint(id)).find(|endpoint| endpoint.enabled)
+    }
+
+    /// Whether an enabled endpoint of the member sends from the address.
+    pub fn sends_from(&self, member: MemberId, source: SocketAddr) -> bool {
+        let mut there = self.sources.endpoints(source).filter_map(|id| self.endpoint(id));
+        there.any(|endpoint| endpoint.enabled && endpoint.member_id == member)
+    }
+
+    /// The enabled endpoint that sends from the address and whose calls bear a mark that `is_borne`: at most one does
+    /// where marks are as [`CallMark`] says.
+    pub fn endpoint_marked(
+        &self,
+        source: SocketAddr,
+        is_borne: impl Fn(&CallMark) -> bool,
+    ) -> Option<&Endpoint> {
+        let there = self.sources.endpoints(source).filter_map(|id| self.endpoint(id));
+        let mut marked = there.filter(|endpoint| endpoint.call_mark.as_ref().is_some_and(&is_borne));
+        marked.find(|endpoint| endpoint.enabled)
     }
 
     /// The enabled endpoint that a certificate with these names, in lower case, stands for: the first that is one's.

@@ -108,7 +108,7 @@ pub fn constraint(error: &sqlx::Error) -> Option<&str> {
 pub fn reason(error: &sqlx::Error) -> Option<Reason> {
     Some(match constraint(error)? {
         "number_range_overlaps" => Reason::RangeOverlaps,
-        "endpoint_source_overlaps" => Reason::SourceOverlaps,
+        "endpoint_source_overlaps" | "endpoint_source_marks_differ_in_kind" => Reason::SourceOverlaps,
         "announcement_exists" => Reason::AnnouncementExists,
         "agreement_exists" => Reason::AgreementExists,
         _ => match error.as_database_error()?.kind() {

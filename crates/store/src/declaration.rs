@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{Connection, PgConnection, PgPool};
-use tandem_model::{AgreementDirection, Authority, Policy, Prefix, Source, Target};
+use tandem_model::{AgreementDirection, Authority, CallMark, CallMarkError, Policy, Prefix, Source, Target};
 
 use crate::database;
 use crate::target::TargetColumns;
@@ -82,6 +82,12 @@ pub struct EndpointDeclaration {
     /// Who may send as this endpoint.
     #[serde(default, rename = "source")]
     pub sources: Vec<SourceText>,
+    /// Digits before the called number by which its calls are told from those of others at the same source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tech_prefix: Option<String>,
+    /// Host of the Request-URI by which its calls are told from those of others at the same source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_domain: Option<String>,
     /// The names in its TLS client certificate, by any of which it is known.
     #[serde(default, rename = "certificate", skip_serializing_if = "Vec::is_empty")]
     pub certificate_names: Vec<String>,
@@ -122,11 +128,21 @@ pub struct EndpointDeclaration {
 }
 
 impl EndpointDeclaration {
+    /// What tells its calls from those of others at the same source.
+    ///
+    /// # Errors
+    /// When what the file says is no mark.
+    pub fn call_mark(&self) -> Result<Option<CallMark>, CallMarkError> {
+        CallMark::of(self.tech_prefix.as_deref(), self.request_domain.as_deref())
+    }
+
     /// An endpoint that nobody sends as, with everything else as usual.
     pub fn new(name: &str, target: Target) -> Self {
         Self {
             name: name.to_owned(),
             sources: Vec::new(),
+            tech_prefix: None,
+            request_domain: None,
             certificate_names: Vec::new(),
             target,
             sites: Vec::new(),
@@ -385,7 +401,15 @@ fn check(declaration: &Declaration) -> Result<(), ApplyError> {
         once(&mut members, name, || format!("member {name}"))?;
         let mut endpoints = HashSet::new();
         for endpoint in &member.endpoints {
-            once(&mut endpoints, endpoint.name.as_str(), || format!("endpoint {name}/{}", endpoint.name))?;
+            let row = || format!("endpoint {name}/{}", endpoint.name);
+            once(&mut endpoints, endpoint.name.as_str(), row)?;
+            let mark = endpoint.call_mark().map_err(|error| wrong(row(), error.to_string()))?;
+            if mark.is_some() && endpoint.sources.is_empty() {
+                return Err(wrong(
+                    row(),
+                    "it has a mark and no source that it might share; write its source",
+                ));
+            }
         }
         let mut ranges = HashSet::new();
         for range in &member.ranges {
@@ -644,6 +668,7 @@ struct EndpointSettings {
     max_calls_per_second: Option<i32>,
     enabled: bool,
     policy: serde_json::Value,
+    call_mark: String,
 }
 
 impl EndpointSettings {
@@ -656,6 +681,10 @@ impl EndpointSettings {
             max_calls_per_second: bound(endpoint.max_calls_per_second),
             enabled: endpoint.enabled,
             policy: serde_json::to_value(&endpoint.policy).expect("a policy is JSON"),
+            call_mark: match endpoint.call_mark().expect("it was checked") {
+                Some(mark) => mark.to_string(),
+                None => String::new(),
+            },
         }
     }
 }
@@ -687,7 +716,7 @@ impl Present {
             r#"
             select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
                  , e.target_transport
-                 , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.policy
+                 , e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled, e.policy, e.call_mark
                  , array(select c.name from endpoint_certificate_name c
                           where c.endpoint_id = e.endpoint_id) as "certificate_names!: Vec<String>"
                  , array(select site.name from endpoint_site a join site using (site_id)
@@ -725,6 +754,7 @@ impl Present {
                 max_calls_per_second: row.max_calls_per_second,
                 enabled: row.enabled,
                 policy: row.policy,
+                call_mark: row.call_mark,
             };
             let present = PresentEndpoint {
                 endpoint_id: row.endpoint_id,
@@ -897,7 +927,11 @@ impl<'a> Plan<'a> {
         let sources: BTreeSet<_> =
             endpoint.sources.iter().map(|SourceText(it)| (it.net, it.port.map(i32::from))).collect();
         let same_settings = present.as_ref().is_some_and(|present| present.settings == settings);
-        let same_sources = present.as_ref().is_some_and(|present| present.sources == sources);
+        // Sources have the mark of their endpoint.
+        let is_marked_alike =
+            present.as_ref().is_some_and(|present| present.settings.call_mark == settings.call_mark);
+        let same_sources =
+            is_marked_alike && present.as_ref().is_some_and(|present| present.sources == sources);
         let certificate_names: BTreeSet<String> =
             endpoint.certificate_names.iter().map(|name| name.to_ascii_lowercase()).collect();
         let same_names =
@@ -1034,19 +1068,20 @@ impl Row for EndpointRow<'_> {
         sqlx::query!(
             r#"
             insert into endpoint (member_id, name, target_address, target_name, target_port, target_transport
-                                , priority, weight, max_calls, max_calls_per_second, enabled, policy)
+                                , priority, weight, max_calls, max_calls_per_second, enabled, policy, call_mark)
             select member_id, name, target_address, target_name, target_port, target_transport
-                 , priority, weight, max_calls, max_calls_per_second, enabled, policy
+                 , priority, weight, max_calls, max_calls_per_second, enabled, policy, call_mark
               from unnest($1::uuid[], $2::text[], $3::inet[], $4::text[], $5::int[], $6::text[], $7::int[]
-                        , $8::int[], $9::int[], $10::int[], $11::boolean[], $12::jsonb[])
+                        , $8::int[], $9::int[], $10::int[], $11::boolean[], $12::jsonb[]
+                        , $13::text[])
                 as t (member_id, name, target_address, target_name, target_port, target_transport, priority
-                    , weight, max_calls, max_calls_per_second, enabled, policy)
+                    , weight, max_calls, max_calls_per_second, enabled, policy, call_mark)
             on conflict (member_id, name) do update
                set target_address = excluded.target_address, target_name = excluded.target_name
                  , target_port = excluded.target_port, target_transport = excluded.target_transport
                  , priority = excluded.priority, weight = excluded.weight
                  , max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second
-                 , enabled = excluded.enabled, policy = excluded.policy
+                 , enabled = excluded.enabled, policy = excluded.policy, call_mark = excluded.call_mark
             "#,
             &column(rows, |row| row.member_id),
             &column(rows, |row| row.name) as &[&str],
@@ -1060,6 +1095,7 @@ impl Row for EndpointRow<'_> {
             &column(rows, |row| row.settings.max_calls_per_second) as &[Option<i32>],
             &column(rows, |row| row.settings.enabled),
             &column(rows, |row| row.settings.policy.clone()),
+            &column(rows, |row| row.settings.call_mark.as_str()) as &[&str],
         )
         .execute(db)
         .await
@@ -1087,8 +1123,8 @@ impl Row for SourceRow<'_> {
         let ports: Vec<Option<i32>> = rows.iter().map(|row| row.port).collect();
         sqlx::query!(
             r#"
-            insert into endpoint_source (endpoint_id, net, port)
-            select e.endpoint_id, t.net, t.port
+            insert into endpoint_source (endpoint_id, net, port, call_mark)
+            select e.endpoint_id, t.net, t.port, e.call_mark
               from unnest($1::uuid[], $2::text[], $3::inet[], $4::int[]) as t (member_id, name, net, port)
               join endpoint e using (member_id, name)
             "#,

@@ -43,6 +43,7 @@ struct Row {
     max_calls_per_second: Option<i32>,
     enabled: bool,
     policy: JsonValue,
+    call_mark: String,
     created_at: DateTime<Utc>,
     certificate_names: Vec<String>,
     sites: Vec<String>,
@@ -66,6 +67,7 @@ impl Row {
                 member_id: MemberId(self.member_id),
                 name: self.name,
                 sources: sources.collect::<Result<_>>()?,
+                call_mark: word::call_mark(&self.call_mark)?,
                 certificate_names: self.certificate_names,
                 target: target.read()?,
                 sites: self.sites,
@@ -94,7 +96,7 @@ pub async fn list(
         r#"
         select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
              , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
-             , e.policy, e.created_at
+             , e.policy, e.call_mark, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
              , array(select site.name from endpoint_site a join site using (site_id)
@@ -130,7 +132,7 @@ pub async fn get(
         r#"
         select e.endpoint_id, e.member_id, e.name, e.target_address, e.target_name, e.target_port
              , e.target_transport, e.priority, e.weight, e.max_calls, e.max_calls_per_second, e.enabled
-             , e.policy, e.created_at
+             , e.policy, e.call_mark, e.created_at
              , array(select c.name from endpoint_certificate_name c where c.endpoint_id = e.endpoint_id
                       order by c.name) as "certificate_names!: Vec<String>"
              , array(select site.name from endpoint_site a join site using (site_id)
@@ -222,8 +224,9 @@ pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc
     let id = sqlx::query_scalar!(
         r#"
         insert into endpoint (member_id, name, target_address, target_name, target_port, target_transport
-                            , priority, weight, max_calls, max_calls_per_second, enabled, policy, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                            , priority, weight, max_calls, max_calls_per_second, enabled, policy, call_mark
+                            , created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         returning endpoint_id
         "#,
         endpoint.member_id.0,
@@ -238,12 +241,13 @@ pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc
         endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
         endpoint.enabled,
         Json(&endpoint.policy) as _,
+        mark_text(endpoint),
         at,
     )
     .fetch_one(&mut *db)
     .await
     .map(EndpointId)?;
-    insert_sources(db, id, &endpoint.sources).await?;
+    insert_sources(db, id, endpoint).await?;
     insert_certificate_names(db, id, &endpoint.certificate_names).await?;
     attach(db, id, &endpoint.sites).await?;
     Ok(id)
@@ -251,13 +255,17 @@ pub async fn insert(db: &mut PgConnection, endpoint: &Endpoint, at: DateTime<Utc
 
 /// Describes the endpoint of this id and member anew, its sources with it. Within a transaction.
 pub async fn update(db: &mut PgConnection, endpoint: &Endpoint) -> Result<()> {
+    // First, since a new mark would be that of the old sources, too.
+    sqlx::query!("delete from endpoint_source where endpoint_id = $1", endpoint.endpoint_id.0)
+        .execute(&mut *db)
+        .await?;
     let target = TargetColumns::of(&endpoint.target);
     sqlx::query!(
         r#"
         update endpoint
            set name = $3, target_address = $4, target_name = $5, target_port = $6, target_transport = $7
              , priority = $8, weight = $9, max_calls = $10, max_calls_per_second = $11, enabled = $12
-             , policy = $13
+             , policy = $13, call_mark = $14
          where endpoint_id = $1 and member_id = $2
         "#,
         endpoint.endpoint_id.0,
@@ -273,13 +281,11 @@ pub async fn update(db: &mut PgConnection, endpoint: &Endpoint) -> Result<()> {
         endpoint.max_calls_per_second.map(word::fits::<i32, _>).transpose()?,
         endpoint.enabled,
         Json(&endpoint.policy) as _,
+        mark_text(endpoint),
     )
     .execute(&mut *db)
     .await?;
-    sqlx::query!("delete from endpoint_source where endpoint_id = $1", endpoint.endpoint_id.0)
-        .execute(&mut *db)
-        .await?;
-    insert_sources(db, endpoint.endpoint_id, &endpoint.sources).await?;
+    insert_sources(db, endpoint.endpoint_id, endpoint).await?;
     sqlx::query!("delete from endpoint_certificate_name where endpoint_id = $1", endpoint.endpoint_id.0)
         .execute(&mut *db)
         .await?;
@@ -317,17 +323,23 @@ async fn insert_certificate_names(
     .map(|_| ())
 }
 
-async fn insert_sources(db: &mut PgConnection, endpoint: EndpointId, sources: &[Source]) -> Result<()> {
-    let nets: Vec<IpNet> = sources.iter().map(|source| source.net).collect();
-    let ports: Vec<Option<i32>> = sources.iter().map(|source| source.port.map(i32::from)).collect();
+/// The mark as it is stored: an empty text where there is none.
+fn mark_text(endpoint: &Endpoint) -> String {
+    endpoint.call_mark.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
+async fn insert_sources(db: &mut PgConnection, id: EndpointId, endpoint: &Endpoint) -> Result<()> {
+    let nets: Vec<IpNet> = endpoint.sources.iter().map(|source| source.net).collect();
+    let ports: Vec<Option<i32>> = endpoint.sources.iter().map(|source| source.port.map(i32::from)).collect();
     sqlx::query!(
         r#"
-        insert into endpoint_source (endpoint_id, net, port)
-        select $1, net, port from unnest($2::inet[], $3::int[]) as t (net, port)
+        insert into endpoint_source (endpoint_id, net, port, call_mark)
+        select $1, net, port, $4 from unnest($2::inet[], $3::int[]) as t (net, port)
         "#,
-        endpoint.0,
+        id.0,
         &nets,
         &ports as &[Option<i32>],
+        mark_text(endpoint),
     )
     .execute(db)
     .await

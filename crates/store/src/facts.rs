@@ -214,7 +214,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
         select e.endpoint_id as "endpoint_id!", e.member_id as "member_id?", e.name as "name?"
              , e.target_address, e.target_name, e.target_port, e.target_transport
              , e.priority as "priority?", e.weight as "weight?", e.max_calls, e.max_calls_per_second
-             , e.enabled as "enabled?", e.policy as "policy?"
+             , e.enabled as "enabled?", e.policy as "policy?", e.call_mark as "call_mark?"
              , i.credential_id as "inbound_id?", i.username as "inbound_username?", i.realm as "inbound_realm?"
              , i.ha1 as "inbound_ha1?"
              , o.credential_id as "outbound_id?", o.username as "outbound_username?", o.realm as "outbound_realm?"
@@ -394,6 +394,7 @@ struct EndpointRow {
     registered_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     node_id: Option<Uuid>,
+    call_mark: Option<String>,
     certificate_names: Vec<String>,
     sites: Vec<String>,
     source_nets: Vec<Option<IpNet>>,
@@ -476,6 +477,10 @@ impl TryFrom<EndpointRow> for Endpoint {
             member_id: MemberId(required("member_id", row.member_id)?),
             name: required("name", row.name)?,
             sources: sources.collect::<Result<_, String>>()?,
+            call_mark: match required("call_mark", row.call_mark)? {
+                mark if mark.is_empty() => None,
+                mark => Some(mark.parse().map_err(|error| format!("call_mark: {error}"))?),
+            },
             certificate_names: row.certificate_names,
             sites: row.sites,
             target: target.read().map_err(|error| error.to_string())?,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
-use tandem_model::CallLimits;
+use tandem_model::{CallLimits, CallMark};
 
 /// The text of a word.
 pub(crate) fn text<T: Serialize>(word: T) -> String {
@@ -38,6 +38,14 @@ pub(crate) fn limits(max_calls: Option<i32>, max_calls_per_second: Option<i32>) 
 /// A limit as a column holds it.
 pub(crate) fn limit(max: Option<u32>) -> sqlx::Result<Option<i32>> {
     max.map(fits).transpose()
+}
+
+/// The mark of an endpoint's calls, none where the column holds no text. A constraint of the schema keeps it well-formed.
+pub(crate) fn call_mark(text: &str) -> sqlx::Result<Option<CallMark>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: tandem_model::CallMarkError| sqlx::Error::Decode(error.into()))
 }
 
 /// A prefix that a constraint of the schema keeps well-formed.

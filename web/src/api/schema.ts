@@ -1249,6 +1249,12 @@ export interface components {
              */
             priority?: number;
             /**
+             * @description Host of the Request-URI, a DNS name, by which its calls are told from those of others at the same source: instead
+             *     of a tech-prefix, where each has one of its own.
+             * @example acme.sip.exchange.example
+             */
+            request_domain?: string | null;
+            /**
              * @description Names of the sites where it meets the hub, as `GET /connect` lists them: calls that come in there go to it before
              *     endpoints elsewhere. None is anywhere.
              */
@@ -1260,6 +1266,13 @@ export interface components {
              * @example sip:192.0.2.21:5060;transport=udp
              */
             target: string;
+            /**
+             * @description One to eight digits before the called number, by which its calls are told from those of others at the same source:
+             *     two endpoints may send from one address where each has a tech-prefix and none begins with another. The digits are
+             *     no part of the called number.
+             * @example 9911
+             */
+            tech_prefix?: string | null;
             /**
              * Format: int32
              * @description Share of the calls among endpoints of the same priority.
@@ -1309,6 +1322,8 @@ export interface components {
              * @description Lower is tried first.
              */
             priority: number;
+            /** @description Host of the Request-URI by which its calls are told from those of others at the same source. */
+            request_domain: string | null;
             /** @description Names of the sites where it meets the hub; anywhere where there is none. */
             sites: string[];
             sources: components["schemas"]["SourceView"][];
@@ -1317,6 +1332,8 @@ export interface components {
              * @example sip:192.0.2.21:5060;transport=udp
              */
             target: string;
+            /** @description Digits before the called number by which its calls are told from those of others at the same source. */
+            tech_prefix: string | null;
             /**
              * Format: int32
              * @description Share of the calls among endpoints of the same priority.
@@ -1972,6 +1989,8 @@ export interface components {
                  * @description Lower is tried first.
                  */
                 priority: number;
+                /** @description Host of the Request-URI by which its calls are told from those of others at the same source. */
+                request_domain: string | null;
                 /** @description Names of the sites where it meets the hub; anywhere where there is none. */
                 sites: string[];
                 sources: components["schemas"]["SourceView"][];
@@ -1980,6 +1999,8 @@ export interface components {
                  * @example sip:192.0.2.21:5060;transport=udp
                  */
                 target: string;
+                /** @description Digits before the called number by which its calls are told from those of others at the same source. */
+                tech_prefix: string | null;
                 /**
                  * Format: int32
                  * @description Share of the calls among endpoints of the same priority.
@@ -2142,7 +2163,8 @@ export interface components {
         PolicyInput: {
             /**
              * @description What differs from the profile, by group and setting: `{"numbers": {"country": "44"}}`. The groups and settings
-             *     are those of `GET /profiles`.
+             *     are those of `GET /profiles`. `identity.trusted` is the operator's to set, and stays as it is where a member
+             *     leaves it out.
              * @default {}
              */
             overrides?: {
@@ -2246,7 +2268,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];

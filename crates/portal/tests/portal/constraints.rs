@@ -269,3 +269,38 @@ async fn only_the_operator_says_whether_an_endpoint_is_trusted_with_identities()
     assert_eq!(trust(&trusted), None);
     acme.delete(&path).await.expect(204);
 }
+
+#[tokio::test]
+async fn two_members_share_an_address_where_each_has_a_tech_prefix() {
+    let exchange = Exchange::new().await;
+    let (acme, globex) = (exchange.member("acme").await, exchange.member("globex").await);
+    let with = |name: &str, marks: serde_json::Value| {
+        let mut body = endpoint(name, 1);
+        body.as_object_mut().unwrap().extend(marks.as_object().unwrap().clone());
+        body
+    };
+    for (marks, fields) in [
+        (json!({ "tech_prefix": "99#" }), ["tech_prefix"]),
+        (json!({ "request_domain": "192.0.2.1" }), ["request_domain"]),
+        (json!({ "tech_prefix": "99", "request_domain": "acme.example" }), ["request_domain"]),
+        (json!({ "tech_prefix": "99", "sources": [] }), ["sources"]),
+    ] {
+        let answer = acme.post("endpoints", with("acme-1", marks)).await;
+        assert_eq!((answer.problem(), answer.fields()), ((422, "invalid"), fields.to_vec()));
+    }
+    let made = acme.post("endpoints", with("acme-1", json!({ "tech_prefix": "9911" }))).await.expect(201);
+    assert_eq!((&made.json["tech_prefix"], &made.json["request_domain"]), (&json!("9911"), &json!(null)));
+    for marks in [json!({}), json!({ "tech_prefix": "99" }), json!({ "request_domain": "globex.example" })] {
+        let answer = globex.post("endpoints", with("globex-1", marks)).await;
+        assert_eq!((answer.problem(), answer.fields()), ((409, "source_overlaps"), vec!["sources"]));
+    }
+    globex.post("endpoints", with("globex-1", json!({ "tech_prefix": "9922" }))).await.expect(201);
+
+    exchange.route().await;
+    let table = exchange.app.table.load();
+    let source = "192.0.2.1:5060".parse().unwrap();
+    for (user, name) in [("9911442079460000", Some("acme-1")), ("9922+44", Some("globex-1")), ("44", None)] {
+        let found = table.endpoint_marked(source, |mark| mark.is_borne_by(user.as_bytes(), b"hub"));
+        assert_eq!(found.map(|endpoint| endpoint.name.as_str()), name, "{user}");
+    }
+}

@@ -140,6 +140,7 @@ pub(crate) fn exchange() -> Facts {
                 net: format!("10.0.{}.{}/32", n / 100, n % 100).parse().expect("a host"),
                 port: None,
             }],
+            call_mark: None,
             certificate_names: Vec::new(),
             target: "sip:192.0.2.21".parse().expect("a target"),
             access: tandem_model::Access::default(),

@@ -1,6 +1,8 @@
 //! Each rule of the schema that spans rows, by its name.
 
 use tandem_model::Reason;
+use tandem_store::PgPool;
+use tandem_store::declaration::{Applied, ApplyError};
 use tandem_testkit::Database;
 
 use crate::support::{TWO_MEMBERS, declare, one, rule_broken_by, sql};
@@ -85,6 +87,69 @@ async fn sources_of_two_endpoints_never_overlap() {
             sql(db, statement).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn sources_are_shared_where_marks_of_one_kind_tell_calls_apart() {
+    let database = Database::new().await;
+    let db = database.pool();
+    let (prefix, domain) = (r#"tech_prefix = "9911""#, r#"request_domain = "acme.example""#);
+    for (acme, globex, is_told) in [
+        (prefix, "", false),
+        ("", prefix, false),
+        (prefix, prefix, false),
+        (prefix, r#"tech_prefix = "99""#, false),
+        (prefix, r#"tech_prefix = "991122""#, false),
+        (prefix, domain, false),
+        (domain, domain, false),
+        (domain, r#"request_domain = "ACME.example""#, false),
+        (r#"request_domain = "3com.example""#, r#"tech_prefix = "3""#, false),
+        (prefix, r#"tech_prefix = "9912""#, true),
+        // Each takes the mark that the other had.
+        (r#"tech_prefix = "9912""#, prefix, true),
+        (domain, r#"request_domain = "globex.example""#, true),
+    ] {
+        let declared = declare_sharing(db, acme, globex).await;
+        assert_eq!(declared.is_ok(), is_told, "{acme:?} {globex:?}: {declared:?}");
+        if let Err(error) = declared {
+            assert!(error.to_string().contains("source"), "{error}");
+        } else {
+            assert_eq!(declare_sharing(db, acme, globex).await.unwrap().changes, [], "it is so already");
+        }
+    }
+    for (acme, says) in [
+        (r#"tech_prefix = "99#""#, "endpoint acme/acme-1: \"99#\" is no tech-prefix; write 1 to 8 digits"),
+        (r#"request_domain = "192.0.2.1""#, "endpoint acme/acme-1: \"192.0.2.1\" is no domain"),
+        (
+            "tech_prefix = \"99\"\nrequest_domain = \"acme.example\"",
+            "endpoint acme/acme-1: an endpoint is told by a tech-prefix or by a request domain, not by both",
+        ),
+    ] {
+        let error = declare_sharing(db, acme, prefix).await.unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+    // A source has the mark of its endpoint, and a mark is one of the two kinds.
+    let other = "insert into endpoint_source (endpoint_id, net, call_mark)
+                 select endpoint_id, '198.51.100.1', '77' from endpoint where name = 'globex-1'";
+    assert_eq!(rule_broken_by(db, other).await, "endpoint_source_of_call_mark");
+    for statement in [
+        "update endpoint set call_mark = '123456789' where name = 'acme-1'",
+        "update endpoint set call_mark = '99#' where name = 'acme-1'",
+        "update endpoint set call_mark = 'Acme.example' where name = 'acme-1'",
+    ] {
+        assert_eq!(rule_broken_by(db, statement).await, "endpoint_call_mark_form", "{statement}");
+    }
+}
+
+/// Two members at one address, each with lines of its own.
+async fn declare_sharing(db: &PgPool, acme: &str, globex: &str) -> Result<Applied, ApplyError> {
+    let member = |name: &str, net: &str, mark: &str| {
+        format!(
+            "[[member]]\nname = \"{name}\"\n[[member.endpoint]]\nname = \"{name}-1\"\n\
+             source = [\"{net}\"]\ntarget = \"sip:192.0.2.21\"\n{mark}\n"
+        )
+    };
+    declare(db, &(member("acme", "192.0.2.21", acme) + &member("globex", "192.0.2.0/24", globex))).await
 }
 
 #[tokio::test]

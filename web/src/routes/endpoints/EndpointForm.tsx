@@ -15,6 +15,8 @@ import { fieldsOf, REGISTRATION, targetOf, type TargetFields } from "./target";
 type Fields = Omit<TargetFields, "port"> & {
   name: string;
   sources: { net: string; port: number | "" }[];
+  tech_prefix: string;
+  request_domain: string;
   certificate_names: string[];
   sites: string[];
   target_port: number | "";
@@ -27,12 +29,15 @@ type Fields = Omit<TargetFields, "port"> & {
 };
 
 const orNull = (value: number | "") => (value === "" ? null : value);
+const textOrNull = (text: string) => (text.trim() === "" ? null : text.trim());
 
 function initial(endpoint: Endpoint | undefined): Fields {
   const { host, port, transport } = endpoint ? fieldsOf(endpoint.target) : { host: "", port: "" as const, transport: "udp" as const };
   return {
     name: endpoint?.name ?? "",
     sources: endpoint?.sources.map(({ net, port }) => ({ net, port: port ?? "" })) ?? [{ net: "", port: "" }],
+    tech_prefix: endpoint?.tech_prefix ?? "",
+    request_domain: endpoint?.request_domain ?? "",
     certificate_names: endpoint?.certificate_names ?? [],
     sites: endpoint?.sites ?? [],
     host,
@@ -48,10 +53,12 @@ function initial(endpoint: Endpoint | undefined): Fields {
 }
 
 function bodyOf(fields: Fields): EndpointInput {
-  const { name, sources, certificate_names, sites, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled, policy } = fields;
+  const { name, sources, tech_prefix, request_domain, certificate_names, sites, host, target_port, transport, priority, weight, max_calls, max_calls_per_second, enabled, policy } = fields;
   return {
     name: name.trim(),
     sources: sources.map(({ net, port }) => ({ net: net.trim(), port: orNull(port) })).filter(({ net }) => net !== ""),
+    tech_prefix: textOrNull(tech_prefix),
+    request_domain: textOrNull(request_domain),
     certificate_names,
     sites,
     target: targetOf({ host, port: target_port, transport }),
@@ -93,7 +100,7 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
   const shown = save.error
     ? problemOf(save.error)
         .errors.map(({ field }) => field)
-        .filter((field) => /^(name|target|sources|certificate_names|sites|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
+        .filter((field) => /^(name|target|sources|tech_prefix|request_domain|certificate_names|sites|priority|weight|max_calls|max_calls_per_second|policy)/.test(field))
     : [];
   const registers = form.values.host === REGISTRATION;
   return (
@@ -173,6 +180,24 @@ export function EndpointForm({ memberId, endpoint, onDone }: Props) {
                 Another address
               </Button>
             </Group>
+            <Group align="flex-start" gap="sm" grow>
+              <TextInput
+                label="Tech-prefix"
+                description="Digits before the called number"
+                placeholder="none"
+                {...form.getInputProps("tech_prefix")}
+              />
+              <TextInput
+                label="Request domain"
+                description="Host of the Request-URI"
+                placeholder="none"
+                {...form.getInputProps("request_domain")}
+              />
+            </Group>
+            <Input.Description>
+              One of these tells its calls from those of another endpoint at the same address, which has one of its own. The
+              prefix is taken off before the number is read.
+            </Input.Description>
           </Stack>
         </Fieldset>
         <TagsInput

@@ -70,7 +70,7 @@ export function Endpoints({ memberId }: { memberId: string }) {
     { header: "Name", cell: ({ name }) => <strong>{name}</strong> },
     {
       header: "Sends from",
-      cell: ({ sources, certificate_names }) => (
+      cell: ({ sources, tech_prefix, request_domain, certificate_names }) => (
         <>
           {sources.length + certificate_names.length === 0 && <span className="quiet">does not send</span>}
           {sources.map(({ net, port }) => (
@@ -79,6 +79,17 @@ export function Endpoints({ memberId }: { memberId: string }) {
               {port === null ? "" : ` port ${port}`}
             </div>
           ))}
+          {tech_prefix && (
+            <div>
+              <span className="quiet">with</span> <span className="mono">{tech_prefix}</span>
+              <span className="quiet"> before the number</span>
+            </div>
+          )}
+          {request_domain && (
+            <div>
+              <span className="quiet">to</span> <span className="mono">{request_domain}</span>
+            </div>
+          )}
           {certificate_names.map((name) => (
             <div key={name}>
               <span className="quiet">certificate of</span> <span className="mono">{name}</span>
@@ -204,8 +215,8 @@ export function Endpoints({ memberId }: { memberId: string }) {
 }
 
 /** The endpoint as it would be sent back unchanged. */
-export function inputOf({ name, sources, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy }: Endpoint): EndpointInput {
-  return { name, sources, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy };
+export function inputOf({ name, sources, tech_prefix, request_domain, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy }: Endpoint): EndpointInput {
+  return { name, sources, tech_prefix, request_domain, certificate_names, target, sites, priority, weight, max_calls, max_calls_per_second, enabled, policy };
 }
 
 export function NewEndpoint({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
