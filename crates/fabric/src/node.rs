@@ -25,7 +25,8 @@ use crate::record::{Record, UpRecord};
 use crate::recorder::{Recorder, TraceSettings};
 use crate::registrar::{Registered, RegistrationWriter};
 use crate::resolution::Reach;
-use crate::resolver::{DnsSettings, Resolver};
+use crate::resolver::{DnsSettings, Resolver, ResolverSettings};
+use crate::saved_names::SavedNames;
 use crate::secure::Secure;
 use crate::share::{Common, MAX_WORKERS, Share};
 use crate::shipper::Shipper;
@@ -265,9 +266,11 @@ impl Node {
             private_addresses: settings.dns.private_addresses,
         };
         let resolver = Resolver::start(
-            settings.dns.clone(),
-            reach,
-            &settings.data_dir,
+            ResolverSettings {
+                dns: settings.dns.clone(),
+                reach,
+                saved: SavedNames::within(&settings.data_dir),
+            },
             table.clone(),
             common.clone(),
             clock.clone(),

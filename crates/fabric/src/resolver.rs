@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -176,6 +175,17 @@ impl Name {
 /// What a task brings back.
 type Resolved = (NameCache, Result<ServerSet, Unresolved>);
 
+/// How the node resolves names.
+#[derive(Debug)]
+pub(crate) struct ResolverSettings {
+    /// What the operator decides.
+    pub(crate) dns: DnsSettings,
+    /// Where a name may lead.
+    pub(crate) reach: Reach,
+    /// Where answers are kept for the next start.
+    pub(crate) saved: SavedNames,
+}
+
 /// The thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Resolver {
@@ -189,9 +199,7 @@ impl Resolver {
     /// # Errors
     /// When the metrics are registered already, or there can be no thread.
     pub(crate) fn start(
-        settings: DnsSettings,
-        reach: Reach,
-        data_dir: &Path,
+        settings: ResolverSettings,
         table: SharedTable,
         common: Arc<Common>,
         clock: Arc<dyn Clock>,
@@ -200,7 +208,7 @@ impl Resolver {
     ) -> Result<Self, crate::node::StartError> {
         let metrics = Metrics::register(registry)?;
         let (stop, stopped) = oneshot::channel();
-        let saved = SavedNames::within(data_dir);
+        let ResolverSettings { dns: settings, reach, saved } = settings;
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
