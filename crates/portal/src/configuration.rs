@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_what_is_printed_for_its_example() {
+        let readme = include_str!("../../../README.md");
+        let hub = &listeners()[..1];
+        for (switch, profile) in [(Switch::Asterisk, "asterisk"), (Switch::Freeswitch, "freeswitch")] {
+            let policy = serde_json::json!({"profile": profile});
+            let mut endpoint = endpoint("sip:192.0.2.21:5060;transport=udp", policy);
+            endpoint.name = "acme-1".into();
+            for file in files(switch, &endpoint, hub, None).unwrap() {
+                assert!(readme.contains(&file.text), "the README lacks this {}:\n{}", file.name, file.text);
+            }
+        }
+    }
+
+    #[test]
     fn what_the_policy_says_is_in_the_configuration() {
         let policy = serde_json::json!({"profile": "cisco-cube", "overrides": {
             "identity": {"trusted": false}, "codecs": {"allow": ["opus", "PCMA"]}}});
