@@ -102,6 +102,7 @@ pub struct Traffic {
     placing: Arc<AtomicBool>,
     running: Arc<AtomicBool>,
     placed: Arc<AtomicU32>,
+    answered: Arc<AtomicU32>,
     open: [Arc<AtomicU32>; 2],
     sides: [JoinHandle<Ledger>; 2],
 }
@@ -142,6 +143,7 @@ impl Traffic {
         let placing = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));
         let placed = Arc::new(AtomicU32::new(0));
+        let answered = Arc::new(AtomicU32::new(0));
         let open = [Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0))];
         let address = caller.address();
         let start = |switch: Switch, calls: bool, open: &Arc<AtomicU32>| {
@@ -154,6 +156,7 @@ impl Traffic {
                 dialogs: HashMap::new(),
                 due: BinaryHeap::new(),
                 ledger: Ledger::new(),
+                answered: answered.clone(),
                 branch: 0,
             };
             let (placing, running, placed, open) =
@@ -164,12 +167,17 @@ impl Traffic {
             })
         };
         let sides = [start(called, false, &open[1]), start(caller, true, &open[0])];
-        Self { caller: address, placing, running, placed, open, sides }
+        Self { caller: address, placing, running, placed, answered, open, sides }
     }
 
     /// Calls placed so far.
     pub fn placed(&self) -> u32 {
         self.placed.load(Ordering::Relaxed)
+    }
+
+    /// Calls whose answer has reached the calling side so far.
+    pub fn answered(&self) -> u32 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Calls that the calling side has not seen the end of.
@@ -312,6 +320,8 @@ struct Side {
     dialogs: HashMap<String, Dialog>,
     due: BinaryHeap<std::cmp::Reverse<(Instant, String, Due)>>,
     ledger: Ledger,
+    /// Calls of the calling side that were answered.
+    answered: Arc<AtomicU32>,
     branch: u64,
 }
 
@@ -508,6 +518,7 @@ impl Side {
                     seen.setup = seen.began.map(|began| moment - began);
                     if status < 300 {
                         seen.up = Some(moment);
+                        self.answered.fetch_add(1, Ordering::Relaxed);
                         dialog.remote = field(text, "To").to_owned();
                         dialog.target = uri(field(text, "Contact")).to_owned();
                     } else {
