@@ -62,16 +62,16 @@ impl<T> Catalog<T> {
     /// in is given to `taken` or `put`.
     pub(crate) fn change(
         &mut self,
-        mut changes: Vec<Change<T>>,
+        changes: Vec<Change<T>>,
         mut taken: impl FnMut(u64, Found<'_, T>),
         mut put: impl FnMut(u64, Found<'_, T>),
     ) {
-        changes.sort_by_key(|change| (fold(change.id), change.id));
+        let superseded = superseded(&changes);
+        let mut superseded = superseded.iter().copied().peekable();
         let mut edits = Vec::with_capacity(changes.len());
         let mut id_edits = Vec::with_capacity(changes.len());
-        let mut changes = changes.into_iter().peekable();
-        while let Some(Change { id, now }) = changes.next() {
-            if changes.peek().is_some_and(|later| later.id == id) {
+        for (at, Change { id, now }) in changes.into_iter().enumerate() {
+            if superseded.next_if_eq(&at).is_some() {
                 continue;
             }
             let folded = fold(id);
@@ -93,7 +93,24 @@ impl<T> Catalog<T> {
                 edits.push(prefix_tree::Edit { key: Key::of(prefix), id, common: Some(common) });
             }
         }
-        self.ids.edit(&id_edits);
+        self.ids.edit(id_edits);
         self.tree.edit(edits);
     }
+}
+
+/// Which changes are followed by one to the same id, in order.
+fn superseded<T>(changes: &[Change<T>]) -> Vec<usize> {
+    let mut order: Vec<_> = changes.iter().zip(0_u32..).map(|(change, at)| (fold(change.id), at)).collect();
+    order.sort_unstable();
+    let mut superseded = Vec::new();
+    for alike in order.chunk_by(|a, b| a.0 == b.0) {
+        for (nth, (_, at)) in alike.iter().enumerate() {
+            let id = changes[*at as usize].id;
+            if alike[nth + 1..].iter().any(|(_, later)| changes[*later as usize].id == id) {
+                superseded.push(*at as usize);
+            }
+        }
+    }
+    superseded.sort_unstable();
+    superseded
 }

@@ -13,22 +13,20 @@ const SHARD_BITS: u32 = 10;
 /// An entry is a prefix, of 15 digits at most, below the bits of the folded id that follow those of the shard.
 const PREFIX_BITS: u32 = 50;
 
-const FOLD_BITS: u32 = u64::BITS - PREFIX_BITS;
-
-/// Well-mixed bits of an id, as many as the index tells apart; version 7 ids made in one second differ in few bits.
-pub(crate) fn fold(id: Uuid) -> u32 {
+/// 64 well-mixed bits of an id, of which the index tells the highest apart; version 7 ids made in one second differ in
+/// few bits.
+pub(crate) fn fold(id: Uuid) -> u64 {
     let (high, low) = id.as_u64_pair();
     let mix = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
         (product as u64) ^ ((product >> 64) as u64)
     };
-    let mixed = mix(mix(high ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93) ^ low, 0xa076_1d64_78bd_642f);
-    (mixed >> (u64::BITS - SHARD_BITS - FOLD_BITS)) as u32
+    mix(mix(high ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93) ^ low, 0xa076_1d64_78bd_642f)
 }
 
 /// One entry to put in or take out.
 pub(crate) struct Edit {
-    pub(crate) folded: u32,
+    pub(crate) folded: u64,
     pub(crate) prefix: u64,
     pub(crate) put: bool,
 }
@@ -45,7 +43,7 @@ pub(crate) struct IdIndex {
 
 impl IdIndex {
     /// The prefixes of all objects whose ids fold to this.
-    pub(crate) fn prefixes(&self, folded: u32) -> impl Iterator<Item = u64> {
+    pub(crate) fn prefixes(&self, folded: u64) -> impl Iterator<Item = u64> {
         let shard = self.shards.get(shard_of(folded)).map_or(&[][..], |shard| &shard[..]);
         let first = entry(folded, 0);
         let begin = shard.partition_point(|entry| *entry < first);
@@ -54,11 +52,12 @@ impl IdIndex {
         alike.map(|entry| entry & ((1 << PREFIX_BITS) - 1))
     }
 
-    /// Edits sorted by folded id.
-    pub(crate) fn edit(&mut self, edits: &[Edit]) {
+    /// Edits in any order.
+    pub(crate) fn edit(&mut self, mut edits: Vec<Edit>) {
         if edits.is_empty() {
             return;
         }
+        edits.sort_unstable_by_key(|edit| shard_of(edit.folded));
         let shards = Arc::make_mut(&mut self.shards);
         if shards.is_empty() {
             shards.resize(1 << SHARD_BITS, Arc::from([]));
@@ -75,12 +74,12 @@ impl IdIndex {
     }
 }
 
-fn shard_of(folded: u32) -> usize {
-    (folded >> FOLD_BITS) as usize
+fn shard_of(folded: u64) -> usize {
+    (folded >> (u64::BITS - SHARD_BITS)) as usize
 }
 
-fn entry(folded: u32, prefix: u64) -> u64 {
-    u64::from(folded) << PREFIX_BITS | prefix
+fn entry(folded: u64, prefix: u64) -> u64 {
+    (folded << SHARD_BITS) >> PREFIX_BITS << PREFIX_BITS | prefix
 }
 
 /// The shard after edits of its own.
@@ -107,34 +106,35 @@ fn merge(shard: &[u64], edits: &[Edit]) -> Shard {
 mod tests {
     use super::*;
 
-    /// Every bit of a fold.
-    const ALL: u32 = (1 << (SHARD_BITS + FOLD_BITS)) - 1;
+    /// Folds of one shard that the index tells apart.
+    const FIVE: u64 = 5 << (PREFIX_BITS - SHARD_BITS);
+    const SEVEN: u64 = 7 << (PREFIX_BITS - SHARD_BITS);
 
-    fn edit(folded: u32, prefix: u64, put: bool) -> Edit {
+    fn edit(folded: u64, prefix: u64, put: bool) -> Edit {
         Edit { folded, prefix, put }
     }
 
-    fn prefixes(index: &IdIndex, folded: u32) -> Vec<u64> {
+    fn prefixes(index: &IdIndex, folded: u64) -> Vec<u64> {
         index.prefixes(folded).collect()
     }
 
     #[test]
     fn what_is_put_is_found_until_it_is_taken_out() {
         let mut index = IdIndex::default();
-        assert_eq!(prefixes(&index, 5), [0_u64; 0]);
-        index.edit(&[edit(5, 44, true), edit(7, 49, true), edit(ALL, 1, true)]);
+        assert_eq!(prefixes(&index, FIVE), [0_u64; 0]);
+        index.edit(vec![edit(FIVE, 44, true), edit(SEVEN, 49, true), edit(u64::MAX, 1, true)]);
         let before = index.clone();
-        index.edit(&[edit(5, 44, false), edit(5, 4420, true)]);
-        assert_eq!((prefixes(&index, 5), prefixes(&index, 7)), (vec![4420], vec![49]));
-        assert_eq!((prefixes(&before, 5), prefixes(&index, ALL)), (vec![44], vec![1]));
+        index.edit(vec![edit(FIVE, 44, false), edit(FIVE, 4420, true)]);
+        assert_eq!((prefixes(&index, FIVE), prefixes(&index, SEVEN)), (vec![4420], vec![49]));
+        assert_eq!((prefixes(&before, FIVE), prefixes(&index, u64::MAX)), (vec![44], vec![1]));
     }
 
     #[test]
     fn ids_that_fold_alike_keep_an_entry_each() {
         let mut index = IdIndex::default();
-        index.edit(&[edit(5, 44, true), edit(5, 44, true), edit(5, 49, true)]);
-        index.edit(&[edit(5, 44, false)]);
-        assert_eq!(prefixes(&index, 5), [44, 49]);
+        index.edit(vec![edit(FIVE, 44, true), edit(FIVE, 44, true), edit(FIVE, 49, true)]);
+        index.edit(vec![edit(FIVE, 44, false)]);
+        assert_eq!(prefixes(&index, FIVE), [44, 49]);
     }
 
     #[test]

@@ -112,8 +112,9 @@ fn width(value: u64) -> usize {
 }
 
 impl<T> Leaf<T> {
-    /// Of 1 to [`LEAF_MAX`] entries, sorted, that have the first `depth` digits in common.
-    pub(crate) fn new(depth: usize, items: &[Item<T>]) -> Self {
+    /// Of 1 to [`LEAF_MAX`] entries, sorted, that have the first `depth` digits in common. Where they have in common what
+    /// is in `last` already, which is often so in neighbouring leaves, that is kept once.
+    pub(crate) fn new(depth: usize, items: &[Item<T>], last: &mut Option<Arc<[Common<T>]>>) -> Self {
         let places = items.iter().map(|item| item.key.len()).max().unwrap_or(depth) - depth;
         let key = |item: &Item<T>| item.key.rest(depth, places) << 4 | (item.key.len() - depth) as u64;
         let times = || items.iter().map(|item| time_ms(item.id));
@@ -145,14 +146,23 @@ impl<T> Leaf<T> {
             key_bytes: key_bytes as u8,
             time_bytes: time_bytes as u8,
         };
-        Self { bytes: bytes.into(), commons: commons.into(), least_ms, shape }
+        let commons = match last {
+            Some(last) if **last == commons[..] => Arc::clone(last),
+            _ => Arc::clone(last.insert(commons.into())),
+        };
+        Self { bytes: bytes.into(), commons, least_ms, shape }
+    }
+
+    /// What its entries have in common.
+    pub(crate) fn commons(&self) -> Arc<[Common<T>]> {
+        Arc::clone(&self.commons)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.shape.count.into()
     }
 
-    /// Heap bytes, with those that counts of references take.
+    /// Heap bytes, with those that counts of references take; what it shares with other leaves is counted in each.
     pub(crate) fn bytes(&self) -> usize {
         2 * 16 + self.bytes.len() + self.commons.len() * size_of::<Common<T>>()
     }

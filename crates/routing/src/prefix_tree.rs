@@ -81,7 +81,7 @@ impl<T> PrefixTree<T> {
         mut digits: Digits,
         mut visit: impl FnMut(usize, Found<'a, T>) -> ControlFlow<()>,
     ) {
-        let mut above: [&[Item<T>]; MAX_DIGITS + 1] = [&[]; MAX_DIGITS + 1];
+        let mut above: [Option<&Branch<T>>; MAX_DIGITS + 1] = [None; MAX_DIGITS + 1];
         let mut depth = 0;
         let mut node = &self.root;
         let is_over = loop {
@@ -91,7 +91,7 @@ impl<T> PrefixTree<T> {
                     break leaf.matches(&digits, |len, found| visit(depth + len, found)).is_break();
                 }
                 Node::Branch(branch) => {
-                    above[depth] = &branch.here;
+                    above[depth] = Some(branch);
                     if digits.len() == 0 {
                         break false;
                     }
@@ -105,8 +105,8 @@ impl<T> PrefixTree<T> {
         if is_over {
             return;
         }
-        for len in (1..=depth).rev() {
-            for item in above[len] {
+        for (len, branch) in above.iter().enumerate().rev() {
+            for item in branch.map_or(&[][..], |branch| &branch.here) {
                 if visit(len, item.found()).is_break() {
                     return;
                 }
@@ -139,7 +139,8 @@ impl<T> PrefixTree<T> {
         edits.sort_unstable_by_key(|edit| (edit.key, edit.id));
         self.root = match &self.root {
             Node::Empty => {
-                built(0, &edits.into_iter().filter_map(Edit::put).collect::<Vec<_>>(), &mut self.size)
+                let items: Vec<_> = edits.into_iter().filter_map(Edit::put).collect();
+                built(0, &items, &mut None, &mut self.size)
             }
             root => edited(root, 0, &edits, &mut self.size),
         };
@@ -209,8 +210,11 @@ fn edited<T>(node: &Node<T>, depth: usize, edits: &[Edit<T>], size: &mut Size) -
     let Some(first) = edits.first() else { return node.clone() };
     size.shrink(node.size());
     match node {
-        Node::Empty => built(depth, &merge(std::iter::empty(), edits), size),
-        Node::Leaf(leaf) => built(depth, &merge(leaf.items(first.key.leading(depth)), edits), size),
+        Node::Empty => built(depth, &merge(std::iter::empty(), edits), &mut None, size),
+        Node::Leaf(leaf) => {
+            let items = merge(leaf.items(first.key.leading(depth)), edits);
+            built(depth, &items, &mut Some(leaf.commons()), size)
+        }
         Node::Branch(branch) => {
             let (here, mut below) = edits.split_at(edits.partition_point(|edit| edit.key.len() == depth));
             let here = merge(branch.here.iter().cloned(), here).into();
@@ -240,19 +244,25 @@ fn merge<T>(items: impl Iterator<Item = Item<T>>, edits: &[Edit<T>]) -> Vec<Item
     merged
 }
 
-/// The smallest node over sorted entries that have the first `depth` digits in common.
-fn built<T>(depth: usize, items: &[Item<T>], size: &mut Size) -> Node<T> {
+/// The smallest node over sorted entries that have the first `depth` digits in common; `last` is what those of the
+/// leaf before had in common.
+fn built<T>(
+    depth: usize,
+    items: &[Item<T>],
+    last: &mut Option<Arc<[Common<T>]>>,
+    size: &mut Size,
+) -> Node<T> {
     if items.is_empty() {
         return Node::Empty;
     }
     if items.len() <= LEAF_MAX {
-        let leaf = Node::Leaf(Leaf::new(depth, items));
+        let leaf = Node::Leaf(Leaf::new(depth, items, last));
         size.grow(leaf.size());
         return leaf;
     }
     let (here, mut below) = items.split_at(items.partition_point(|item| item.key.len() == depth));
     let children = std::array::from_fn(|digit| {
-        built(depth + 1, split_off(&mut below, |item| item.key.digit(depth) == digit), size)
+        built(depth + 1, split_off(&mut below, |item| item.key.digit(depth) == digit), last, size)
     });
     Node::branch(Branch { here: here.into(), children }, size)
 }

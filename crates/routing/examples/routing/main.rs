@@ -17,6 +17,8 @@ mod plan;
 mod stopwatch;
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tandem_model::{Announcement, E164, Facts, ObjectId};
@@ -28,6 +30,7 @@ use stopwatch::Row;
 
 const CALLS: usize = 1_000_000;
 pub(crate) const CHANGES: u64 = 3_000;
+const SWAPS: usize = 100;
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
@@ -49,6 +52,10 @@ fn measure(size: usize) {
     rows.push(whole_select(&prefixes, &numbers));
     rows.push(one_by_one(&prefixes));
     stopwatch::print(size, &rows);
+    println!(
+        "slowest of {SWAPS} swaps below 10,000 lookups a second: {:.1} µs",
+        swap_us(&prefixes, &numbers)
+    );
     println!("lookup, hub / best of the crates: {:.2}x cold, {:.2}x warm", ratios[0], ratios[1]);
 }
 
@@ -88,6 +95,31 @@ fn one_by_one(prefixes: &[u64]) -> Row {
     let changes = changes(table, prefixes);
     let name = "hub, made one by one";
     Row { name, cold_ns: f64::NAN, warm_ns: f64::NAN, bytes: Some(bytes), build: Some(build), changes }
+}
+
+/// The longest time that putting the next table in place of the last took while another thread looked numbers up.
+fn swap_us(prefixes: &[u64], numbers: &[E164]) -> f64 {
+    let (table, ..) = load(prefixes, Announced::ByFile);
+    let shared = tandem_routing::shared(table);
+    let is_over = AtomicBool::new(false);
+    let slowest = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in numbers.iter().cycle().take_while(|_| !is_over.load(Relaxed)) {
+                black_box(shared.load().announced_prefix(*number));
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        });
+        let swaps = (0..SWAPS as u64).map(|n| {
+            let old = plan::announcement(n, prefixes[n as usize], Announced::OneByOne);
+            let change = Facts { position: 2 + n, announcements: vec![old], ..Facts::default() };
+            let next = Arc::new(shared.load().apply(change));
+            stopwatch::time(|| shared.store(next)).1
+        });
+        let slowest = swaps.max().unwrap_or_default();
+        is_over.store(true, Relaxed);
+        slowest
+    });
+    slowest.as_secs_f64() * 1e6
 }
 
 /// The table, how long the announcements took to be in it, and what they take of the heap.
