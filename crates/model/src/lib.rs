@@ -18,6 +18,7 @@ mod id;
 mod member;
 mod number;
 mod policy;
+mod ported_number;
 mod range;
 mod reason;
 mod registration;
@@ -41,13 +42,14 @@ pub use id::{
     MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
-pub use number::{E164, NumberError, Prefix};
+pub use number::{E164, NumberError, Prefix, RoutingNumber};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
     IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, Policy, PolicyError, PolicyFault,
     ProbePolicy, Profile, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
 };
+pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
 pub use range::{Authority, Range};
 pub use reason::Reason;
 pub use registration::{Access, Registration};

@@ -74,6 +74,16 @@ macro_rules! digits {
                 self.0.get()
             }
 
+            /// The one of which the digits are this integer.
+            pub fn from_value(value: u64) -> Result<Self, NumberError> {
+                let value = NonZeroU64::new(value).ok_or(NumberError::LeadingZero)?;
+                match count_digits(value) {
+                    n if n > MAX_DIGITS => Err(NumberError::TooLong(n)),
+                    n if n < $shortest => Err(NumberError::TooShort(n)),
+                    _ => Ok(Self(value)),
+                }
+            }
+
             /// The digits as text, without the `+`: how SQL stores them.
             pub fn digits(self) -> String {
                 self.0.to_string()
@@ -141,8 +151,14 @@ pub struct E164(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(NonZeroU64);
 
+/// The number that leads to the network which serves a ported one: `rn` of RFC 4694 §4, in its global form without
+/// letters. 1 to 15 digits, the first not 0. Text form `+16095550000`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoutingNumber(NonZeroU64);
+
 digits!(E164, MIN_DIGITS);
 digits!(Prefix, 1);
+digits!(RoutingNumber, 1);
 
 impl Prefix {
     /// Whether every number that begins with `other` also begins with this one.
@@ -175,6 +191,14 @@ mod tests {
     fn a_number_is_read_with_and_without_the_plus() {
         assert_eq!("+442079460000".parse::<E164>(), "442079460000".parse());
         assert_eq!("442079460000".parse::<E164>().unwrap().to_string(), "+442079460000");
+    }
+
+    #[test]
+    fn an_integer_is_a_number_where_its_digits_are_one() {
+        assert_eq!(E164::from_value(442079460000), "+442079460000".parse());
+        assert_eq!(E164::from_value(4420), Err(NumberError::TooShort(4)));
+        assert_eq!(Prefix::from_value(0), Err(NumberError::LeadingZero));
+        assert_eq!(Prefix::from_value(1_000_000_000_000_000), Err(NumberError::TooLong(16)));
     }
 
     #[test]

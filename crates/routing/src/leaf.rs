@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::digits::{Digits, Key, POW10};
+use crate::packed::{width, word};
 
 /// Most entries of a leaf: what an entry has of `commons` is one byte.
 pub(crate) const LEAF_MAX: usize = if cfg!(test) { 4 } else { 256 };
@@ -104,11 +105,6 @@ impl<T> Clone for Leaf<T> {
 
 fn time_ms(id: Uuid) -> u64 {
     (id.as_u128() >> (8 * REST_BYTES)) as u64
-}
-
-/// Bytes that a value needs.
-fn width(value: u64) -> usize {
-    value.checked_ilog2().map_or(0, |bits| bits as usize / 8 + 1)
 }
 
 impl<T> Leaf<T> {
@@ -208,13 +204,7 @@ impl<T> Leaf<T> {
     }
 
     fn key(&self, at: usize) -> u64 {
-        self.word(at * usize::from(self.shape.key_bytes), self.shape.key_bytes)
-    }
-
-    /// A number of so many bytes; at least eight follow from where each begins.
-    fn word(&self, begin: usize, width: u8) -> u64 {
-        let bytes = self.bytes[begin..begin + 8].try_into().expect("they are eight");
-        u64::from_le_bytes(bytes) & !(u64::MAX.checked_shl(u32::from(width) * 8).unwrap_or(0))
+        word(&self.bytes, at * usize::from(self.shape.key_bytes), self.shape.key_bytes)
     }
 
     fn found(&self, at: usize) -> Found<'_, T> {
@@ -227,7 +217,7 @@ impl<T> Leaf<T> {
         let time_len = usize::from(time_bytes);
         let row_len = time_len + REST_BYTES + COMMON_BYTES;
         let begin = usize::from(count) * usize::from(key_bytes) + at * row_len;
-        let time = self.least_ms + self.word(begin, time_bytes);
+        let time = self.least_ms + word(&self.bytes, begin, time_bytes);
         let row = &self.bytes[begin + time_len..begin + row_len];
         let mut id = [0; 16];
         id[..TIME_BYTES].copy_from_slice(&time.to_be_bytes()[8 - TIME_BYTES..]);

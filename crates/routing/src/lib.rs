@@ -12,6 +12,9 @@ mod digits;
 mod hash;
 mod id_index;
 mod leaf;
+mod packed;
+mod portability;
+mod ported_block;
 mod prefix_tree;
 mod select;
 mod sources;
@@ -30,6 +33,7 @@ use arc_swap::ArcSwap;
 
 pub use access::{register, replace};
 pub use hash::TableHash;
+pub use portability::{PortedLoad, PortedNumbers};
 pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
 pub use table::{Counts, RouteTable};
 pub use weight::{Weighted, order};

@@ -149,7 +149,7 @@ fn as_validity(from_ns: i64, until_ns: i64) -> Validity {
 }
 
 fn as_prefix(value: u64) -> Prefix {
-    value.to_string().parse().expect("the value was a prefix's")
+    Prefix::from_value(value).expect("the value was a prefix's")
 }
 
 /// Terms with their digest, which each object's own takes in.

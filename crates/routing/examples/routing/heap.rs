@@ -14,6 +14,9 @@ static ALLOCATOR: Counted = Counted;
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 static SET_ASIDE: AtomicUsize = AtomicUsize::new(0);
 
+/// The most that was ever set aside.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
 /// Bytes on the heap at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Heap {
@@ -26,6 +29,11 @@ pub(crate) struct Heap {
 impl Heap {
     pub(crate) fn now() -> Self {
         Self { asked: ASKED.load(Relaxed), set_aside: SET_ASIDE.load(Relaxed) }
+    }
+
+    /// The most that was set aside beyond what was then; it is the most since then only where it was never more before.
+    pub(crate) fn peak_since(before: Self) -> usize {
+        PEAK.load(Relaxed) - before.set_aside
     }
 
     /// What was added since, per item.
@@ -44,7 +52,8 @@ unsafe impl GlobalAlloc for Counted {
         if !block.is_null() {
             ASKED.fetch_add(layout.size(), Relaxed);
             // SAFETY: the block is live and mimalloc's.
-            SET_ASIDE.fetch_add(unsafe { MiMalloc.usable_size(block) }, Relaxed);
+            let usable = unsafe { MiMalloc.usable_size(block) };
+            PEAK.fetch_max(SET_ASIDE.fetch_add(usable, Relaxed) + usable, Relaxed);
         }
         block
     }

@@ -14,6 +14,7 @@
 mod heap;
 mod peers;
 mod plan;
+mod portability;
 mod stopwatch;
 
 use std::hint::black_box;
@@ -35,6 +36,8 @@ const SWAPS: usize = 100;
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000, 1_000_000, 10_000_000] } else { sizes };
+    // First: nothing took more memory before.
+    portability::measure(10 * sizes.iter().copied().max().unwrap_or(0) as u64);
     sizes.into_iter().for_each(measure);
 }
 
