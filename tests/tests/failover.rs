@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tandem_tests::sipp::{Load, Numbers, Transport, caller, gateway};
-use tandem_tests::{CALLED, Endpoint, Exchange, Hub, Sipp, Socket, peer_address};
+use tandem_tests::{CALLED, Endpoint, Exchange, Hub, PREFIX, Sipp, Socket, peer_address};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -97,4 +97,34 @@ fn a_486_is_passed_back_and_not_tried_elsewhere() {
     assert_eq!(call["call"]["outcome"], "busy");
     assert_eq!(call["call"]["status"], 486);
     assert_eq!(call["attempts"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn where_two_members_agree_on_it_a_486_is_tried_elsewhere_and_a_503_is_not() {
+    let acme = peer_address();
+    let (busy, full) = (gateway::refuse(486), gateway::refuse(503));
+    let first = Sipp::takes_calls(peer_address(), Transport::Udp, &[gateway::INVITE_COMES, &busy]);
+    let second = Sipp::takes_calls(peer_address(), Transport::Udp, &[gateway::INVITE_COMES, &full]);
+    let third = answering();
+    let (one, two) = (endpoint("globex-1", &first), endpoint("globex-2", &second));
+    let last = Endpoint { priority: 3, ..endpoint("globex-3", &third) };
+    let exchange = Exchange::default()
+        .member("acme", &[Endpoint::sender("acme-1", acme)], &[])
+        .member("globex", &[one, Endpoint { priority: 2, ..two }, last], &[PREFIX])
+        .agreement("acme", "globex")
+        .and("advance_on = { statuses = [486] }");
+    let hub = Hub::start(&exchange);
+
+    // Busy leads on, and the full endpoint ends it: 503 is about that endpoint, so that the caller gets 502.
+    let steps = [caller::INVITE, &caller::refused(502)];
+    let load = Load::one(Duration::ZERO);
+    Sipp::calls(acme, hub.sip, Transport::Udp, &steps, load, NUMBERS).finish(SOON).assert_all_went_well(1);
+    first.finish(SOON).assert_all_went_well(1);
+    second.finish(SOON).assert_all_went_well(1);
+    third.finish(SOON).assert_all_went_well(0);
+    let call = only_call(&hub);
+    assert_eq!((&call["call"]["outcome"], &call["call"]["status"]), (&"failed".into(), &502.into()));
+    let statuses: Vec<_> =
+        call["attempts"].as_array().expect("attempts").iter().map(|a| a["status"].clone()).collect();
+    assert_eq!(statuses, [486, 503]);
 }

@@ -25,6 +25,7 @@ use crate::outbox::{Flow, Octets};
 use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
 use crate::registrar::request_uri;
+use crate::response::{is_egress_failure, outcome_of};
 use crate::session::{Session, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, format_branch};
@@ -634,7 +635,7 @@ impl Worker {
     }
 
     /// No candidate took the call.
-    fn fail_call(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
+    pub(crate) fn fail_call(&mut self, now: Now, key: CallKey, last_status: Option<u16>, reason: Reason) {
         let tried = !self.calls[key].cdr.attempts.is_empty();
         if !tried {
             self.wire.metrics.count_refusal(reason);
@@ -646,7 +647,12 @@ impl Worker {
             Some(status) => status,
             None => reason.status(),
         };
-        let outcome = if tried { Outcome::Failed } else { Outcome::Refused };
+        let outcome = match last_status {
+            // By agreement its own no was not the last word, and nobody said yes.
+            Some(status) if !is_egress_failure(status) => outcome_of(status),
+            _ if tried => Outcome::Failed,
+            _ => Outcome::Refused,
+        };
         self.refuse_with(now, key, status, last_status.is_none().then_some(reason), outcome);
     }
 

@@ -353,6 +353,7 @@ mod tests {
                 state: AgreementState::Accepted,
                 validity: Some(validity),
                 limits: agreement,
+                advance_on: None,
             }],
             announcements: vec![Announcement {
                 announcement_id: id::<AnnouncementId>(4),

@@ -22,7 +22,7 @@ use tandem_model::Reason;
 
 /// Whether a final failure means "this egress cannot", so that another may be tried; anything else is the
 /// called party's own word and goes back as it is.
-fn is_egress_failure(status: u16) -> bool {
+pub(crate) fn is_egress_failure(status: u16) -> bool {
     match status {
         // Redirections and challenges are for the hub, which follows none and has answered the latter if it may.
         300..=399 | 401 | 407 => true,
@@ -42,7 +42,7 @@ pub(crate) struct Back {
 }
 
 /// How a call ended that was answered with this failure.
-fn outcome_of(status: u16) -> Outcome {
+pub(crate) fn outcome_of(status: u16) -> Outcome {
     match status {
         486 | 600 => Outcome::Busy,
         408 | 480 => Outcome::NoAnswer,
@@ -378,10 +378,16 @@ impl Worker {
         if status == 422 && self.try_longer_session(now, key, response) {
             return;
         }
-        if is_egress_failure(status) {
+        if self.advances(key, response, status) {
             self.note_failure(key, response);
             self.attempt_ended(now, key, Some(status), None);
             return;
+        }
+        if is_egress_failure(status) {
+            // The members agreed to stop here, yet it is nobody's own no.
+            self.note_failure(key, response);
+            self.end_attempt(now, key, Some(status), None);
+            return self.fail_call(now, key, Some(status), Reason::EndpointUnreachable);
         }
         self.note_progress(now, key);
         let pair = self.find_pair(key, response).unwrap_or(self.calls[key].ingress.tag);
@@ -391,6 +397,21 @@ impl Worker {
         self.end_attempt(now, key, Some(status), None);
         self.calls[key].cdr.status = Some(status);
         self.finish(now, key, outcome_of(status));
+    }
+
+    /// Whether a failed attempt leads to the next candidate: as the agreement under which it was made says, and where
+    /// that says nothing for what means "this egress cannot".
+    fn advances(&self, key: CallKey, response: &Message<'_>, status: u16) -> bool {
+        let call = &self.calls[key];
+        let has_servers = call.invite.as_ref().is_some_and(|invite| !invite.addresses.is_empty());
+        if status == 503 && has_servers {
+            return true; // Another server of the same candidate (RFC 3263 §4.3).
+        }
+        let tried = call.cdr.tried();
+        match tried.and_then(|candidate| self.table.advance_on(candidate.agreement)) {
+            Some(list) => list.includes(status, cause_of(response).q850),
+            None => is_egress_failure(status),
+        }
     }
 
     /// Sends a response to the INVITE under way back to where that came from, with the hub's own names and, when it is

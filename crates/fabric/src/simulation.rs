@@ -23,6 +23,7 @@ use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 use disk::Disk;
 
+mod advance;
 mod agent;
 mod cause;
 mod crash;
@@ -127,6 +128,7 @@ fn facts() -> Facts {
             state: AgreementState::Accepted,
             validity: Some(long_ago()),
             limits: CallLimits::NONE,
+            advance_on: None,
         }],
         gone: vec![],
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgreementId, CallLimits, MemberId, Validity};
+use crate::{AdvanceOn, AgreementId, CallLimits, MemberId, Validity};
 
 /// Who may call whom under an agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Agreement {
     /// What the two agreed on as the most that crosses under it, both directions together.
     #[serde(default)]
     pub limits: CallLimits,
+    /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is `None`.
+    #[serde(default)]
+    pub advance_on: Option<AdvanceOn>,
 }
 
 impl Agreement {

@@ -3,6 +3,7 @@
 //!
 //! Values only: no I/O, no SQL, no clock of its own. Every other crate speaks in these words.
 
+mod advance;
 mod agreement;
 mod announcement;
 mod call_limits;
@@ -26,6 +27,7 @@ mod scope;
 mod trace;
 mod validity;
 
+pub use advance::AdvanceOn;
 pub use agreement::{Agreement, AgreementDirection, AgreementState};
 pub use announcement::Announcement;
 pub use call_limits::CallLimits;

@@ -1,12 +1,16 @@
 //! What two members agree to send to each other.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AgreementDirection, AgreementId, AgreementState, MemberId, MemberState, Reason};
-use tandem_store::agreement::{self, StoredAgreement};
+use tandem_model::{
+    AdvanceOn, AgreementDirection, AgreementId, AgreementState, MemberId, MemberState, Reason,
+};
+use tandem_store::agreement::{self, Proposal, StoredAgreement};
 use tandem_store::{PgConnection, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,6 +24,33 @@ use crate::request::{Body, Id, Query};
 use crate::session::{Change, Session};
 use crate::text;
 use crate::vocabulary;
+
+/// The final responses to an attempt after which a call goes on to the next candidate; one of the two lists is enough.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdvanceLists {
+    /// Status codes of SIP, 300 to 699 without 487.
+    #[serde(default)]
+    #[schema(value_type = Vec<u16>, example = json!([486, 503]))]
+    statuses: BTreeSet<u16>,
+    /// Cause values of Q.850, 1 to 127, as the Reason header field of the response gives them.
+    #[serde(default)]
+    #[schema(value_type = Vec<u16>, example = json!([34]))]
+    causes: BTreeSet<u16>,
+}
+
+impl From<AdvanceOn> for AdvanceLists {
+    fn from(AdvanceOn { statuses, causes }: AdvanceOn) -> Self {
+        Self { statuses, causes: causes.into_iter().map(u16::from).collect() }
+    }
+}
+
+impl AdvanceLists {
+    /// The lists, once looked at; what is at fault is noted.
+    fn read(self, faults: &mut Faults) -> Option<AdvanceOn> {
+        AdvanceOn::new(self.statuses, self.causes).map_err(|fault| faults.note("advance_on", fault)).ok()
+    }
+}
 
 /// An agreement between two members, or the proposal of one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -51,6 +82,10 @@ pub(crate) struct AgreementView {
     /// Most new calls a second under it, both directions together; no bound where it is null.
     #[schema(required)]
     max_calls_per_second: Option<u32>,
+    /// After which failures a call under it goes on to the next candidate; by the rule of the hub where it is null: after
+    /// those that mean that the endpoint cannot, never after the called party's own no.
+    #[schema(required)]
+    advance_on: Option<AdvanceLists>,
     /// Whether the member in the path may accept or refuse it now.
     may_answer: bool,
 }
@@ -86,6 +121,10 @@ pub(crate) struct AgreementInput {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_calls_per_second: Option<u32>,
+    /// After which failures a call under it goes on to the next candidate; by the rule of the hub where it is left out
+    /// or null.
+    #[serde(default)]
+    advance_on: Option<AdvanceLists>,
 }
 
 impl AgreementView {
@@ -106,6 +145,7 @@ impl AgreementView {
             ended_at: stored.ended_at,
             max_calls: stored.limits.max_calls,
             max_calls_per_second: stored.limits.max_calls_per_second,
+            advance_on: stored.advance_on.map(AdvanceLists::from),
             may_answer: asked && stored.state == AgreementState::Proposed,
         }
     }
@@ -157,6 +197,7 @@ pub(crate) async fn propose_agreement(
     let note = text::lines(&mut faults, "note", &input.note, 2000);
     let with = text::line(&mut faults, "with", &input.with, 1, 40);
     let limits = call_limits::read(&mut faults, input.max_calls, input.max_calls_per_second);
+    let advance_on = input.advance_on.and_then(|lists| lists.read(&mut faults));
     let (note, with) = faults.hold(note.zip(with))?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
@@ -174,8 +215,15 @@ pub(crate) async fn propose_agreement(
         }
         Some(with) => with.member_id,
     };
-    let direction = input.direction.of_proposal();
-    let id = agreement::insert(&mut *transaction, member, accepting, direction, &note, limits, now).await?;
+    let proposal = Proposal {
+        proposing_member: member,
+        accepting_member: accepting,
+        direction: input.direction.of_proposal(),
+        note: &note,
+        limits,
+        advance_on: advance_on.as_ref(),
+    };
+    let id = agreement::insert(&mut *transaction, &proposal, now).await?;
     let view = AgreementView::read(&mut transaction, member, id).await?;
     let change = Change::of("agreement.propose", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;

@@ -151,6 +151,7 @@ impl Exchange {
                 state: AgreementState::Accepted,
                 validity: Some(always()),
                 limits: CallLimits::NONE,
+                advance_on: None,
             });
         }
     }

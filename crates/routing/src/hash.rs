@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Access, Agreement, AgreementDirection, AgreementState, CallLimits, Credential, Endpoint, Member,
-    MemberState, Policy, Transport, Validity,
+    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, CallLimits, Credential, Endpoint,
+    Member, MemberState, Policy, Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -109,6 +109,15 @@ impl Digest {
                 self.option(max_calls.map(u64::from)).option(max_calls_per_second.map(u64::from))
             }
         }
+    }
+
+    /// Nothing where there is none, as with limits.
+    #[must_use]
+    fn advance_on(self, advance_on: Option<&AdvanceOn>) -> Self {
+        let Some(AdvanceOn { statuses, causes }) = advance_on else { return self };
+        let digest = self.text("advance_on").word(statuses.len() as u64);
+        let digest = statuses.iter().fold(digest, |digest, status| digest.word(u64::from(*status)));
+        causes.iter().fold(digest, |digest, cause| digest.word(u64::from(*cause)))
     }
 
     /// Nothing where there are none, as with limits.
@@ -229,6 +238,7 @@ pub(crate) fn agreement(agreement: &Agreement) -> u128 {
         Some(validity) => digest.word(1).validity(validity),
     }
     .limits(agreement.limits)
+    .advance_on(agreement.advance_on.as_ref())
     .finish()
 }
 
@@ -271,6 +281,18 @@ mod tests {
 
     fn any_port(net: IpNet) -> Source {
         Source { net, port: None }
+    }
+
+    #[test]
+    fn a_list_of_failures_changes_the_hash_wherever_a_number_stands_in_it() {
+        let mut seen = std::collections::HashSet::from([exchange("+4420 acme").table().hash()]);
+        for (statuses, causes) in
+            [(vec![], vec![]), (vec![500], vec![]), (vec![500], vec![34]), (vec![], vec![34])]
+        {
+            let list = AdvanceOn::new(statuses.into_iter().collect(), causes.into_iter().collect()).unwrap();
+            let exchange = exchange("+4420 acme").with(|x| x.agreement("acme").advance_on = Some(list));
+            assert!(seen.insert(exchange.table().hash()));
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, Endpoint, Facts,
-    Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
+    AdvanceOn, Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, Endpoint,
+    Facts, Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
 };
 
 use crate::exchange::{at, id, number};
@@ -111,8 +111,10 @@ fn agreement() -> impl Strategy<Value = Agreement> {
     ]);
     let state = prop_oneof![4 => Just(AgreementState::Accepted), 1 => Just(AgreementState::Proposed)];
     let validity = prop::option::weighted(0.9, validity());
-    (0..8, member_id(), member_id(), direction, state, validity, limits()).prop_map(
-        |(n, proposing_member, accepting_member, direction, state, validity, limits)| Agreement {
+    let advance_on = prop::option::weighted(0.2, prop::collection::btree_set(300..400u16, 0..3))
+        .prop_map(|list| list.map(|statuses| AdvanceOn { statuses, causes: [34].into() }));
+    (0..8, member_id(), member_id(), direction, state, validity, limits(), advance_on).prop_map(
+        |(n, proposing_member, accepting_member, direction, state, validity, limits, advance_on)| Agreement {
             agreement_id: id(&format!("agreement {n}")),
             proposing_member,
             accepting_member,
@@ -120,6 +122,7 @@ fn agreement() -> impl Strategy<Value = Agreement> {
             state,
             validity,
             limits,
+            advance_on,
         },
     )
 }

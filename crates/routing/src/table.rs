@@ -12,8 +12,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, CallMark, E164, Endpoint, EndpointId,
-    Facts, Member, MemberId, MemberState, ObjectId, Prefix,
+    AdvanceOn, Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, CallMark, E164, Endpoint,
+    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix,
 };
 
 use crate::access::AccessIndex;
@@ -292,6 +292,12 @@ impl RouteTable {
     /// What may cross under the agreement; no bound where it is unknown.
     pub fn agreement_limits(&self, id: AgreementId) -> CallLimits {
         self.agreements.get(&id).map_or(CallLimits::NONE, |agreement| agreement.limits)
+    }
+
+    /// After which failures a call under the agreement goes on to its next candidate, where the two members agreed on
+    /// that.
+    pub fn advance_on(&self, id: AgreementId) -> Option<&AdvanceOn> {
+        self.agreements.get(&id)?.advance_on.as_ref()
     }
 
     /// What the announcement of the prefix takes; no bound where it is unknown.

@@ -62,6 +62,7 @@ fn facts(n: u64) -> Facts {
         state: AgreementState::Accepted,
         validity: Some(always()),
         limits: CallLimits::NONE,
+        advance_on: None,
     };
     // Each other version has the longer prefixes, so that what is matched differs, too.
     let prefixes = if n.is_multiple_of(2) { ["+44", "+49", "+4420"] } else { ["+4420", "+4930", "+44"] };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgExecutor, Result};
-use tandem_model::{AgreementDirection, AgreementId, AgreementState, CallLimits, MemberId};
+use tandem_model::{AdvanceOn, AgreementDirection, AgreementId, AgreementState, CallLimits, MemberId};
 
 use crate::member::MemberName;
 use crate::word;
@@ -35,6 +35,25 @@ pub struct StoredAgreement {
     pub ended_at: Option<DateTime<Utc>>,
     /// The most that crosses under it, both directions together.
     pub limits: CallLimits,
+    /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is `None`.
+    pub advance_on: Option<AdvanceOn>,
+}
+
+/// An agreement that one member offers another.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// Who offers it.
+    pub proposing_member: MemberId,
+    /// Who is asked to accept it.
+    pub accepting_member: MemberId,
+    /// Who may call whom.
+    pub direction: AgreementDirection,
+    /// What the one tells the other.
+    pub note: &'a str,
+    /// The most that crosses under it, both directions together.
+    pub limits: CallLimits,
+    /// After which failures a call under it goes on to the next candidate.
+    pub advance_on: Option<&'a AdvanceOn>,
 }
 
 struct Row {
@@ -55,6 +74,7 @@ struct Row {
     ended_at: Option<DateTime<Utc>>,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    advance_on: Option<serde_json::Value>,
 }
 
 impl Row {
@@ -80,6 +100,7 @@ impl Row {
             decided_at: self.decided_at,
             ended_at: self.ended_at,
             limits: word::limits(self.max_calls, self.max_calls_per_second)?,
+            advance_on: self.advance_on.map(word::json).transpose()?,
         })
     }
 }
@@ -99,7 +120,7 @@ pub async fn list(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.note
              , lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -132,7 +153,7 @@ pub async fn lock(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.note
              , lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -151,27 +172,24 @@ pub async fn lock(
 /// Proposes an agreement. The two may have one or a proposal: `agreement_exists`.
 pub async fn insert(
     db: impl PgExecutor<'_>,
-    proposing: MemberId,
-    accepting: MemberId,
-    direction: AgreementDirection,
-    note: &str,
-    limits: CallLimits,
+    proposal: &Proposal<'_>,
     at: DateTime<Utc>,
 ) -> Result<AgreementId> {
     sqlx::query_scalar!(
         r#"
         insert into agreement (proposing_member_id, accepting_member_id, direction, note, proposed_at
-                             , max_calls, max_calls_per_second)
-        values ($1, $2, $3, $4, $5, $6, $7)
+                             , max_calls, max_calls_per_second, advance_on)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
         returning agreement_id
         "#,
-        proposing.0,
-        accepting.0,
-        word::text(direction),
-        note,
+        proposal.proposing_member.0,
+        proposal.accepting_member.0,
+        word::text(proposal.direction),
+        proposal.note,
         at,
-        word::limit(limits.max_calls)?,
-        word::limit(limits.max_calls_per_second)?,
+        word::limit(proposal.limits.max_calls)?,
+        word::limit(proposal.limits.max_calls_per_second)?,
+        word::to_json(proposal.advance_on),
     )
     .fetch_one(db)
     .await

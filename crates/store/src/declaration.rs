@@ -17,10 +17,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{Connection, PgConnection, PgPool};
-use tandem_model::{AgreementDirection, Authority, CallMark, CallMarkError, Policy, Prefix, Source, Target};
+use tandem_model::{
+    AdvanceOn, AgreementDirection, Authority, CallMark, CallMarkError, Policy, Prefix, Source, Target,
+};
 
 use crate::database;
 use crate::target::TargetColumns;
+use crate::word;
 
 mod credential;
 
@@ -280,6 +283,9 @@ pub struct AgreementDeclaration {
     /// Most new calls a second under it, both directions together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls_per_second: Option<u32>,
+    /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advance_on: Option<AdvanceOn>,
 }
 
 fn default_direction() -> AgreementDirection {
@@ -1309,6 +1315,7 @@ struct AgreementRow<'a> {
     direction: &'static str,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    advance_on: Option<serde_json::Value>,
     from: DateTime<Utc>,
 }
 
@@ -1320,14 +1327,16 @@ impl Row for AgreementRow<'_> {
         let directions: Vec<&str> = rows.iter().map(|row| row.direction).collect();
         let max_calls: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls).collect();
         let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
+        let advance_on: Vec<Option<serde_json::Value>> =
+            rows.iter().map(|row| row.advance_on.clone()).collect();
         sqlx::query!(
             r#"
             insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
-                                 , proposed_at, decided_at, max_calls, max_calls_per_second)
+                                 , proposed_at, decided_at, max_calls, max_calls_per_second, advance_on)
             select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
-                 , max_calls, max_calls_per_second
-              from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[])
-                as t (proposing, accepting, direction, max_calls, max_calls_per_second)
+                 , max_calls, max_calls_per_second, advance_on
+              from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[], $7::jsonb[])
+                as t (proposing, accepting, direction, max_calls, max_calls_per_second, advance_on)
             "#,
             &proposing,
             &accepting,
@@ -1335,6 +1344,7 @@ impl Row for AgreementRow<'_> {
             from,
             &max_calls as &[Option<i32>],
             &rates as &[Option<i32>],
+            &advance_on as &[Option<serde_json::Value>],
         )
         .execute(db)
         .await
@@ -1357,7 +1367,7 @@ async fn put_agreements(
     let names: HashMap<Uuid, &str> = members.iter().map(|(name, id)| (*id, name.as_str())).collect();
     let present = sqlx::query!(
         r#"
-        select agreement_id, proposing_member_id, accepting_member_id, direction, max_calls, max_calls_per_second
+        select agreement_id, proposing_member_id, accepting_member_id, direction, max_calls, max_calls_per_second, advance_on
              , (state = 'accepted' and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
           from agreement
          where proposing_member_id = any ($1) and accepting_member_id = any ($1)
@@ -1386,6 +1396,7 @@ async fn put_agreements(
                 && known.direction == self::direction(agreement.direction, turned)
                 && known.max_calls == bound(agreement.max_calls)
                 && known.max_calls_per_second == bound(agreement.max_calls_per_second)
+                && known.advance_on == word::to_json(agreement.advance_on.as_ref())
             {
                 continue;
             }
@@ -1401,6 +1412,7 @@ async fn put_agreements(
             direction,
             max_calls: bound(agreement.max_calls),
             max_calls_per_second: bound(agreement.max_calls_per_second),
+            advance_on: word::to_json(agreement.advance_on.as_ref()),
             from: at,
         });
     }

@@ -15,9 +15,9 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
-    Access, Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Credential, CredentialId,
-    Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId, OutboundCredential, Policy,
-    Prefix, Range, RangeId, Registration, Source, Validity,
+    Access, AdvanceOn, Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Credential,
+    CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId,
+    OutboundCredential, Policy, Prefix, Range, RangeId, Registration, Source, Validity,
 };
 
 use crate::target::TargetColumns;
@@ -305,7 +305,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
              , accepting_member_id as "accepting_member_id?", direction as "direction?", state as "state?"
              , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
              , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
-             , max_calls, max_calls_per_second
+             , max_calls, max_calls_per_second, advance_on
           from agreement
          where $1::uuid[] is null or agreement_id = any ($1)
         "#,
@@ -554,6 +554,7 @@ struct AgreementRow {
     valid_until: Option<DateTime<Utc>>,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    advance_on: Option<serde_json::Value>,
 }
 
 impl TryFrom<AgreementRow> for Agreement {
@@ -570,8 +571,13 @@ impl TryFrom<AgreementRow> for Agreement {
             state: word("state", row.state)?,
             validity,
             limits: limits(row.max_calls, row.max_calls_per_second)?,
+            advance_on: row.advance_on.map(advance_on).transpose()?,
         })
     }
+}
+
+fn advance_on(value: serde_json::Value) -> Result<AdvanceOn, String> {
+    serde_json::from_value(value).map_err(|error| format!("advance_on: {error}"))
 }
 
 fn required<T>(column: &str, value: Option<T>) -> Result<T, String> {

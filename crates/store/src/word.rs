@@ -48,6 +48,16 @@ pub(crate) fn call_mark(text: &str) -> sqlx::Result<Option<CallMark>> {
     text.parse().map(Some).map_err(|error: tandem_model::CallMarkError| sqlx::Error::Decode(error.into()))
 }
 
+/// What a column holds as JSON, as the model judges it.
+pub(crate) fn json<T: DeserializeOwned>(value: serde_json::Value) -> sqlx::Result<T> {
+    serde_json::from_value(value).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// JSON as a column holds it.
+pub(crate) fn to_json<T: Serialize>(value: Option<&T>) -> Option<serde_json::Value> {
+    value.map(|value| serde_json::to_value(value).expect("what the model has is JSON"))
+}
+
 /// A prefix that a constraint of the schema keeps well-formed.
 pub(crate) fn prefix(digits: &str) -> sqlx::Result<tandem_model::Prefix> {
     digits.parse().map_err(|error: tandem_model::NumberError| sqlx::Error::Decode(error.into()))

@@ -26,6 +26,7 @@ export type Announcement = Schemas["AnnouncementView"];
 export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];
 export type Agreement = Schemas["AgreementView"];
+export type AdvanceLists = Schemas["AdvanceLists"];
 export type ProposedDirection = Schemas["ProposedDirection"];
 export type Call = Schemas["CallView"];
 export type CallDetail = Schemas["CallDetailView"];

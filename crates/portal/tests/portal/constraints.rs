@@ -205,7 +205,12 @@ async fn limits_on_calls_are_set_by_who_may_and_reach_the_route_table() {
     let other = json!({ "prefix": "+44208", "endpoints": ["acme-1"], "max_calls_per_second": 0 });
     assert_eq!(acme.post("announcements", other).await.expect(422).fields(), ["max_calls_per_second"]);
 
-    let proposal = json!({ "with": "acme", "direction": "outgoing" });
+    let advance_on = json!({ "statuses": [486, 503], "causes": [34] });
+    let proposal = json!({ "with": "acme", "direction": "outgoing", "advance_on": advance_on });
+    for wrong in [json!({ "statuses": [200] }), json!({ "causes": [300] })] {
+        let proposal = json!({ "with": "acme", "direction": "outgoing", "advance_on": wrong });
+        assert_eq!(globex.post("agreements", proposal).await.expect(422).fields(), ["advance_on"]);
+    }
     let id = globex.post("agreements", with(proposal)).await.expect(201).text("agreement_id");
     let accepted = acme.post(&format!("agreements/{id}/accept"), json!({})).await.expect(200);
     assert_eq!(
@@ -213,7 +218,11 @@ async fn limits_on_calls_are_set_by_who_may_and_reach_the_route_table() {
         (&json!(30), &json!(5))
     );
 
+    assert_eq!(accepted.json["advance_on"], advance_on);
+
     let facts = tandem_store::facts::load(&exchange.app.db).await.unwrap().facts;
+    let list = facts.agreements[0].advance_on.as_ref().unwrap();
+    assert!(list.includes(486, None) && list.includes(500, Some(34)) && !list.includes(500, None));
     let both = tandem_model::CallLimits { max_calls: Some(30), max_calls_per_second: Some(5) };
     assert_eq!((facts.announcements[0].limits, facts.agreements[0].limits), (both, both));
     let member = facts.members.iter().find(|it| it.name == "acme").unwrap();

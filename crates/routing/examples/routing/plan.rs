@@ -161,6 +161,7 @@ pub(crate) fn exchange() -> Facts {
                 state: AgreementState::Accepted,
                 validity: Some(validity(0)),
                 limits: CallLimits::NONE,
+                advance_on: None,
             });
         }
     }

@@ -92,6 +92,7 @@ async fn what_differs_is_changed() {
         direction = "to_accepting"
         max_calls = 10
         max_calls_per_second = 5
+        advance_on = { statuses = [503, 486], causes = [34] }
     "#;
     assert_eq!(
         changes(db, other).await,
@@ -120,11 +121,20 @@ async fn what_differs_is_changed() {
     assert_eq!(facts.announcements[0].limits, limits(Some(30), None));
     let accepted = facts.agreements.iter().find(|it| it.state == AgreementState::Accepted).unwrap();
     assert_eq!(accepted.limits, limits(Some(10), Some(5)));
+    assert!(
+        accepted
+            .advance_on
+            .as_ref()
+            .is_some_and(|list| list.includes(486, None) && !list.includes(500, None))
+    );
     // Only a limit differs, and it goes where it is declared no more.
     assert_eq!(
         changes(db, &other.replace(", max_calls = 30", "").replace("max_calls = 10", "")).await,
         ["changed agreement globex–acme", "changed announcement acme/+44207946"]
     );
+    let without = other.replace("advance_on = { statuses = [503, 486], causes = [34] }", "");
+    declare(db, other).await.unwrap();
+    assert_eq!(changes(db, &without).await, ["changed agreement globex–acme"]);
 }
 
 #[tokio::test]

@@ -422,6 +422,7 @@ mod tests {
                     direction: AgreementDirection::Both,
                     max_calls: None,
                     max_calls_per_second: None,
+                    advance_on: None,
                 })
                 .collect(),
         }

@@ -1,4 +1,4 @@
-import { Button, Group, Modal, Radio, Select, Stack, Text, Textarea } from "@mantine/core";
+import { Button, Group, Modal, Radio, Select, Stack, Text, Textarea, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
@@ -19,6 +19,7 @@ import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { AgreementBadge } from "../../parts/State";
 import { Time } from "../../parts/Time";
+import { type AdvanceFields, advanceOf, advanceText, numbersFault } from "./advance";
 import { DIRECTIONS, standpoint } from "./standpoint";
 
 export function Agreements({ memberId }: { memberId: string }) {
@@ -99,6 +100,7 @@ export function Agreements({ memberId }: { memberId: string }) {
       ),
     },
     { header: "Limits", cell: (agreement) => limitsText(agreement) },
+    { header: "Goes on", cell: ({ advance_on }) => advanceText(advance_on) },
     { header: "Since", cell: ({ valid_from, proposed_at }) => <Time>{valid_from ?? proposed_at}</Time> },
     {
       header: "Change",
@@ -196,12 +198,13 @@ export function Propose({ memberId, variant = "filled" }: { memberId: string; va
 function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => void }) {
   const queries = useQueryClient();
   const members = useMembers();
-  const form = useForm<{ with: string; direction: ProposedDirection; note: string } & LimitFields>({
-    initialValues: { with: "", direction: "both", note: "", ...limitFields(undefined) },
+  const form = useForm<{ with: string; direction: ProposedDirection; note: string } & LimitFields & AdvanceFields>({
+    initialValues: { with: "", direction: "both", note: "", ...limitFields(undefined), statuses: "", causes: "" },
+    validate: { statuses: numbersFault, causes: numbersFault },
   });
   const propose = useMutation({
-    mutationFn: (fields: typeof form.values) => {
-      const body = { ...fields, ...limitsOf(fields) };
+    mutationFn: ({ statuses, causes, ...fields }: typeof form.values) => {
+      const body = { ...fields, ...limitsOf(fields), advance_on: advanceOf({ statuses, causes }) };
       return answer(api.POST("/api/v1/members/{member_id}/agreements", { params: { path: { member_id: memberId } }, body }));
     },
     onSuccess: async () => {
@@ -232,6 +235,14 @@ function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => voi
         </Radio.Group>
         <Textarea label="Note" description="What the other member should know. Optional." {...form.getInputProps("note")} />
         <LimitInputs form={form} />
+        <Group grow align="flex-start" gap="sm">
+          <TextInput
+            label="Try the next endpoint after"
+            description="SIP statuses, such as 486, 503. Both empty: as usual"
+            {...form.getInputProps("statuses")}
+          />
+          <TextInput label="Or after" description="Q.850 causes, such as 34" {...form.getInputProps("causes")} />
+        </Group>
         {propose.error && (
           <ProblemNote problem={problemOf(propose.error)} shownFields={["with", "direction", "note", ...LIMIT_FIELDS]} />
         )}

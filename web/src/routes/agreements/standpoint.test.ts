@@ -21,6 +21,7 @@ function agreement(change: Partial<Agreement>): Agreement {
     ended_at: null,
     max_calls: null,
     max_calls_per_second: null,
+    advance_on: null,
     may_answer: false,
     ...change,
   };
