@@ -104,6 +104,7 @@ impl Worker {
             }),
             failure: None,
             min_se_s: 0,
+            redirected: None,
             cancel: Cancel::No,
             since: now.instant,
         }));

@@ -11,6 +11,7 @@ use crate::early::{Early, Reliable};
 use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
 use crate::record::{CallRecord, Record, UpRecord};
+use crate::redirect::Redirected;
 use crate::timer::TimerHandle;
 use crate::transaction::TransactionKey;
 use crate::worker::Now;
@@ -87,6 +88,8 @@ pub(crate) struct InviteExchange {
     pub(crate) success: Option<Success>,
     /// The shortest session interval that a candidate takes, once one has said so.
     pub(crate) min_se_s: u32,
+    /// Where a redirection leads the call, and who sent it there.
+    pub(crate) redirected: Option<Box<Redirected>>,
     /// Why the last attempt failed, as its Reason said.
     pub(crate) failure: Option<Box<[u8]>>,
     /// What became of a re-INVITE that is taken back.
@@ -190,6 +193,12 @@ impl Call {
     /// Whether its end is recorded already: it ended just before the node was restarted.
     pub(crate) fn is_over(&self) -> bool {
         self.cdr.outcome.is_some()
+    }
+
+    /// The number that the next attempt is made for, as digits: the called one, or where a redirection leads.
+    pub(crate) fn target(&self) -> &str {
+        let redirected = self.invite.as_ref().and_then(|invite| invite.redirected.as_ref());
+        redirected.map_or(&self.cdr.called, |redirected| &redirected.called)
     }
 
     /// The next candidate, if one is left of the first `limit`.

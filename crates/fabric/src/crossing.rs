@@ -13,6 +13,7 @@ use tandem_sip::{
 };
 
 use crate::passes::is_token;
+use crate::redirect::Redirection;
 
 mod address;
 mod diversion;
@@ -56,18 +57,25 @@ pub(crate) struct Passage<'p> {
     is_plain: bool,
     /// Whether who gets it is told of session timers.
     has_timer: bool,
+    /// Who redirected the call within the hub, in that order.
+    redirections: &'p [Redirection],
 }
 
 impl<'p> Passage<'p> {
     /// From the endpoint of one policy to that of another, by a leg on which the hub is `host`.
     pub(crate) fn new(host: &'p str, sender: &'p Policy, receiver: &'p Policy) -> Self {
         let is_plain = sender.carries_as_received() && receiver.carries_as_received();
-        Self { host, sender, receiver, is_plain, has_timer: false }
+        Self { host, sender, receiver, is_plain, has_timer: false, redirections: &[] }
     }
 
     /// The same, and whoever gets the message may be told of session timers.
     pub(crate) fn with_timer(self, has_timer: bool) -> Self {
         Self { has_timer, ..self }
+    }
+
+    /// The same, of a call that these numbers redirected.
+    pub(crate) fn with_redirections(self, redirections: &'p [Redirection]) -> Self {
+        Self { redirections, ..self }
     }
 }
 

@@ -247,6 +247,7 @@ impl Worker {
                 success: None,
                 failure: None,
                 min_se_s: 0,
+                redirected: None,
                 cancel: Cancel::No,
                 since: now.instant,
             }));

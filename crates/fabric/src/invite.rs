@@ -209,6 +209,7 @@ impl Worker {
             success: None,
             failure: None,
             min_se_s: 0,
+            redirected: None,
             cancel: Cancel::No,
             since: now.instant,
         };
@@ -355,6 +356,8 @@ impl Worker {
 
         let call = &mut self.calls[key];
         let position = call.cdr.attempts.len() as u16 + 1;
+        let redirected = call.invite.as_ref().and_then(|invite| invite.redirected.as_ref());
+        let called = redirected.map(|redirected| redirected.called.clone());
         call.cdr.attempts.push(AttemptRecord {
             candidate: index,
             attempted_at: now.utc,
@@ -362,7 +365,7 @@ impl Worker {
             status: None,
             reason: None,
             cause: Cause::default(),
-            called: None,
+            called,
             egress_call_id: egress_call_id.into(),
         });
         call.egress = Some(Leg {
@@ -417,10 +420,13 @@ impl Worker {
         let request = Message::parse(&invite.request).expect("it was read before");
         let from = request.from().expect("it was judged");
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
-        let called = &call.cdr.called;
+        let called = call.target();
         let sender = policy_of(&self.table, call.ingress.endpoint);
         let own_host = local.host_to(&endpoint.policy);
-        let passage = Passage::new(own_host, sender, &endpoint.policy).with_timer(session.is_offered);
+        let diversions = invite.redirected.as_ref().map_or(&[][..], |redirected| &redirected.diversions);
+        let passage = Passage::new(own_host, sender, &endpoint.policy)
+            .with_timer(session.is_offered)
+            .with_redirections(diversions);
         let number = write_called(called, &endpoint.policy.numbers);
         let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
         let (place, parameter) = place_of(&endpoint.target, flow);

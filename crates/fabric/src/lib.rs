@@ -41,6 +41,7 @@ mod probe;
 mod proof;
 mod record;
 mod recorder;
+mod redirect;
 mod registrar;
 mod resolution;
 mod resolver;

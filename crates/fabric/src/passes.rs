@@ -91,7 +91,7 @@ impl Worker {
         let is_own_leg = [call_id, request.from_tag()].into_iter().flatten().any(|text| {
             parse_hex(text)
                 .and_then(|tag| self.tags.get(&tag))
-                .is_some_and(|&(key, side)| side == Side::Egress && *self.calls[key].cdr.called == *called)
+                .is_some_and(|&(key, side)| side == Side::Egress && self.calls[key].cdr.attempted() == called)
         });
         is_own_leg
             || request
@@ -102,9 +102,9 @@ impl Worker {
 
     /// Counts a call between two numbers; false when it is one of those that go round.
     pub(crate) fn count_pass(&mut self, now: Now, key: CallKey) -> bool {
-        let cdr = &self.calls[key].cdr;
-        let member: MemberId = cdr.originating_member;
-        let numbers = self.passes.numbers(&cdr.calling, &cdr.called);
+        let call = &self.calls[key];
+        let member: MemberId = call.cdr.originating_member;
+        let numbers = self.passes.numbers(&call.cdr.calling, call.target());
         if let Some(live) = self.passes.live.get(&numbers).filter(|live| live.len() >= MAX_PASSES) {
             let counted = live.iter().filter_map(|&key| self.calls.get(key)).filter(|call| {
                 !call.is_up() || now.instant.saturating_duration_since(call.started) <= WINDOW
@@ -118,7 +118,8 @@ impl Worker {
                 return false;
             }
         }
-        self.calls[key].numbers = numbers;
+        let before = std::mem::replace(&mut self.calls[key].numbers, numbers);
+        self.passes.remove(before, key);
         self.passes.add(numbers, key);
         true
     }

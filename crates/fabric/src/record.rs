@@ -149,6 +149,12 @@ impl CallRecord {
         self.candidate(self.attempts.last()?.candidate)
     }
 
+    /// The number that the last attempt was made for, as digits.
+    pub(crate) fn attempted(&self) -> &str {
+        let attempt = self.attempts.last().and_then(|attempt| attempt.called.as_deref());
+        attempt.unwrap_or(&self.called)
+    }
+
     /// Why the leg of an attempt ended; nothing while it is up or pending.
     fn cause_of(&self, attempt: &AttemptRecord) -> Cause {
         let was_answered = attempt.status.is_some_and(|status| status < 300);

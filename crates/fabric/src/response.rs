@@ -24,7 +24,7 @@ use tandem_model::Reason;
 /// called party's own word and goes back as it is.
 pub(crate) fn is_egress_failure(status: u16) -> bool {
     match status {
-        // Redirections and challenges are for the hub, which follows none and has answered the latter if it may.
+        // Redirections and challenges are for the hub: it has followed or answered them if it may.
         300..=399 | 401 | 407 => true,
         // The server there timed out, or speaks something else, or wants longer sessions than the hub has.
         408 | 422 | 500..=599 => true,
@@ -376,6 +376,9 @@ impl Worker {
             return;
         }
         if status == 422 && self.try_longer_session(now, key, response) {
+            return;
+        }
+        if self.follow_redirection(now, key, response, status) {
             return;
         }
         if self.advances(key, response, status) {

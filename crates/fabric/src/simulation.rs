@@ -40,6 +40,7 @@ mod own_name;
 mod passes;
 mod random;
 mod recovery;
+mod redirect;
 mod registration;
 mod ringing;
 mod session;

@@ -49,7 +49,7 @@ pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
     IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, Policy, PolicyError, PolicyFault,
-    ProbePolicy, Profile, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
+    ProbePolicy, Profile, Redirect, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
 pub use range::{Authority, Range};

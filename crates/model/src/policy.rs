@@ -30,7 +30,7 @@ pub use identity::{IdentityField, IdentityPolicy};
 pub use numbers::{CallingForm, Digits, NumberForm, NumberPolicy, Unprefixed};
 pub use probe::ProbePolicy;
 pub use profile::Profile;
-pub use session::{EarlyMedia, SessionPolicy, SessionTimer};
+pub use session::{EarlyMedia, Redirect, SessionPolicy, SessionTimer};
 pub use size::SizePolicy;
 
 /// Most octets of the overrides as JSON.

@@ -35,17 +35,28 @@ pub(super) fn write(
     let StartLine::Request(line) = start else { return };
     let (has_diversion, has_history) =
         (message.header(Name::Diversion).is_some(), message.header(Name::HistoryInfo).is_some());
-    if !has_diversion && !has_history {
+    if !has_diversion && !has_history && passage.redirections.is_empty() {
         return;
     }
     if matches!(field, DiversionField::Diversion | DiversionField::Both) {
-        let diverted = if has_diversion { of_diversion(message) } else { of_history(message) };
+        let mut diverted = if has_diversion { of_diversion(message) } else { of_history(message) };
+        diverted.extend(of_redirections(passage));
         push(lines, Name::Diversion, write_diversion(&diverted, passage));
     }
     if matches!(field, DiversionField::HistoryInfo | DiversionField::Both) {
         let value = match has_history {
-            true => write_history(&history(message), passage),
-            false => write_diverted_as_history(&of_diversion(message), line.uri, passage),
+            true => {
+                let entries = history(message);
+                let mut value = write_history(&entries, passage);
+                let last = entries.last().map_or(&b""[..], Entry::index);
+                extend_history(&mut value, last, line.uri, passage);
+                value
+            }
+            false => {
+                let mut diverted = of_diversion(message);
+                diverted.extend(of_redirections(passage));
+                write_diverted_as_history(&diverted, line.uri, passage)
+            }
         };
         push(lines, Name::HistoryInfo, value);
     }
@@ -148,6 +159,53 @@ fn of_diversion<'m>(message: &Message<'m>) -> AllDiverted<'m> {
     diverted
 }
 
+/// Those that redirected the call within the hub. Why is not said in a 3xx: it is as if they always did (RFC 4458 §2.2,
+/// cause 302).
+fn of_redirections<'p>(passage: &Passage<'p>) -> impl Iterator<Item = Diverted<'p>> {
+    passage.redirections.iter().map(|redirection| Diverted {
+        by: NameAddr::parse(redirection.address.as_bytes()).expect("the hub wrote it"),
+        cause: Cause::Unconditional,
+        is_private: false,
+        counter: 1,
+    })
+}
+
+/// Adds where redirections within the hub led, below the last entry of a history with that index (RFC 7044 §10.3).
+fn extend_history(value: &mut Vec<u8>, last: &[u8], request_uri: &[u8], passage: &Passage<'_>) {
+    let Ok(last) = std::str::from_utf8(last) else { return };
+    if value.is_empty() || last.is_empty() {
+        return;
+    }
+    let mut index = last.to_owned();
+    // Each number but the first was redirected to, and the last one is where the call goes now.
+    let numbers = passage.redirections.iter().skip(1).map(|redirection| redirection.address.as_bytes());
+    for address in numbers.map(Some).chain((!passage.redirections.is_empty()).then_some(None)) {
+        let uri = match address.and_then(|address| NameAddr::parse(address).ok()) {
+            Some(address) => uri_of(&address, false, passage),
+            None => match target_uri(request_uri, passage) {
+                Some(uri) => uri,
+                None => return,
+            },
+        };
+        let before = index.clone();
+        index.push_str(".1");
+        value.extend_from_slice(b", <");
+        value.extend_from_slice(&uri);
+        let status = Cause::Unconditional.status();
+        value.extend_from_slice(format!(";cause={status}>;index={index};mp={before}").as_bytes());
+    }
+}
+
+/// Where the call goes now, with the hub's host.
+fn target_uri(request_uri: &[u8], passage: &Passage<'_>) -> Option<Vec<u8>> {
+    let called = Uri::parse(request_uri).ok()?.user?;
+    let mut uri = [b"sip:", called, b"@", passage.host.as_bytes()].concat();
+    if passage.receiver.numbers.user_phone {
+        uri.extend_from_slice(b";user=phone");
+    }
+    Some(uri)
+}
+
 /// One entry of a history.
 #[derive(Clone, Copy, Debug)]
 struct Entry<'m> {
@@ -233,8 +291,9 @@ fn write_diverted_as_history(
     passage: &Passage<'_>,
 ) -> Vec<u8> {
     let mut value = Vec::new();
-    let Ok(target) = Uri::parse(request_uri) else { return value };
-    let Some(called) = target.user.filter(|_| !diverted.is_empty()) else { return value };
+    let Some(target) = target_uri(request_uri, passage).filter(|_| !diverted.is_empty()) else {
+        return value;
+    };
     let (mut index, mut before, mut cause) = (String::from("1"), String::new(), None);
     let mut write_entry = |uri: &[u8], is_private: bool, cause: Option<Cause>, index: &str, before: &str| {
         if !value.is_empty() {
@@ -261,11 +320,7 @@ fn write_diverted_as_history(
         }
         cause = Some(one.cause);
     }
-    let mut uri = [b"sip:", called, b"@", passage.host.as_bytes()].concat();
-    if passage.receiver.numbers.user_phone {
-        uri.extend_from_slice(b";user=phone");
-    }
-    write_entry(&uri, false, cause, &index, &before);
+    write_entry(&target, false, cause, &index, &before);
     value
 }
 

@@ -27,6 +27,8 @@ pub struct SessionPolicy {
     pub ring_timeout_s: Option<u32>,
     /// Whether media before the answer is passed on, to the endpoint and from it.
     pub early_media: EarlyMedia,
+    /// What becomes of a call that the endpoint redirects.
+    pub redirect: Redirect,
 }
 
 /// Whether the hub has a session timer on an endpoint's leg of a call.
@@ -54,6 +56,18 @@ pub enum EarlyMedia {
     Block,
 }
 
+/// What becomes of a call to which an endpoint answers 3xx (RFC 3261 §21.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redirect {
+    /// The endpoint cannot take it: the next one is tried.
+    #[default]
+    Refuse,
+    /// The number in its Contact is called instead, as if the originating member had called that: under its
+    /// agreements. Where Contact has no number of the exchange the call is refused.
+    Follow,
+}
+
 /// The policy as it is written, before it is judged.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,6 +77,7 @@ struct Said {
     min_se_s: u32,
     ring_timeout_s: Option<u32>,
     early_media: EarlyMedia,
+    redirect: Redirect,
 }
 
 impl Default for Said {
@@ -73,6 +88,7 @@ impl Default for Said {
             min_se_s: SHORTEST_S,
             ring_timeout_s: None,
             early_media: EarlyMedia::Pass,
+            redirect: Redirect::Refuse,
         }
     }
 }
@@ -81,7 +97,7 @@ impl TryFrom<Said> for SessionPolicy {
     type Error = String;
 
     fn try_from(said: Said) -> Result<Self, String> {
-        let Said { timer, session_expires_s, min_se_s, ring_timeout_s, early_media } = said;
+        let Said { timer, session_expires_s, min_se_s, ring_timeout_s, early_media, redirect } = said;
         if !(SHORTEST_S..=LONGEST_S).contains(&session_expires_s) {
             return Err(format!(
                 "session_expires_s is {session_expires_s}; write {SHORTEST_S} to {LONGEST_S} seconds"
@@ -96,7 +112,7 @@ impl TryFrom<Said> for SessionPolicy {
             let (least, most) = RINGING_S.into_inner();
             return Err(format!("ring_timeout_s is {ring_timeout_s}; write {least} to {most} seconds"));
         }
-        Ok(Self { timer, session_expires_s, min_se_s, ring_timeout_s, early_media })
+        Ok(Self { timer, session_expires_s, min_se_s, ring_timeout_s, early_media, redirect })
     }
 }
 
@@ -129,6 +145,7 @@ mod tests {
             (r#"{ "min_se_s": 30 }"#, "min_se_s is 30"),
             (r#"{ "ring_timeout_s": 0 }"#, "ring_timeout_s is 0; write 5 to 600 seconds"),
             (r#"{ "early_media": "some" }"#, "unknown variant `some`"),
+            (r#"{ "redirect": "ask" }"#, "unknown variant `ask`"),
             (r#"{ "refer": true }"#, "unknown field `refer`"),
         ];
         for (json, why) in wrong {
