@@ -68,6 +68,11 @@ impl Worker {
     ) {
         let flow = arrival.reply;
         let Some((key, side, pair)) = self.find_leg(now, arrival, request) else {
+            if method == Method::Prack && self.take_late_prack(now, arrival, request) {
+                let server = self.transactions.open_server(fingerprint, false, flow, User::Nobody);
+                let octets = self.build_response(request, flow, 200, None, |_| {});
+                return self.transactions.respond(&mut self.wire, now.instant, server, 200, octets);
+            }
             return self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
         };
         self.handle(key);

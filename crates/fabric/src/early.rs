@@ -86,6 +86,11 @@ impl Reliable {
         !self.waiting.is_empty()
     }
 
+    /// RSeq of the response that was sent and is not acknowledged, with the number in the CSeq of its INVITE.
+    pub(crate) fn outstanding(&self) -> Option<(u32, u32)> {
+        self.waiting.first().map(|first| (first.sent, self.server_cseq))
+    }
+
     /// Takes out the 2xx that waits.
     pub(crate) fn take_held(&mut self) -> Option<Octets> {
         self.held.take()
@@ -187,13 +192,14 @@ impl Worker {
     }
 
     /// Forgets the early dialogs of an attempt that is over. Those of the next attempt have other tags.
-    pub(crate) fn drop_early(&mut self, key: CallKey) {
+    pub(crate) fn drop_early(&mut self, now: Now, key: CallKey) {
         if self.calls[key].early.is_empty() {
             return;
         }
         let tag = self.mint();
         for early in std::mem::take(&mut self.calls[key].early) {
             self.tags.remove(&early.tag);
+            self.expect_late_prack(now, key, early);
         }
         let used = std::mem::replace(&mut self.calls[key].ingress.tag, tag);
         self.tags.remove(&used);
@@ -371,7 +377,7 @@ fn offers_reliable(invite: &Message<'_>) -> bool {
 }
 
 /// RSeq and CSeq number that a PRACK names; none for another method than INVITE.
-fn rack(request: &Message<'_>) -> Option<(u32, u32)> {
+pub(crate) fn rack(request: &Message<'_>) -> Option<(u32, u32)> {
     let mut parts =
         request.header(Name::RAck)?.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
     let (rseq, cseq) = (number(parts.next()?)?, number(parts.next()?)?);

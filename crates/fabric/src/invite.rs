@@ -615,7 +615,7 @@ impl Worker {
             self.transactions.set_user(exchange.client, User::Nobody);
             self.answer_pending(now, exchange.server, &exchange.request, 481);
         }
-        self.drop_early(key);
+        self.drop_early(now, key);
     }
 
     /// An attempt ended without an answer, for a cause that means "this egress cannot": the next is tried.

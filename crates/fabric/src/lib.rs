@@ -27,6 +27,7 @@ mod hep;
 mod identity;
 mod invite;
 mod journal;
+mod late_prack;
 mod leg;
 mod limit;
 mod metrics;

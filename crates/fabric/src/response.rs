@@ -255,6 +255,7 @@ impl Worker {
             if let Some(held) = other.reliable.as_mut().and_then(|reliable| reliable.take_held()) {
                 self.hang_up_fork(now, client, &Message::parse(&held).expect("it was read before"));
             }
+            self.expect_late_prack(now, key, other);
         }
         let exchanges = &mut self.calls[key].exchanges;
         let lost: SmallVec<[Exchange; 2]> =

@@ -24,6 +24,8 @@ pub(crate) enum Wake {
     OutboundRegistrations,
     /// A cancelled INVITE never got its final response (RFC 3261 §9.1): give its transaction up.
     Abandoned(TransactionKey),
+    /// No PRACK comes any more in the early dialog with this tag of the hub's.
+    LatePrack(u64),
 }
 
 /// The timers that the hub keeps for a call, beside those of its transactions.

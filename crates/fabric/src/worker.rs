@@ -25,6 +25,7 @@ use crate::call::{Call, CallKey, CallTimers};
 use crate::crossing::{ALLOW, SUPPORTED};
 use crate::identity::endpoint_at;
 use crate::journal::Journal;
+use crate::late_prack::LatePrack;
 use crate::leg::{Leg, Side, format_tag};
 use crate::metrics::Metrics;
 use crate::outbound_registration::OutboundRegistrations;
@@ -160,6 +161,8 @@ pub(crate) struct Worker {
     pub(crate) identities: AHashSet<u64>,
     /// Which leg a tag of ours belongs to.
     pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
+    /// PRACKs that may still come, by the tag of the early dialog that is over.
+    pub(crate) late_pracks: AHashMap<u64, LatePrack>,
     pub(crate) transactions: Transactions,
     /// Which of the node's workers it is, and what it has in common with the others.
     pub(crate) share: Share,
@@ -216,6 +219,7 @@ impl Worker {
             calls: SlotMap::with_key(),
             identities: AHashSet::new(),
             tags: AHashMap::new(),
+            late_pracks: AHashMap::new(),
             transactions,
             watch: (share.index == 0).then(Box::default),
             share,
@@ -680,6 +684,7 @@ impl Worker {
                     self.journal.hurry();
                 }
                 Wake::OutboundRegistrations => self.register_outbound(now),
+                Wake::LatePrack(tag) => drop(self.late_pracks.remove(&tag)),
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }

@@ -100,6 +100,53 @@ fn a_reliable_ringing_that_is_never_acknowledged_ends_the_call_with_504() {
 }
 
 #[test]
+fn a_prack_that_comes_after_the_refusal_is_still_answered_once() {
+    let mut sim = Simulation::new();
+    let ingress = invite_with(&mut sim, "Supported: 100rel");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &reliable(&egress, "183 Progress", "g", 5, SDP));
+    let progress = sim.one_to(ACME);
+    let number: u32 = field(&progress, "RSeq").parse().unwrap();
+    sim.receive(GLOBEX, &response(&egress, "486 Busy Here", "g", ""));
+    assert_eq!((sim.kinds_to(ACME), sim.kinds_to(GLOBEX)), (vec!["486".into()], vec!["ACK".into()]));
+    // The wrong one, and the right one from somewhere else.
+    let dialog = (&*ingress, &*progress);
+    sim.receive(ACME, &prack(2, dialog, &format!("{} 1 INVITE", number + 1)));
+    assert_eq!(sim.kinds_to(ACME), ["481"]);
+    sim.receive(GLOBEX_2, &prack(3, dialog, &format!("{number} 1 INVITE")).replace(ACME, GLOBEX_2));
+    assert_eq!(sim.kinds_to(GLOBEX_2), ["481"]);
+    sim.receive(ACME, &prack(4, dialog, &format!("{number} 1 INVITE")));
+    assert_eq!(sim.kinds_to(ACME), ["200"]);
+    sim.receive(ACME, &prack(5, dialog, &format!("{number} 1 INVITE")));
+    assert_eq!(sim.kinds_to(ACME), ["481"]);
+    assert!(sim.sent_to(GLOBEX).is_empty(), "nobody is left there to tell");
+    sim.expect_nothing_left();
+}
+
+#[test]
+fn a_prack_to_a_candidate_that_was_left_is_answered_while_the_next_one_rings() {
+    let mut sim = Simulation::new();
+    let ingress = invite_with(&mut sim, "Supported: 100rel");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &reliable(&egress, "183 Progress", "g", 5, SDP));
+    let progress = sim.one_to(ACME);
+    sim.receive(GLOBEX, &response(&egress, "503 Full", "g", ""));
+    assert_eq!(sim.kinds_to(GLOBEX_2), ["INVITE"]);
+    let rack = format!("{} 1 INVITE", field(&progress, "RSeq"));
+    sim.receive(ACME, &prack(2, (&ingress, &progress), &rack));
+    assert_eq!(sim.kinds_to(ACME), ["200"]);
+    // It is not waited for longer than it can be sent again.
+    let mut sim = Simulation::new();
+    invite_with(&mut sim, "Supported: 100rel");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &reliable(&egress, "183 Progress", "g", 5, SDP));
+    sim.receive(GLOBEX, &response(&egress, "603 Decline", "g", ""));
+    assert_eq!(sim.worker.late_pracks.len(), 1);
+    sim.pass(Duration::from_millis(32_100));
+    assert!(sim.worker.late_pracks.is_empty());
+}
+
+#[test]
 fn an_answer_waits_for_the_prack_of_what_it_would_overtake() {
     let mut sim = Simulation::new();
     let ingress = invite_with(&mut sim, "Supported: 100rel");
