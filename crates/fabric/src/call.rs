@@ -12,6 +12,7 @@ use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
 use crate::record::{CallRecord, Record, UpRecord};
 use crate::redirect::Redirected;
+use crate::refer::Refer;
 use crate::timer::TimerHandle;
 use crate::transaction::TransactionKey;
 use crate::worker::Now;
@@ -49,6 +50,8 @@ pub(crate) struct Call {
     pub(crate) early: Vec<Early>,
     /// Reliable provisional responses to the last INVITE of a call that is up, when there are any.
     pub(crate) reliable: Option<Box<Reliable>>,
+    /// The last REFER that crossed.
+    pub(crate) refer: Option<Box<Refer>>,
     /// Until when the candidate may ring (Timer C); once it has answered, how long the call may be up.
     pub(crate) until: Instant,
     /// What tells its INVITE from every other; 0 once it is answered.

@@ -7,13 +7,12 @@
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
-use tandem_model::{CallingForm, CodecOrder, HeaderRule, OtherHeaders, Policy, Settings};
-use tandem_sip::{
-    Edit, Header, Message, Method, Name, StartLine, Uri, restrict_codecs, rewrite, rewrite_with_body,
-};
+use tandem_model::{CallingForm, CodecOrder, HeaderRule, OtherHeaders, PassOrRefuse, Policy, Settings};
+use tandem_sip::{Edit, Header, Message, Method, Name, StartLine, Uri, restrict_codecs, rewrite_with_body};
 
 use crate::passes::is_token;
 use crate::redirect::Redirection;
+use crate::refer;
 
 mod address;
 mod diversion;
@@ -59,18 +58,30 @@ pub(crate) struct Passage<'p> {
     has_timer: bool,
     /// Who redirected the call within the hub, in that order.
     redirections: &'p [Redirection],
+    /// The body that it gets instead of its own.
+    body: Option<&'p [u8]>,
 }
 
 impl<'p> Passage<'p> {
     /// From the endpoint of one policy to that of another, by a leg on which the hub is `host`.
     pub(crate) fn new(host: &'p str, sender: &'p Policy, receiver: &'p Policy) -> Self {
         let is_plain = sender.carries_as_received() && receiver.carries_as_received();
-        Self { host, sender, receiver, is_plain, has_timer: false, redirections: &[] }
+        Self { host, sender, receiver, is_plain, has_timer: false, redirections: &[], body: None }
     }
 
     /// The same, and whoever gets the message may be told of session timers.
     pub(crate) fn with_timer(self, has_timer: bool) -> Self {
         Self { has_timer, ..self }
+    }
+
+    /// The same, and the message has another body.
+    pub(crate) fn with_body(self, body: &'p [u8]) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// Whether REFER crosses.
+    fn passes_refer(&self) -> bool {
+        [self.sender, self.receiver].iter().all(|it| it.requests.refer == PassOrRefuse::Pass)
     }
 
     /// The same, of a call that these numbers redirected.
@@ -110,7 +121,14 @@ pub(crate) fn cross(
         .map(|header| fate(header, passage, asks_for_prack));
     let fates: SmallVec<[Fate; 32]> = fates.collect();
     let mut fates = fates.iter();
-    rewrite(out, message, start, &top, |_| edit(fates.next()));
+    rewrite_with_body(
+        out,
+        message,
+        start,
+        &top,
+        |_| edit(fates.next()),
+        passage.body.unwrap_or(message.body()),
+    );
 }
 
 fn edit(fate: Option<&Fate>) -> Edit<'_> {
@@ -151,10 +169,9 @@ fn adapt(
     let mut fates = fates.iter();
     let lines = lines.iter().map(|(name, value)| (*name, value.as_slice()));
     let top: SmallVec<[(&str, &[u8]); 16]> = top.iter().copied().chain(lines).collect();
-    match restrict_body(message, passage) {
-        Some(body) => rewrite_with_body(out, message, start, &top, |_| edit(fates.next()), &body),
-        None => rewrite(out, message, start, &top, |_| edit(fates.next())),
-    }
+    let restricted = restrict_body(message, passage);
+    let body = restricted.as_deref().or(passage.body).unwrap_or(message.body());
+    rewrite_with_body(out, message, start, &top, |_| edit(fates.next()), body);
 }
 
 /// Whether the header rules of both endpoints let a header field cross.
@@ -240,15 +257,25 @@ fn fate(header: Header<'_>, passage: &Passage<'_>, asks_for_prack: bool) -> Fate
         Name::Replaces | Name::Join | Name::TargetDialog | Name::HistoryInfo | Name::RSeq | Name::RAck => {
             Fate::Drop
         }
+        Name::Allow if passage.passes_refer() && lists(header.value, b"REFER") => {
+            Fate::Replace(Cow::Owned([allowed(header.value).as_bytes(), b", REFER, NOTIFY"].concat()))
+        }
         Name::Allow => Fate::Replace(Cow::Borrowed(allowed(header.value).as_bytes())),
+        Name::ReferTo => {
+            refer_to(header.value, passage).map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
+        }
+        // Written anew: it may name a REFER by its number, which is another on each leg.
+        Name::Event => Fate::Drop,
         Name::Require if asks_for_prack && lists(header.value, RELIABLE) => {
             Fate::Replace(Cow::Borrowed(RELIABLE))
         }
         Name::Require => Fate::Drop,
-        Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId | Name::Diversion => {
-            address::write_all(header.value, passage)
-                .map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value)))
-        }
+        Name::PAssertedIdentity
+        | Name::PPreferredIdentity
+        | Name::RemotePartyId
+        | Name::Diversion
+        | Name::ReferredBy => address::write_all(header.value, passage)
+            .map_or(Fate::Drop, |value| Fate::Replace(Cow::Owned(value))),
         // What one network notes for itself (RFC 7315 §4).
         Name::PChargingVector | Name::PAccessNetworkInfo => Fate::Drop,
         Name::Other if OWN_NETWORK.iter().any(|name| header.raw_name.eq_ignore_ascii_case(name)) => {
@@ -258,6 +285,14 @@ fn fate(header: Header<'_>, passage: &Passage<'_>, asks_for_prack: bool) -> Fate
         Name::Other if is_token(header.raw_name) => Fate::Drop,
         _ => Fate::Keep,
     }
+}
+
+/// Refer-To with the number as the receiver dials it, at the hub: the call that it asks for is one of the exchange.
+fn refer_to(value: &[u8], passage: &Passage<'_>) -> Option<Vec<u8>> {
+    let number = refer::number(value, &passage.sender.numbers)?;
+    let phone = if passage.receiver.numbers.user_phone { ";user=phone" } else { "" };
+    let number = passage.receiver.numbers.write(number);
+    Some(format!("<sip:{number}@{}{phone}>", passage.host).into_bytes())
 }
 
 /// What the hub carries of the methods that a member lists.

@@ -1,9 +1,10 @@
 //! Serves calls that are up, and requests that belong to a call, early or up: ACK, BYE, CANCEL, re-INVITE,
-//! PRACK, UPDATE, INFO.
+//! PRACK, UPDATE, INFO, and where policies let them pass REFER, NOTIFY and MESSAGE.
 
 use std::time::Duration;
 
-use tandem_model::{Cause, EndedBy, Outcome, Reason};
+use tandem_model::{Cause, EndedBy, Outcome, PassOrRefuse, Reason, RequestPolicy};
+use tandem_routing::RouteTable;
 use tandem_sip::session_timer::TooBrief;
 use tandem_sip::transaction::key;
 use tandem_sip::transaction::timer::{T1, T2};
@@ -19,6 +20,7 @@ use crate::invite::policy_of;
 use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::record::Record;
+use crate::refer::{self, Refer};
 use crate::session::{Offer, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, format_branch, parse_hex};
@@ -29,11 +31,11 @@ const MAX_EXCHANGES: usize = 8;
 
 /// After which the sender of a request would repeat it only every T2: only now it may get a 100, and now it
 /// must (RFC 4320 §4.1).
-const SLOW: Duration = T1.saturating_mul(7);
+pub(crate) const SLOW: Duration = T1.saturating_mul(7);
 
 /// How long a request may wait for its answer: its sender gives it up at 64·T1 and is told before
 /// (RFC 4320 §4.2).
-const OVERDUE: Duration = T1.saturating_mul(64).saturating_sub(T2);
+pub(crate) const OVERDUE: Duration = T1.saturating_mul(64).saturating_sub(T2);
 
 impl Worker {
     /// The leg that a request names by our tag, when it also has the dialog's Call-ID and the peer's tag, and
@@ -131,6 +133,14 @@ impl Worker {
         match method {
             Method::Bye | Method::Options => return Ok(None),
             Method::Invite | Method::Update | Method::Info | Method::Prack => {}
+            Method::Message if passes(&self.table, call, |requests| requests.message) => {}
+            Method::Refer if call.is_up() && passes(&self.table, call, |requests| requests.refer) => {
+                let endpoint = call.leg(side).expect("the request came by it").endpoint;
+                refer::judge(request, &policy_of(&self.table, endpoint).numbers)?;
+            }
+            Method::Notify if call.is_up() && passes(&self.table, call, |requests| requests.refer) => {
+                refer::subscription(call, side, request).ok_or(Reason::NoDialog)?;
+            }
             Method::Refer
             | Method::Message
             | Method::Subscribe
@@ -181,8 +191,15 @@ impl Worker {
         let table = self.table.clone();
         let branch = self.mint();
         let call = &mut self.calls[key];
+        let event = refer::subscription(call, side, request);
         let dialog = call.dialog_mut(side.other(), pair).expect("a pair has both dialogs");
         let number = dialog.next_cseq();
+        if method == Method::Refer {
+            let server_cseq = request.cseq().map_or(0, |cseq| cseq.number);
+            call.refer = Some(Box::new(Refer { from: side, server_cseq, client_cseq: number }));
+        }
+        let call = &mut self.calls[key];
+        let dialog = call.dialog_mut(side.other(), pair).expect("a pair has both dialogs");
         // Both are parts of the call.
         let dialog = dialog.clone();
         let leg = call.leg(side.other()).expect("a call with a pair of dialogs has both legs");
@@ -208,7 +225,7 @@ impl Worker {
             ("Call-ID", &dialog.call_id[..]),
             ("CSeq", cseq.as_bytes()),
         ]);
-        if matches!(method, Method::Invite | Method::Update) {
+        if matches!(method, Method::Invite | Method::Update | Method::Refer | Method::Notify) {
             top.push(("Contact", local.contact_to(receiver).as_bytes()));
         }
         let offer = match method {
@@ -220,7 +237,13 @@ impl Worker {
         let rack = rack.map(|rack| format!("{} {} INVITE", rack.rseq, rack.cseq));
         top.extend(rack.iter().map(|rack| ("RAck", rack.as_bytes())));
         let start = StartLine::Request(RequestLine { method, uri });
-        let passage = Passage::new(local.host_to(receiver), sender, receiver).with_timer(has_timer);
+        let mut passage = Passage::new(local.host_to(receiver), sender, receiver).with_timer(has_timer);
+        let event = (method == Method::Notify).then_some(event).flatten();
+        top.extend(event.iter().map(|event| ("Event", event.as_bytes())));
+        if method == Method::Notify {
+            // Beyond its first line it may tell of the leg that the REFER led to.
+            passage = passage.with_body(refer::first_line(request.body()));
+        }
         cross(&mut self.scratch, request, start, &top, &passage);
         // The other leg has routes of its own: what fitted here may not fit there.
         if self.scratch.len() - request.body().len() > MAX_HEAD {
@@ -598,6 +621,14 @@ impl Worker {
             self.caller_gone(now, call, request);
         }
     }
+}
+
+/// Whether the policies of both endpoints of a call let requests of a kind pass.
+fn passes(table: &RouteTable, call: &Call, kind: impl Fn(&RequestPolicy) -> PassOrRefuse) -> bool {
+    let legs = [Some(&call.ingress), call.egress.as_ref()];
+    legs.into_iter().all(|leg| {
+        leg.is_some_and(|leg| kind(&policy_of(table, leg.endpoint).requests) == PassOrRefuse::Pass)
+    })
 }
 
 /// While an INVITE is under way no second one may cross it: neither in the same direction, which is answered

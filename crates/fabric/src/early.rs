@@ -237,7 +237,7 @@ impl Worker {
             // From 1 to 2^31 − 1.
             None => (self.rng.next_u32() >> 1).max(1),
         };
-        let back = Back { rseq: Some(sent), terms: None };
+        let back = Back { rseq: Some(sent), ..Back::default() };
         let octets = self.build_back((key, from), server, &request, pair, response, status, back);
         let Some(octets) = octets else { return };
         let client_cseq = response.cseq().map_or(1, |cseq| cseq.number);

@@ -32,7 +32,7 @@ use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, fo
 use crate::worker::{Arrival, Now, Worker, write_reason};
 
 /// Max-Forwards of a request that came without one (RFC 3261 §16.6 item 3).
-const DEFAULT_MAX_FORWARDS: u8 = 70;
+pub(crate) const DEFAULT_MAX_FORWARDS: u8 = 70;
 
 /// CSeq number of the INVITE that begins a dialog on the egress leg.
 pub(crate) const FIRST_CSEQ: u32 = 1;
@@ -226,6 +226,7 @@ impl Worker {
             exchanges: Vec::new(),
             early: Vec::new(),
             reliable: None,
+            refer: None,
             until: now.instant,
             identity: 0,
             numbers: 0,
@@ -427,14 +428,7 @@ impl Worker {
         let passage = Passage::new(own_host, sender, &endpoint.policy)
             .with_timer(session.is_offered)
             .with_redirections(diversions);
-        let number = write_called(called, &endpoint.policy.numbers);
-        let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
-        let (place, parameter) = place_of(&endpoint.target, flow);
-        let registration = endpoint.access.registration.as_ref();
-        let uri = match registration.filter(|_| endpoint.target.is_registration()) {
-            Some(registration) => request_uri(&registration.contact, &number, phone),
-            None => format!("sip:{number}@{place}{parameter}{phone}"),
-        };
+        let (uri, to_value) = addresses_of(endpoint, flow, called);
         let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
         let via = format!(
             "SIP/2.0/{} {};rport;branch={}",
@@ -445,7 +439,6 @@ impl Worker {
         let mut from_value = write_caller(&request, &from, &passage);
         from_value.extend_from_slice(b";tag=");
         from_value.extend_from_slice(format_tag(tag).as_bytes());
-        let to_value = format!("<sip:{number}@{place}{phone}>");
         let hops = hops.to_string();
         let cseq = format!("{FIRST_CSEQ} INVITE");
         let token = self.passes.token(called);
@@ -728,10 +721,9 @@ impl Worker {
     }
 }
 
-/// The called number: the user part of the Request-URI, by the rules of the endpoint that sent it.
 /// The endpoint that calls, of those that send from the address of `endpoint`: the one whose mark the Request-URI bears.
 /// Without a mark there is no other.
-fn marked<'t>(
+pub(crate) fn marked<'t>(
     table: &'t RouteTable,
     endpoint: &'t Endpoint,
     flow: Flow,
@@ -747,7 +739,7 @@ fn marked<'t>(
 }
 
 /// The called number, without the endpoint's tech-prefix and by its number policy.
-fn called_number(request: &Message<'_>, endpoint: &Endpoint) -> Result<E164, Reason> {
+pub(crate) fn called_number(request: &Message<'_>, endpoint: &Endpoint) -> Result<E164, Reason> {
     let uri =
         request.request().and_then(|line| Uri::parse(line.uri).ok()).ok_or(Reason::SchemeUnsupported)?;
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Tel) {
@@ -764,6 +756,19 @@ fn write_called(digits: &str, numbers: &NumberPolicy) -> String {
         NumberForm::E164 => format!("+{digits}"),
         _ => numbers.write(digits.parse().expect("it was read as a number before")),
     }
+}
+
+/// Request-URI and To of a request for a number, kept as digits, that goes to an endpoint by `flow`.
+pub(crate) fn addresses_of(endpoint: &Endpoint, flow: Flow, digits: &str) -> (String, String) {
+    let number = write_called(digits, &endpoint.policy.numbers);
+    let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
+    let (place, parameter) = place_of(&endpoint.target, flow);
+    let registration = endpoint.access.registration.as_ref();
+    let uri = match registration.filter(|_| endpoint.target.is_registration()) {
+        Some(registration) => request_uri(&registration.contact, &number, phone),
+        None => format!("sip:{number}@{place}{parameter}{phone}"),
+    };
+    (uri, format!("<sip:{number}@{place}{phone}>"))
 }
 
 /// The policy of an endpoint; one that is gone is as one about which nothing is set.

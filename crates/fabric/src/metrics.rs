@@ -8,6 +8,7 @@ use tandem_model::{EndpointState, Outcome, Reason};
 
 use crate::connection::TooMany;
 use crate::identity::Unproven;
+use crate::page::PageOutcome;
 use crate::secure::Handshake;
 use crate::source_guard::Cause;
 use crate::stream::Cut;
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
     endpoints: IntGaugeVec,
     endpoint_transitions: IntCounterVec,
     probes: IntCounterVec,
+    pages: IntCounterVec,
     unproven: IntCounterVec,
     /// Requests sent again with a proof of who the hub is.
     pub(crate) proofs: IntCounter,
@@ -147,8 +149,10 @@ impl ProbeOutcome {
 }
 
 /// Methods that have a label of their own; others count as `other`.
-const METHODS: [&str; 9] =
-    ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK", "REGISTER"];
+const METHODS: [&str; 12] = [
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK", "REGISTER", "MESSAGE", "REFER",
+    "NOTIFY",
+];
 
 /// Names of the classes of responses, by the first digit.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
@@ -231,6 +235,11 @@ impl Metrics {
                 "tandem_endpoint_transitions_total",
                 "Changes of an endpoint's state, by the state that it came to.",
                 "state",
+            )?,
+            pages: counters(
+                "tandem_messages_total",
+                "MESSAGE requests that were carried to an endpoint, by outcome.",
+                "outcome",
             )?,
             probes: counters("tandem_probes_total", "Probes of endpoints, by outcome.", "outcome")?,
             unproven: counters(
@@ -362,6 +371,9 @@ impl Metrics {
         for outcome in ProbeOutcome::ALL {
             metrics.probes.with_label_values(&[outcome.as_str()]);
         }
+        for outcome in PageOutcome::ALL {
+            metrics.pages.with_label_values(&[outcome.as_str()]);
+        }
         for cut in Cut::ALL {
             metrics.cuts.with_label_values(&[cut.as_str()]);
         }
@@ -426,6 +438,17 @@ impl Metrics {
     /// Counts a probe that is over.
     pub(crate) fn count_probe(&self, outcome: ProbeOutcome) {
         self.probes.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Counts a MESSAGE that was carried.
+    pub(crate) fn count_page(&self, outcome: PageOutcome) {
+        self.pages.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// MESSAGEs that ended like this so far.
+    #[cfg(test)]
+    pub(crate) fn pages(&self, outcome: PageOutcome) -> u64 {
+        self.pages.with_label_values(&[outcome.as_str()]).get()
     }
 
     /// Counts a request whose sender did not prove who it is.

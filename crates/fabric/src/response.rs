@@ -39,6 +39,13 @@ pub(crate) struct Back {
     pub(crate) rseq: Option<u32>,
     /// The session timer of the leg that it goes back on.
     pub(crate) terms: Option<Terms>,
+    /// Whether it belongs to no dialog, so that it has no Contact.
+    pub(crate) is_of_no_dialog: bool,
+}
+
+impl Back {
+    /// A response that belongs to no dialog.
+    pub(crate) const OF_NO_DIALOG: Self = Self { rseq: None, terms: None, is_of_no_dialog: true };
 }
 
 /// How a call ended that was answered with this failure.
@@ -76,7 +83,7 @@ impl Worker {
             self.handle(call);
         }
         if let Some(request) = asked
-            && matches!(told.user, User::Nobody | User::Call(_) | User::Registration(_))
+            && matches!(told.user, User::Nobody | User::Call(_) | User::Page(_) | User::Registration(_))
             && self.prove_again(now, client, told.user, response, &request)
         {
             return;
@@ -92,6 +99,7 @@ impl Worker {
                 self.refresh_answered(now, call, side, method, response, status);
             }
             User::Health(key) => self.probe_answered(now, key, client, response, status),
+            User::Page(key) => self.page_response(now, key, response, status),
             User::Call(call) if method == Method::Invite => {
                 self.invite_response(now, call, client, response, status);
             }
@@ -438,7 +446,7 @@ impl Worker {
             pair,
             response,
             status,
-            Back { rseq: None, terms },
+            Back { terms, ..Back::default() },
         )?;
         self.transactions.respond(&mut self.wire, now.instant, server, status, octets.clone());
         Some(octets)
@@ -457,6 +465,27 @@ impl Worker {
         status: u16,
         back: Back,
     ) -> Option<Octets> {
+        let table = self.table.clone();
+        let policy = |side: Side| {
+            let leg = self.calls.get(key).and_then(|call| call.leg(side));
+            leg.map_or(Policy::neutral(), |leg| policy_of(&table, leg.endpoint))
+        };
+        let policies = (policy(side.other()), policy(side));
+        self.write_back(server, request, tag, response, status, back, policies)
+    }
+
+    /// A response as it goes back in the transaction `server` of `request`, between the endpoints of two policies.
+    #[expect(clippy::too_many_arguments, reason = "they are what the response is")]
+    pub(crate) fn write_back(
+        &mut self,
+        server: TransactionKey,
+        request: &Octets,
+        tag: u64,
+        response: &Message<'_>,
+        status: u16,
+        back: Back,
+        (sender, receiver): (&Policy, &Policy),
+    ) -> Option<Octets> {
         let flow = self.transactions.flow(server)?;
         let request = Message::parse(request).expect("it was read before");
         let local = &self.locals[usize::from(flow.listener)];
@@ -474,11 +503,6 @@ impl Worker {
             to.extend_from_slice(b";tag=");
             to.extend_from_slice(format_tag(tag).as_bytes());
         }
-        let policy = |side: Side| {
-            let leg = self.calls.get(key).and_then(|call| call.leg(side));
-            leg.map_or(Policy::neutral(), |leg| policy_of(&self.table, leg.endpoint))
-        };
-        let receiver = policy(side);
         let mut top: Vec<(&str, &[u8])> = vias.iter().map(|via| ("Via", &via[..])).collect();
         // Route recording is for requests that make or refresh a dialog (RFC 3261 §12.1.1).
         let record_routes: Vec<&[u8]> = request.values(Name::RecordRoute).collect();
@@ -488,8 +512,10 @@ impl Worker {
             ("To", &to[..]),
             ("Call-ID", request.header(Name::CallId).unwrap_or_default()),
             ("CSeq", request.header(Name::CSeq).unwrap_or_default()),
-            ("Contact", local.contact_to(receiver).as_bytes()),
         ]);
+        if !back.is_of_no_dialog {
+            top.push(("Contact", local.contact_to(receiver).as_bytes()));
+        }
         let rseq = back.rseq.map(|rseq| rseq.to_string());
         top.extend(rseq.iter().map(|rseq| ("RSeq", rseq.as_bytes())));
         let expires = back.terms.map(|terms| terms.expires().to_string());
@@ -502,7 +528,7 @@ impl Worker {
             StartLine::Status(_) | StartLine::Request(_) => phrase(status).as_bytes(),
         };
         let start = StartLine::Status(StatusLine { status, reason: phrase });
-        let passage = Passage::new(local.host_to(receiver), policy(side.other()), receiver);
+        let passage = Passage::new(local.host_to(receiver), sender, receiver);
         let passage = passage.with_timer(back.terms.is_some());
         cross(&mut self.scratch, response, start, &top, &passage);
         self.overload.stamp(&mut self.scratch);
@@ -620,7 +646,7 @@ impl Worker {
         }
         // Nobody answers 408 to a request other than INVITE (RFC 4320 §4.2).
         let sent = if status == 408 { 504 } else { status };
-        let (side, back) = ((key, exchange.from), Back { rseq: None, terms });
+        let (side, back) = ((key, exchange.from), Back { terms, ..Back::default() });
         let octets =
             self.build_back(side, exchange.server, &exchange.request, exchange.pair, response, sent, back);
         if let Some(octets) = octets {
@@ -633,7 +659,8 @@ impl Worker {
             .invite
             .as_ref()
             .is_some_and(|invite| invite.success.is_some() && invite.from != exchange.from);
-        let is_lost = call.is_up() && method != Some(Method::Prack) && !awaits_ack;
+        // What NOTIFY is about is the subscription of a REFER.
+        let is_lost = call.is_up() && !matches!(method, Some(Method::Prack | Method::Notify)) && !awaits_ack;
         if matches!(status, 408 | 481) && is_lost {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::NoDialog));
         }
@@ -709,7 +736,8 @@ impl Worker {
             let octets = self.build_response(&message, flow, 504, None, |_| {});
             self.transactions.respond(&mut self.wire, now.instant, server, 504, octets);
         }
-        if self.calls[key].is_up() {
+        let is_notify = message.request().is_some_and(|line| line.method == Method::Notify);
+        if self.calls[key].is_up() && !is_notify {
             self.hang_up(now, key, EndedBy::Hub, Some(Reason::EndpointUnreachable));
         }
     }

@@ -42,6 +42,7 @@ mod random;
 mod recovery;
 mod redirect;
 mod registration;
+mod requests;
 mod ringing;
 mod session;
 mod sharing;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tandem_sip::transaction::Timer;
 
 use crate::call::CallKey;
+use crate::page::PageKey;
 use crate::transaction::TransactionKey;
 
 /// Whom a deadline wakes.
@@ -26,6 +27,10 @@ pub(crate) enum Wake {
     Abandoned(TransactionKey),
     /// No PRACK comes any more in the early dialog with this tag of the hub's.
     LatePrack(u64),
+    /// A MESSAGE has waited for its response so long that its sender is told to wait (RFC 4320 §4.1).
+    PageSlow(PageKey),
+    /// Its sender is about to stop waiting.
+    PageOverdue(PageKey),
 }
 
 /// The timers that the hub keeps for a call, beside those of its transactions.

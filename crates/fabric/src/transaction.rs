@@ -14,6 +14,7 @@ use crate::call::CallKey;
 use crate::leg::Side;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
+use crate::page::PageKey;
 use crate::timer::{TimerHandle, TimerQueue, Wake};
 use crate::watch::WatchKey;
 
@@ -45,6 +46,8 @@ pub(crate) enum User {
     Probe(CallKey, Side),
     /// The question whether an endpoint is there.
     Health(WatchKey),
+    /// A MESSAGE that belongs to no call.
+    Page(PageKey),
     /// A registration of the hub at a member's switch, by its place.
     Registration(u32),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered

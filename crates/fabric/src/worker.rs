@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::outbound_registration::OutboundRegistrations;
 use crate::outbox::{Flow, Octets, Outbox, Parcel};
 use crate::overload::{EmergencyNumbers, Overload};
+use crate::page::{Page, PageKey};
 use crate::passes::Passes;
 use crate::record::{CallRecord, Heard, Record, UpRecord};
 use crate::share::Share;
@@ -163,6 +164,8 @@ pub(crate) struct Worker {
     pub(crate) tags: AHashMap<u64, (CallKey, Side)>,
     /// PRACKs that may still come, by the tag of the early dialog that is over.
     pub(crate) late_pracks: AHashMap<u64, LatePrack>,
+    /// MESSAGEs on their way across.
+    pub(crate) pages: SlotMap<PageKey, Page>,
     pub(crate) transactions: Transactions,
     /// Which of the node's workers it is, and what it has in common with the others.
     pub(crate) share: Share,
@@ -220,6 +223,7 @@ impl Worker {
             identities: AHashSet::new(),
             tags: AHashMap::new(),
             late_pracks: AHashMap::new(),
+            pages: SlotMap::with_key(),
             transactions,
             watch: (share.index == 0).then(Box::default),
             share,
@@ -283,6 +287,7 @@ impl Worker {
                 exchanges: Vec::new(),
                 early: Vec::new(),
                 reliable: None,
+                refer: None,
                 until: now.instant + left,
                 identity: 0,
                 numbers: 0,
@@ -533,10 +538,10 @@ impl Worker {
                 self.refuse_request(now, flow, request, fingerprint, Reason::NoDialog);
             }
             (Method::Register, None) => self.receive_register(now, arrival, request, fingerprint),
-            (
-                Method::Message | Method::Subscribe | Method::Notify | Method::Refer | Method::Publish,
-                None,
-            ) => self.refuse_request(now, flow, request, fingerprint, Reason::MethodNotAllowed),
+            (Method::Message, None) => self.receive_message(now, arrival, request, fingerprint),
+            (Method::Subscribe | Method::Notify | Method::Refer | Method::Publish, None) => {
+                self.refuse_request(now, flow, request, fingerprint, Reason::MethodNotAllowed)
+            }
             (Method::Other(_), None) => {
                 self.refuse_request(now, flow, request, fingerprint, Reason::MethodUnknown);
             }
@@ -685,6 +690,8 @@ impl Worker {
                 }
                 Wake::OutboundRegistrations => self.register_outbound(now),
                 Wake::LatePrack(tag) => drop(self.late_pracks.remove(&tag)),
+                Wake::PageSlow(key) => self.page_slow(now, key),
+                Wake::PageOverdue(key) => self.page_unanswered(now, key),
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }
@@ -734,6 +741,7 @@ impl Worker {
             User::Call(call) => call,
             User::Probe(call, _) => return self.probe_failed(now, call, Reason::SessionExpired),
             User::Health(key) => return self.probe_unanswered(now, key),
+            User::Page(key) => return self.page_unanswered(now, key),
             User::Registration(place) => return self.registration_failed(now, place),
             User::Nobody | User::Abandoned { .. } => return,
         };

@@ -48,8 +48,9 @@ pub use number::{E164, NumberError, Prefix, RoutingNumber};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
-    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, Policy, PolicyError, PolicyFault,
-    ProbePolicy, Profile, Redirect, SessionPolicy, SessionTimer, Settings, SizePolicy, Unprefixed,
+    IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, PassOrRefuse, Policy, PolicyError,
+    PolicyFault, ProbePolicy, Profile, Redirect, RequestPolicy, SessionPolicy, SessionTimer, Settings,
+    SizePolicy, Unprefixed,
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
 pub use range::{Authority, Range};

@@ -19,6 +19,7 @@ mod identity;
 mod numbers;
 mod probe;
 mod profile;
+mod requests;
 mod session;
 mod size;
 
@@ -30,6 +31,7 @@ pub use identity::{IdentityField, IdentityPolicy};
 pub use numbers::{CallingForm, Digits, NumberForm, NumberPolicy, Unprefixed};
 pub use probe::ProbePolicy;
 pub use profile::Profile;
+pub use requests::{PassOrRefuse, RequestPolicy};
 pub use session::{EarlyMedia, Redirect, SessionPolicy, SessionTimer};
 pub use size::SizePolicy;
 
@@ -56,6 +58,8 @@ pub struct Settings {
     pub size: SizePolicy,
     /// What holds for its calls while they are set up and up.
     pub session: SessionPolicy,
+    /// Which other requests cross, from it and to it.
+    pub requests: RequestPolicy,
     /// How it is watched.
     pub probe: ProbePolicy,
 }

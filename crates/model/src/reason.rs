@@ -222,11 +222,13 @@ reasons! {
     OperationUnknown "operation_unknown" 405 "the path does not take this method"
         "Use one of the methods that the OpenAPI document lists for the path."
 
-    // Calls that an endpoint redirects. (The journal knows a reason by its place: new ones come last.)
+    // Calls that an endpoint sends elsewhere. (The journal knows a reason by its place: new ones come last.)
     Redirected "redirected" 502 "the endpoint redirected the call to another number"
         "Nothing to do: the call went on to that number, or the next attempt says why not."
     RedirectionUnusable "redirection_unusable" 502 "the endpoint redirected the call, and not to a telephone number"
         "The terminating member gives a full E.164 number in the Contact of its 3xx, or does without redirections."
+    ReferToUnusable "refer_to_unusable" 403 "the REFER leads to no telephone number, or into a call that only one side knows"
+        "Refer to a sip: URI with a full number, without Replaces; a call is handed over by its number alone."
     TooManyRedirections "too_many_redirections" 482 "the call was redirected too often"
         "The terminating members look for numbers that redirect to each other."
 }
