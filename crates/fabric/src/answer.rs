@@ -107,6 +107,7 @@ impl Worker {
             redirected: None,
             cancel: Cancel::No,
             since: now.instant,
+            progress_at: now.instant,
         }));
         let timer = Wake::Call(key, CallTimer::Retransmit(record.server_cseq));
         self.wire.timers.replace(&mut call.timers.step, now.instant, timer);

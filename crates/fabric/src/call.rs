@@ -95,6 +95,8 @@ pub(crate) struct InviteExchange {
     pub(crate) redirected: Option<Box<Redirected>>,
     /// Why the last attempt failed, as its Reason said.
     pub(crate) failure: Option<Box<[u8]>>,
+    /// When the last provisional response above 100 went back.
+    pub(crate) progress_at: Instant,
     /// What became of a re-INVITE that is taken back.
     pub(crate) cancel: Cancel,
     /// Since when it is under way, or taken back.

@@ -278,6 +278,7 @@ impl Worker {
                 redirected: None,
                 cancel: Cancel::No,
                 since: now.instant,
+                progress_at: now.instant,
             }));
             let timer = Wake::Call(key, CallTimer::Reinvite(server_cseq));
             let place = &mut self.calls[key].timers.patience;

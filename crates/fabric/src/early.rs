@@ -8,6 +8,8 @@
 //! the INVITE came from, the hub is the one that sends them: it numbers them, sends them again until their
 //! PRACK comes, and then carries the PRACK across.
 
+use std::time::{Duration, Instant};
+
 use rand::Rng;
 use tandem_model::{EndedBy, Outcome, Reason};
 use tandem_sip::transaction::timer::T1;
@@ -30,6 +32,9 @@ const MAX_EARLY: usize = 16;
 /// Most reliable provisional responses of one early dialog that wait for their turn: the far side sends what
 /// finds no room again.
 const MAX_WAITING: usize = 4;
+
+/// How often the originating member hears that it still rings (RFC 3261 §13.3.1.1).
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(60);
 
 /// A pair of early dialogs.
 #[derive(Debug)]
@@ -114,6 +119,9 @@ impl Worker {
         status: u16,
     ) {
         self.note_progress(now, key);
+        if let Some(invite) = self.calls[key].invite.as_mut() {
+            invite.progress_at = now.instant;
+        }
         let egress =
             self.calls[key].egress.as_ref().filter(|_| !self.calls[key].is_up()).map(|leg| leg.endpoint);
         if let Some((ringing, false)) = egress.map(|endpoint| self.ringing(endpoint)) {
@@ -141,6 +149,32 @@ impl Worker {
                 self.ring_without_media(now, key, pair);
             }
             None => drop(self.carry_back(now, key, pair, response, status, None)),
+        }
+    }
+
+    /// When the last provisional response is to be sent again, so that it is not missed by who waits for one each minute
+    /// (RFC 3261 §13.3.1.1).
+    pub(crate) fn progress_due(&self, key: CallKey) -> Option<Instant> {
+        Some(self.calls[key].invite.as_ref()?.progress_at + PROGRESS_EVERY)
+    }
+
+    /// Sends the last provisional response to the originating member again. Not a reliable one: it is known to have
+    /// arrived.
+    pub(crate) fn send_progress_again(&mut self, now: Now, key: CallKey) {
+        let Some(invite) = self.calls[key].invite.as_mut() else { return };
+        invite.progress_at = now.instant;
+        let server = invite.server;
+        let (Some(octets), Some(flow)) =
+            (self.transactions.octets(server).cloned(), self.transactions.flow(server))
+        else {
+            return;
+        };
+        let last = Message::parse(&octets).expect("the hub wrote it");
+        if last.status().is_some_and(|status| (101..200).contains(&status))
+            && last.header(Name::RSeq).is_none()
+        {
+            self.wire.outbox.push(flow, octets);
+            self.wire.metrics.retransmissions_out.inc();
         }
     }
 
@@ -253,11 +287,28 @@ impl Worker {
             })
         });
         (reliable.received, reliable.sent) = (received, sent);
+        self.refresh_targets(key, from, &request, response);
+        let reliable = self.calls[key].reliable_mut(pair).as_mut().expect("it was just put there");
         let has_session = !response.body().is_empty();
         reliable.waiting.push(Waiting { received, sent, status, octets, has_session, sent_again: 0 });
         if reliable.waiting.len() == 1 {
             self.send_provisional(now, key, pair);
         }
+    }
+
+    /// A response that is sure to arrive moves the targets of both dialogs to where the re-INVITE and it say (RFC 6141 §4.6).
+    fn refresh_targets(&mut self, key: CallKey, from: Side, request: &Octets, response: &Message<'_>) {
+        let call = &mut self.calls[key];
+        if !call.is_up() {
+            return;
+        }
+        if let Some(dialog) = call.leg_mut(from.other()).and_then(|leg| leg.dialog.as_mut()) {
+            dialog.update_target(response);
+        }
+        if let Some(dialog) = call.leg_mut(from).and_then(|leg| leg.dialog.as_mut()) {
+            dialog.update_target(&Message::parse(request).expect("it was read before"));
+        }
+        self.record_up(key);
     }
 
     /// Sends the first of the reliable provisional responses that wait.

@@ -19,6 +19,7 @@ use crate::call::{Call, CallKey, CallTimers, Cancel, InviteExchange};
 use crate::cause::{cause_of, reason_value, reasons_of};
 use crate::crossing::{Passage, calling_text, cross, unsupported, user_text, write_caller};
 use crate::destination::place_of;
+use crate::early::PROGRESS_EVERY;
 use crate::leg::{Leg, Side, format_tag};
 use crate::limit::{Full, Lease};
 use crate::outbox::{Flow, Octets};
@@ -212,6 +213,7 @@ impl Worker {
             redirected: None,
             cancel: Cancel::No,
             since: now.instant,
+            progress_at: now.instant,
         };
         let call = Call {
             cdr,
@@ -396,7 +398,7 @@ impl Worker {
         let attempt_until = now.instant + self.settings.attempt_timeout;
         let (ringing, _) = self.ringing(endpoint.endpoint_id);
         let ring_until = now.instant + ringing;
-        let call_until = ring_until.min(self.setup_end(key));
+        let call_until = ring_until.min(self.setup_end(key)).min(now.instant + PROGRESS_EVERY);
         let call = &mut self.calls[key];
         call.until = ring_until;
         self.wire.timers.replace(&mut call.timers.step, attempt_until, timer);
@@ -515,8 +517,12 @@ impl Worker {
     /// The candidate of attempt `position` rang for too long: the call ends, nobody took it.
     pub(crate) fn attempt_rang_too_long(&mut self, now: Now, key: CallKey, position: u16) {
         if self.is_pending_attempt(key, position) {
-            let until = self.calls[key].until.min(self.setup_end(key));
+            let mut until = self.calls[key].until.min(self.setup_end(key));
             if now.instant < until {
+                if self.progress_due(key).is_some_and(|due| now.instant >= due) {
+                    self.send_progress_again(now, key);
+                }
+                until = self.progress_due(key).map_or(until, |due| due.min(until));
                 // Provisional responses keep Timer C running (RFC 3261 §16.7 item 2).
                 let timer = Wake::Call(key, CallTimer::Ring(position));
                 self.wire.timers.replace(&mut self.calls[key].timers.patience, until, timer);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// acme's INVITE with an option that it offers.
-fn invite_with(sim: &mut Simulation, header: &str) -> String {
+pub(super) fn invite_with(sim: &mut Simulation, header: &str) -> String {
     sim.calls += 1;
     let invite = invite(sim.calls, "+442079460000").replace("X-Note: kept", header);
     sim.receive(ACME, &invite);
@@ -12,13 +12,13 @@ fn invite_with(sim: &mut Simulation, header: &str) -> String {
 }
 
 /// A provisional response that asks for a PRACK.
-fn reliable(egress: &str, status: &str, tag: &str, rseq: u32, body: &str) -> String {
+pub(super) fn reliable(egress: &str, status: &str, tag: &str, rseq: u32, body: &str) -> String {
     response(egress, status, tag, body)
         .replace("Server: ", &format!("Require: 100rel\r\nRSeq: {rseq}\r\nServer: "))
 }
 
 /// A request of acme in the early dialog of a response that it got.
-fn from_acme(
+pub(super) fn from_acme(
     method: &str,
     number: u32,
     (ingress, progress): (&str, &str),
@@ -31,12 +31,12 @@ fn from_acme(
         .replace("Max-Forwards: 70\r\n", &format!("Max-Forwards: 70\r\n{extra}"))
 }
 
-fn prack(number: u32, dialog: (&str, &str), rack: &str) -> String {
+pub(super) fn prack(number: u32, dialog: (&str, &str), rack: &str) -> String {
     from_acme("PRACK", number, dialog, &format!("RAck: {rack}\r\n"), "")
 }
 
 /// A request of globex in its early dialog with this tag.
-fn from_globex(method: &str, number: u32, egress: &str, tag: &str, body: &str) -> String {
+pub(super) fn from_globex(method: &str, number: u32, egress: &str, tag: &str, body: &str) -> String {
     let from = format!("{};tag={tag}", field(egress, "To"));
     in_dialog(method, &format!("{number} {method}"), &from, field(egress, "From"), egress, body)
         .replace(ACME, GLOBEX)
@@ -320,4 +320,87 @@ fn ringing_goes_on_as_long_as_something_comes_and_never_beyond_the_budget() {
     assert_eq!(sim.kinds_to(GLOBEX), ["CANCEL"]);
     assert_eq!(sim.one_cdr().outcome, Some(Outcome::NoAnswer));
     sim.expect_nothing_left();
+}
+
+#[test]
+fn the_number_of_a_reliable_response_begins_where_it_cannot_wrap() {
+    let mut sim = Simulation::new();
+    for _ in 0..64 {
+        let ingress = invite_with(&mut sim, "Supported: 100rel");
+        let egress = sim.one_to(GLOBEX);
+        sim.receive(GLOBEX, &reliable(&egress, "183 Progress", "g", u32::MAX - 1, SDP));
+        let progress = sim.one_to(ACME);
+        let number: u32 = field(&progress, "RSeq").parse().unwrap();
+        assert!((1..1 << 31).contains(&number), "{number}");
+        let rack = format!("{number} 1 INVITE");
+        sim.receive(ACME, &prack(2, (&ingress, &progress), &rack));
+        let carried = sim.sent_to(GLOBEX).pop().unwrap();
+        sim.receive(GLOBEX, &response(&carried, "200 OK", "g", ""));
+        // What the far side sends at the end of its own numbers does not wrap here, and what wraps there is not taken.
+        sim.receive(GLOBEX, &reliable(&egress, "180 Ringing", "g", u32::MAX, ""));
+        let ringing = sim.sent_to(ACME).pop().unwrap();
+        assert_eq!(field(&ringing, "RSeq"), (number + 1).to_string());
+        sim.receive(ACME, &prack(3, (&ingress, &progress), &format!("{} 1 INVITE", number + 1)));
+        let carried = sim.one_to(GLOBEX);
+        sim.receive(GLOBEX, &response(&carried, "200 OK", "g", ""));
+        sim.sent.clear();
+        sim.receive(GLOBEX, &reliable(&egress, "180 Ringing", "g", 0, ""));
+        sim.receive(GLOBEX, &response(&egress, "486 Busy", "g", ""));
+        assert_eq!(sim.kinds_to(ACME), ["486"]);
+        sim.sent.clear();
+    }
+}
+
+#[test]
+fn the_caller_hears_each_minute_that_it_still_rings() {
+    let mut facts = facts();
+    for endpoint in &mut facts.endpoints {
+        endpoint.policy =
+            session_policy(SessionPolicy { ring_timeout_s: Some(140), ..SessionPolicy::default() });
+    }
+    let mut sim = Simulation::new();
+    sim.table.store(std::sync::Arc::new(RouteTable::from_facts(facts)));
+    invite_with(&mut sim, "X-Note: kept");
+    let egress = sim.one_to(GLOBEX);
+    sim.pass(Duration::from_secs(2));
+    sim.sent_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "183 Progress", "g", SDP));
+    let progress = sim.one_to(ACME);
+    for _ in 0..2 {
+        sim.pass(Duration::from_millis(59_700));
+        assert!(sim.sent.is_empty());
+        sim.pass(Duration::from_millis(300));
+        assert_eq!(sim.one_to(ACME), progress);
+    }
+    sim.pass(Duration::from_millis(18_100));
+    assert_eq!(sim.kinds_to(ACME), ["408"]);
+    sim.expect_nothing_left();
+}
+
+#[test]
+fn no_bye_reaches_a_caller_whose_call_was_never_answered() {
+    type End = fn(&mut Simulation, &str);
+    let ends: [(End, &str); 4] = [
+        (|sim, egress| sim.receive(GLOBEX, &from_globex("BYE", 1, egress, "g", "")), "INVITE"),
+        (|sim, egress| sim.receive(GLOBEX, &response(egress, "486 Busy", "g", "")), "486"),
+        (|sim, _| sim.pass(Duration::from_secs(61)), "408"),
+        (|sim, _| sim.worker.hang_up_all(sim.now), "503"),
+    ];
+    for (end, last) in ends {
+        let mut sim = Simulation::new();
+        invite_with(&mut sim, "X-Note: kept");
+        let egress = sim.one_to(GLOBEX);
+        for tag in ["g", "h"] {
+            sim.receive(GLOBEX, &response(&egress, "180 Ringing", tag, ""));
+        }
+        sim.sent_to(ACME);
+        end(&mut sim, &egress);
+        sim.flush();
+        let told = sim.kinds_to(ACME);
+        let next = sim.kinds_to(GLOBEX_2);
+        assert!(told.last().or(next.first()).is_none_or(|kind| kind == last), "{told:?} {next:?}");
+        sim.pass(Duration::from_secs(200));
+        let all = [told, sim.kinds_to(ACME)].concat();
+        assert!(!all.is_empty() && all.iter().all(|kind| kind != "BYE"), "{all:?}");
+    }
 }

@@ -217,3 +217,62 @@ fn a_request_that_outgrows_the_other_leg_is_refused_and_the_call_goes_on() {
     sim.receive(ACME, &from_caller("INFO", "3 INFO", &up));
     assert_eq!(sim.kinds_to(GLOBEX), ["INFO"]);
 }
+
+#[test]
+fn the_cancel_and_the_ack_of_a_re_invite_go_by_its_routes() {
+    let mut sim = Simulation::new();
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    let routed = "Record-Route: <sip:edge.globex.example;lr>\r\nRecord-Route: <sip:core.globex.example;lr>\r\nContact:";
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP).replace("Contact:", routed));
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    sim.receive(ACME, &ack(&ingress, &answer, ""));
+    sim.sent_to(GLOBEX);
+    let up = (ingress, answer, egress);
+    let routes = |message: &str| -> Vec<String> {
+        message.lines().filter(|line| line.starts_with("Route: ")).map(str::to_owned).collect()
+    };
+    let reinvite = from_caller("INVITE", "2 INVITE", &up);
+    sim.receive(ACME, &reinvite);
+    let carried = sim.one_to(GLOBEX);
+    assert_eq!(
+        routes(&carried),
+        ["Route: <sip:core.globex.example;lr>", "Route: <sip:edge.globex.example;lr>"]
+    );
+    sim.receive(GLOBEX, &response(&carried, "100 Trying", "g", ""));
+    sim.receive(ACME, &reinvite.replace("INVITE sip", "CANCEL sip").replace("2 INVITE", "2 CANCEL"));
+    let cancel = sim.one_to(GLOBEX);
+    assert_eq!((kind(&cancel), routes(&cancel)), ("CANCEL".to_owned(), routes(&carried)));
+    sim.receive(GLOBEX, &response(&carried, "487 Terminated", "g", ""));
+    let ack = sim.one_to(GLOBEX);
+    assert_eq!((kind(&ack), routes(&ack)), ("ACK".to_owned(), routes(&carried)));
+}
+
+#[test]
+fn a_re_invite_moves_the_targets_as_soon_as_it_is_answered_reliably() {
+    let mut sim = Simulation::new();
+    let up = sim.call_up();
+    let moved = from_caller("INVITE", "2 INVITE", &up)
+        .replace("sip:x@192.0.2.1:5060", "sip:x@192.0.2.1:5099")
+        .replace("Max-Forwards", "Supported: 100rel\r\nMax-Forwards");
+    sim.receive(ACME, &moved);
+    let carried = sim.one_to(GLOBEX);
+    // Where it is not sure to arrive nothing moves (§4.7).
+    sim.receive(GLOBEX, &response(&carried, "180 Ringing", "g", "").replace("bob@", "bob2@"));
+    sim.receive(GLOBEX, &from_called("INFO", "1 INFO", &up));
+    let info = sim.sent_to(ACME).pop().unwrap();
+    assert!(info.starts_with("INFO sip:ann@192.0.2.1:5060 "), "{info}");
+    let progress = response(&carried, "183 Progress", "g", SDP)
+        .replace("bob@", "bob3@")
+        .replace("Server: ", "Require: 100rel\r\nRSeq: 9\r\nServer: ");
+    sim.receive(GLOBEX, &progress);
+    let sent = sim.sent_to(ACME).pop().unwrap();
+    assert_eq!(kind(&sent), "183");
+    sim.receive(GLOBEX, &from_called("INFO", "2 INFO", &up));
+    let info = sim.one_to("192.0.2.1:5099");
+    assert!(info.starts_with("INFO sip:x@192.0.2.1:5099 "), "{info}");
+    sim.sent_to(GLOBEX);
+    sim.receive(ACME, &from_caller("INFO", "3 INFO", &up));
+    let info = sim.one_to(GLOBEX);
+    assert!(info.starts_with("INFO sip:bob3@"), "{info}");
+}
