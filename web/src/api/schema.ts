@@ -817,6 +817,24 @@ export interface components {
             outbound: components["schemas"]["CredentialView"] | null;
             registration: components["schemas"]["RegistrationView"] | null;
         };
+        /** @description The final responses to an attempt after which a call goes on to the next candidate; one of the two lists is enough. */
+        AdvanceLists: {
+            /**
+             * @description Cause values of Q.850, 1 to 127, as the Reason header field of the response gives them.
+             * @example [
+             *       34
+             *     ]
+             */
+            causes?: number[];
+            /**
+             * @description Status codes of SIP, 300 to 699 without 487.
+             * @example [
+             *       486,
+             *       503
+             *     ]
+             */
+            statuses?: number[];
+        };
         /**
          * @description Who may call whom under an agreement.
          * @enum {string}
@@ -824,6 +842,7 @@ export interface components {
         AgreementDirection: "both" | "to_accepting" | "to_proposing";
         /** @description An agreement that a member proposes to another. */
         AgreementInput: {
+            advance_on?: components["schemas"]["AdvanceLists"] | null;
             direction: components["schemas"]["ProposedDirection"];
             /**
              * Format: int32
@@ -852,6 +871,7 @@ export interface components {
         AgreementView: {
             /** @description Who was asked to accept it. */
             accepting_member: components["schemas"]["MemberRef"];
+            advance_on: components["schemas"]["AdvanceLists"] | null;
             /** Format: uuid */
             agreement_id: string;
             /** Format: date-time */
@@ -1772,6 +1792,7 @@ export interface components {
             items: {
                 /** @description Who was asked to accept it. */
                 accepting_member: components["schemas"]["MemberRef"];
+                advance_on: components["schemas"]["AdvanceLists"] | null;
                 /** Format: uuid */
                 agreement_id: string;
                 /** Format: date-time */
@@ -2268,7 +2289,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
