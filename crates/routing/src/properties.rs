@@ -30,6 +30,14 @@ fn prefix() -> impl Strategy<Value = Prefix> {
     "[12][12]{0,6}".prop_map(|text| text.parse().unwrap())
 }
 
+/// Of version 7 and made within a second, or any other.
+fn any_id() -> impl Strategy<Value = uuid::Uuid> {
+    let made = (0..1000_u64, any::<[u8; 10]>()).prop_map(|(ms, random)| {
+        uuid::Builder::from_unix_timestamp_millis(1_800_000_000_000 + ms, &random).into_uuid()
+    });
+    prop_oneof![made, any::<u128>().prop_map(uuid::Uuid::from_u128)]
+}
+
 fn limits() -> impl Strategy<Value = CallLimits> {
     let limit = || prop::option::weighted(0.2, 1..3_u32);
     (limit(), limit())
@@ -366,6 +374,39 @@ proptest! {
                 .endpoints()
                 .any(|endpoint| endpoint.enabled && endpoint.sources.iter().any(|source| source.contains(address)));
             prop_assert_eq!(table.endpoint_from(address).is_some(), any);
+        }
+    }
+
+    #[test]
+    fn the_longest_announced_prefix_is_found_among_prefixes_of_any_length_and_ids_of_any_kind(
+        announced in prop::collection::btree_map(any_id(), ("[1-9][059]{0,14}", validity()), 1..80),
+        withdrawn in prop::collection::vec(any::<bool>(), 80),
+        numbers in prop::collection::vec("[1-9][059]{4,14}", 1..40),
+    ) {
+        let announcements: Vec<_> = announced
+            .into_iter()
+            .map(|(id, (prefix, validity))| Announcement {
+                announcement_id: id.into(),
+                member_id: MemberId(uuid::Uuid::nil()),
+                prefix: prefix.parse().unwrap(),
+                endpoints: Vec::new(),
+                validity,
+                limits: CallLimits::NONE,
+            })
+            .collect();
+        let table = RouteTable::from_facts(Facts { announcements: announcements.clone(), ..Facts::default() });
+        prop_assert_eq!(&table.facts().announcements, &announcements);
+        let (gone, left): (Vec<_>, Vec<_>) =
+            announcements.into_iter().zip(withdrawn).partition(|(_, is_withdrawn)| *is_withdrawn);
+        let gone = gone.into_iter().map(|(each, _)| ObjectId::Announcement(each.announcement_id)).collect();
+        let left: Vec<_> = left.into_iter().map(|(each, _)| each).collect();
+        let table = table.apply(Facts { gone, ..Facts::default() });
+        prop_assert_eq!(&table.facts().announcements, &left);
+        for text in &numbers {
+            let covering = left.iter().filter(|each| each.prefix.matches(number(text)));
+            let longest = covering.min_by_key(|each| (std::cmp::Reverse(each.prefix.len()), each.announcement_id));
+            let expected = longest.map(|each| (each.prefix, each.announcement_id));
+            prop_assert_eq!(table.announced_prefix(number(text)), expected);
         }
     }
 
