@@ -47,6 +47,8 @@ fn a_call_that_may_not_cross_is_refused_with_its_reason() {
     cdr_says(&hub, "+493012345678", "range_unverified");
     cdr_says(&hub, "+81312345678", "no_route");
     refused(&hub, &switch, "alice", 484, "number_invalid");
+    refused(&hub, &switch, "+4420794600001", 484, "number_impossible");
+    refused(&hub, &switch, "+99912345678", 484, "number_impossible");
 }
 
 #[test]

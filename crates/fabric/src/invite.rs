@@ -752,8 +752,9 @@ pub(crate) fn called_number(request: &Message<'_>, endpoint: &Endpoint) -> Resul
         return Err(Reason::SchemeUnsupported);
     }
     let user = uri.user_number().ok_or(Reason::NumberInvalid)?;
-    let number = endpoint.call_mark.as_ref().map_or(user, |mark| mark.strip_from(user));
-    endpoint.policy.numbers.read(number).map_err(|_| Reason::NumberInvalid)
+    let written = endpoint.call_mark.as_ref().map_or(user, |mark| mark.strip_from(user));
+    let number = endpoint.policy.numbers.read(written).map_err(|_| Reason::NumberInvalid)?;
+    if number.has_possible_length() { Ok(number) } else { Err(Reason::NumberImpossible) }
 }
 
 /// The called number, kept as digits, in the form of the endpoint that takes the call.

@@ -18,6 +18,7 @@ mod facts;
 mod id;
 mod member;
 mod number;
+pub mod numbering;
 mod policy;
 mod ported_number;
 mod range;
@@ -45,6 +46,7 @@ pub use id::{
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix, RoutingNumber};
+pub use numbering::{Misfit, NumberType, Numbering};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
     FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::call_limits;
 use crate::endpoint::EndpointRef;
 use crate::node::is_live;
+use crate::numbering::NumberingView;
 use crate::page::{Page, Place};
 use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
@@ -45,6 +46,9 @@ pub(crate) struct AnnouncementView {
     member_id: MemberId,
     #[schema(value_type = String, example = "+44207946")]
     prefix: Prefix,
+    /// Country and type of its numbers; null where no number is known to begin so.
+    #[schema(required)]
+    numbering: Option<NumberingView>,
     /// The endpoints that take the calls.
     endpoints: Vec<EndpointRef>,
     valid_from: DateTime<Utc>,
@@ -99,6 +103,7 @@ impl AnnouncementView {
             announcement_id: stored.announcement_id,
             member_id: stored.member_id,
             prefix: stored.prefix,
+            numbering: NumberingView::of(stored.prefix.numbering()),
             endpoints: stored.endpoints.into_iter().map(EndpointRef::from).collect(),
             valid_from: stored.validity.from,
             valid_until: stored.validity.until,
@@ -171,7 +176,7 @@ impl AnnouncementInput {
     ) -> Result<(Prefix, Vec<EndpointId>, Validity, CallLimits), ApiError> {
         let mut faults = Faults::default();
         let limits = call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
-        let prefix = text::prefix(&mut faults, "prefix", &self.prefix);
+        let prefix = text::numbers(&mut faults, "prefix", &self.prefix);
         let endpoints = names.read(&mut faults, "endpoints", &self.endpoints);
         let validity = Validity { from: self.valid_from.unwrap_or(starts), until: self.valid_until };
         if validity.until.is_some_and(|until| until <= validity.from || until <= now) {

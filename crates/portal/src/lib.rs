@@ -26,6 +26,7 @@ mod lookup;
 mod lookup_batch;
 mod member;
 mod node;
+mod numbering;
 mod origin;
 mod overview;
 mod page;

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, AppState};
 use crate::member::MemberRef;
+use crate::numbering::NumberingView;
 use crate::problem::ApiError;
 use crate::reason::ReasonView;
 use crate::request::{Id, Query};
@@ -59,6 +60,9 @@ pub(crate) struct LeftOutView {
 pub(crate) struct SelectionView {
     /// The called number.
     called: String,
+    /// Its country and type; null where no country is known to have given it out.
+    #[schema(required)]
+    numbering: Option<NumberingView>,
     /// Version of the route table that was asked.
     table_version: u64,
     /// The longest announced prefix that matches the number.
@@ -180,6 +184,7 @@ impl SelectionView {
         });
         Self {
             called: selection.called.to_string(),
+            numbering: NumberingView::of(selection.called.numbering()),
             table_version: selection.table_version,
             matched: selection.matched,
             candidates: candidates.collect(),

@@ -232,6 +232,8 @@ impl IntoResponse for ApiError {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     errors: Vec<FieldError>,
+    /// The reason that all of them have, where it is not just that they are wrong.
+    reason: Option<Reason>,
     row: Option<usize>,
 }
 
@@ -243,6 +245,12 @@ impl Faults {
 
     /// Notes a fault of a field.
     pub(crate) fn note(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.note_as(Reason::Invalid, field, message);
+    }
+
+    /// Notes a fault of a field that has a reason of its own: the refusal's, if all faults have it.
+    pub(crate) fn note_as(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
+        self.reason = Some(reason).filter(|_| self.errors.is_empty() || self.reason == Some(reason));
         // What is beyond the bound is not shown; that there is a fault is already known.
         if self.errors.len() < MAX_FIELD_ERRORS {
             self.errors.push(FieldError { field: field.into(), message: message.into(), row: self.row });
@@ -271,6 +279,10 @@ impl Faults {
 
     /// The refusal, if anything was noted.
     pub(crate) fn check(self) -> Result<(), ApiError> {
-        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::new(Reason::Invalid).errors(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::new(self.reason.unwrap_or(Reason::Invalid)).errors(self.errors))
+        }
     }
 }

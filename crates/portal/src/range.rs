@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::numbering::NumberingView;
 use crate::page::{Page, PageQuery, Place};
 use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
@@ -42,6 +43,9 @@ pub(crate) struct RangeView {
     member_name: String,
     #[schema(value_type = String, example = "+44207946")]
     prefix: Prefix,
+    /// Country and type of its numbers; null where no number is known to begin so.
+    #[schema(required)]
+    numbering: Option<NumberingView>,
     #[schema(value_type = vocabulary::Authority)]
     authority: AuthorityNow,
     /// What the member says in support.
@@ -102,6 +106,7 @@ impl RangeView {
             member_id: range.member_id,
             member_name: range.member_name,
             prefix: range.prefix,
+            numbering: NumberingView::of(range.prefix.numbering()),
             authority: AuthorityNow::of(range.authority, range.validity, at),
             evidence: range.evidence,
             valid_from: range.validity.from,
@@ -149,7 +154,7 @@ pub(crate) async fn claim_range(
 ) -> Result<(StatusCode, Json<RangeView>), ApiError> {
     session.may_change(member)?;
     let mut faults = Faults::default();
-    let prefix = text::prefix(&mut faults, "prefix", &input.prefix);
+    let prefix = text::numbers(&mut faults, "prefix", &input.prefix);
     let evidence = text::lines(&mut faults, "evidence", &input.evidence, 2000);
     let (prefix, evidence) = faults.hold(prefix.zip(evidence))?;
 

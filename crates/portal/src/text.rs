@@ -83,6 +83,18 @@ pub(crate) fn prefix(faults: &mut Faults, field: &str, text: &str) -> Option<Pre
     faults.take(field, text.parse::<Prefix>())
 }
 
+/// A prefix with which telephone numbers begin: what is claimed and announced.
+pub(crate) fn numbers(faults: &mut Faults, field: &str, text: &str) -> Option<Prefix> {
+    let prefix = prefix(faults, field, text)?;
+    match prefix.numbering() {
+        Ok(_) => Some(prefix),
+        Err(misfit) => {
+            faults.note_as(misfit.reason(), field, format!("{prefix}: {misfit}"));
+            None
+        }
+    }
+}
+
 /// Digits to search by, without their `+`; `None` where there are none.
 pub(crate) fn digits(faults: &mut Faults, field: &str, text: Option<&str>) -> Option<String> {
     // A blank is what becomes of a `+` that was not escaped in a URL.

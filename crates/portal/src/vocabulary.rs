@@ -42,6 +42,11 @@ vocabularies! {
     MemberState ["applied", "approved", "suspended"]
     /// The evidence that a member holds a range; a valid one past its end is expired.
     Authority ["pending", "valid", "refused", "expired"]
+    /// What a number is for.
+    NumberType [
+        "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number", "pager",
+        "uan", "voicemail",
+    ]
     /// Who may call whom under an agreement.
     AgreementDirection ["both", "to_accepting", "to_proposing"]
     /// How far an agreement has come.
@@ -104,6 +109,8 @@ mod tests {
         reads::<tandem_model::EndedBy>(EndedBy::words());
         reads::<tandem_store::node::NodeState>(NodeState::words());
         reads::<crate::range::AuthorityNow>(Authority::words());
+        assert_eq!(NumberType::words(), tandem_model::NumberType::ALL.map(|kind| kind.as_str()));
+        reads::<tandem_model::NumberType>(NumberType::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use tandem_model::{E164, EndpointId, MemberId};
+use tandem_model::{E164, EndpointId, MemberId, Numbering};
 use tandem_routing::{CallRequest, RouteTable, Selection, select};
 use tandem_store::{PgPool, facts};
 
@@ -75,6 +75,17 @@ fn names(table: &RouteTable) -> String {
     names.join(", ")
 }
 
+/// Country and type of a number, in words.
+fn describe(number: E164) -> String {
+    match number.numbering() {
+        Ok(Numbering { country_code, countries, types }) => {
+            let types: Vec<String> = types.iter().map(|each| each.as_str().replace('_', " ")).collect();
+            format!("a number of +{country_code} ({}), {}", countries.join(" or "), types.join(" or "))
+        }
+        Err(misfit) => format!("no number that is known: {misfit}"),
+    }
+}
+
 /// The selection in sentences.
 fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
     let member =
@@ -86,6 +97,7 @@ fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
     let called = selection.called;
     let mut text = String::new();
     let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all");
+    say(format_args!("{called} is {}.", describe(called)));
     match (selection.refusal(), selection.matched) {
         (Some(reason), _) => {
             let (sentence, remedy) = (reason.sentence(), reason.remedy());

@@ -63,6 +63,7 @@ pub async fn run(
     mut signals: mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
     let mut rng = StdRng::from_seed(seed);
+    tandem_model::numbering::load();
     let data_dir = DataDir::open(&settings.data_dir)?;
     let node_id = data_dir.node_id(&mut rng)?;
     let registry = Registry::new();

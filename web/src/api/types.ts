@@ -22,6 +22,7 @@ export type HealthChange = Schemas["Page_HealthChangeView"]["items"][number];
 export type Access = Schemas["AccessView"];
 export type Range = Schemas["RangeView"];
 export type Authority = Schemas["Authority"];
+export type Numbering = Schemas["NumberingView"];
 export type Announcement = Schemas["AnnouncementView"];
 export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];

@@ -3,6 +3,7 @@ import { Anchor, Stack, Text, Title } from "@mantine/core";
 import { Link } from "react-router";
 
 import type { Selection } from "../api/types";
+import { describeNumbering } from "../format/numbering";
 import { count } from "../format/time";
 import { E164 } from "./E164";
 import { explain } from "./explain";
@@ -24,7 +25,7 @@ export function Explanation({ selection, tense }: { selection: Selection; tense:
           </Text>
         )}
         <Text size="xs" className="quiet figures" mt={4}>
-          Route table {count(selection.table_version)}
+          {selection.numbering ? describeNumbering(selection.numbering) : "No country is known to have given this number out"}. Route table {count(selection.table_version)}
         </Text>
       </div>
       {order.length > 0 && (

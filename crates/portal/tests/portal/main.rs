@@ -8,6 +8,7 @@ mod exchange;
 mod health;
 mod inputs;
 mod lookup;
+mod ranges;
 mod sessions;
 mod traces;
 mod walk;

@@ -10,7 +10,7 @@ import { LIVE_MS } from "../../app/queries";
 import { plainNumber } from "../../format/number";
 import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
-import { E164 } from "../../parts/E164";
+import { Numbers } from "../../parts/Numbers";
 import { usePaged } from "../../parts/paged";
 import { useReason } from "../../parts/reasons";
 import { RoutableBadge } from "../../parts/State";
@@ -47,7 +47,7 @@ export function Announcements({ memberId }: { memberId: string }) {
   });
 
   const columns: Column<Announcement>[] = [
-    { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
+    { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
     { header: "To endpoints", cell: ({ endpoints }) => endpoints.map(({ name }) => name).join(", ") },
     { header: "Routing", cell: (announcement) => <Routing announcement={announcement} /> },
     { header: "From", cell: ({ valid_from }) => <Time>{valid_from}</Time> },

@@ -10,9 +10,9 @@ import type { Range } from "../../api/types";
 import { plainNumber } from "../../format/number";
 import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
-import { E164 } from "../../parts/E164";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
+import { Numbers } from "../../parts/Numbers";
 import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { AuthorityBadge } from "../../parts/State";
@@ -48,7 +48,7 @@ export function Ranges({ memberId }: { memberId: string }) {
   });
 
   const columns: Column<Range>[] = [
-    { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
+    { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
     { header: "Authority", cell: ({ authority }) => <AuthorityBadge authority={authority} /> },
     { header: "Next", cell: ({ authority }) => <span className="quiet">{NEXT[authority]}</span> },
     {

@@ -10,8 +10,8 @@ import type { Authority, Range } from "../../api/types";
 import type { Audience } from "../../app/paths";
 import { Confirm } from "../../parts/Confirm";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
-import { E164 } from "../../parts/E164";
 import { Page } from "../../parts/Page";
+import { Numbers } from "../../parts/Numbers";
 import { usePaged } from "../../parts/paged";
 import { AuthorityBadge } from "../../parts/State";
 import { Time } from "../../parts/Time";
@@ -52,7 +52,7 @@ export default function Verification() {
   });
 
   const columns: Column<Range>[] = [
-    { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
+    { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
     {
       header: "Member",
       cell: ({ member_id, member_name }) => (
