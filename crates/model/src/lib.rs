@@ -55,7 +55,7 @@ pub use policy::{
     SizePolicy, Unprefixed,
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
-pub use range::{Authority, Range};
+pub use range::{AnnouncementAuthority, Authority, Range};
 pub use reason::Reason;
 pub use registration::{Access, Registration};
 pub use scope::Scope;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MemberId, Prefix, RangeId, Validity};
+use crate::{MemberId, Prefix, RangeId, Reason, Validity};
 
 /// The evidence that a member holds a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +14,44 @@ pub enum Authority {
     Valid,
     /// Looked at and refused.
     Refused,
+}
+
+/// What the authority of an announcement is: by the ranges of its member and those of all others.
+///
+/// The rule, for an announced prefix and an instant:
+///
+/// 1. A number has one holder: the member with a verified range in force that has the number.
+/// 2. The announcement is *valid* where one range of its member has all its numbers. Nothing else is ever routed.
+/// 3. It is *invalid* where another member holds all its numbers, or some of them while its own holds none.
+/// 4. It is *expired* where a range of its member had all its numbers and is over.
+/// 5. It is *too broad* where its member holds only a part of its numbers.
+/// 6. Else it is *unknown*: nobody has claimed the numbers, or the claim is not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnnouncementAuthority {
+    /// A verified range of its member covers it.
+    Valid,
+    /// Another member holds its numbers.
+    Invalid,
+    /// No range covers it, or none that is verified.
+    Unknown,
+    /// Its member holds only a part of its numbers.
+    TooBroad,
+    /// The range that covered it is over.
+    Expired,
+}
+
+impl AnnouncementAuthority {
+    /// What a reason says of the authority; `None` where it is about something else.
+    pub fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::RangeOfOther => Some(Self::Invalid),
+            Reason::RangeMissing | Reason::RangeUnverified => Some(Self::Unknown),
+            Reason::AnnouncementTooBroad => Some(Self::TooBroad),
+            Reason::RangeExpired => Some(Self::Expired),
+            _ => None,
+        }
+    }
 }
 
 /// A block of E.164 numbers: every number that begins with the prefix.

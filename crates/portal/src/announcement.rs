@@ -5,7 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity};
+use tandem_model::{
+    AnnouncementAuthority, AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity,
+};
 use tandem_store::announcement::{self, AnnouncementFilter, StoredAnnouncement};
 use tandem_store::endpoint::EndpointName;
 use tandem_store::node::NodeReport;
@@ -60,6 +62,12 @@ pub(crate) struct AnnouncementView {
     /// Most new calls a second that it takes for the prefix; no bound where it is null.
     #[schema(required)]
     max_calls_per_second: Option<u32>,
+    /// Whether its numbers are its member's.
+    #[schema(value_type = vocabulary::AnnouncementAuthority)]
+    authority: AnnouncementAuthority,
+    /// Why they are not known to be.
+    #[schema(required, value_type = Option<vocabulary::ReasonCode>)]
+    authority_reason: Option<Reason>,
     /// Whether calls can be routed by it now.
     routable: bool,
     /// Why not.
@@ -109,6 +117,11 @@ impl AnnouncementView {
             valid_until: stored.validity.until,
             max_calls: stored.limits.max_calls,
             max_calls_per_second: stored.limits.max_calls_per_second,
+            authority: stored
+                .authority
+                .and_then(AnnouncementAuthority::of)
+                .unwrap_or(AnnouncementAuthority::Valid),
+            authority_reason: stored.authority,
             routable: stored.reason.is_none(),
             reason: stored.reason,
             live_on,
@@ -176,7 +189,7 @@ impl AnnouncementInput {
     ) -> Result<(Prefix, Vec<EndpointId>, Validity, CallLimits), ApiError> {
         let mut faults = Faults::default();
         let limits = call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
-        let prefix = text::numbers(&mut faults, "prefix", &self.prefix);
+        let prefix = text::announced(&mut faults, "prefix", &self.prefix);
         let endpoints = names.read(&mut faults, "endpoints", &self.endpoints);
         let validity = Validity { from: self.valid_from.unwrap_or(starts), until: self.valid_until };
         if validity.until.is_some_and(|until| until <= validity.from || until <= now) {

@@ -44,6 +44,7 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(access::put_outbound_credential, access::delete_outbound_credential))
             .routes(routes!(range::list_ranges, range::claim_range))
             .routes(routes!(range::withdraw_range))
+            .routes(routes!(range::renew_range))
             .routes(routes!(range::list_all_ranges))
             .routes(routes!(range::verify_range))
             .routes(routes!(range::refuse_range))

@@ -256,7 +256,7 @@ impl Wish {
         let mut announce = Vec::with_capacity(input.rows.len());
         for (row, BulkRow { prefix, endpoints }) in &input.rows {
             faults.at_row(*row);
-            let prefix = text::numbers(&mut faults, "prefix", prefix);
+            let prefix = text::announced(&mut faults, "prefix", prefix);
             let endpoints = names.read(&mut faults, "endpoints", endpoints);
             let Some((prefix, endpoints)) = prefix.zip(endpoints) else { continue };
             match seen.insert(prefix, *row) {

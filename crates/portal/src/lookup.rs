@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tandem_model::{E164, EndpointId, MemberId, Prefix, Reason};
+use tandem_model::{AnnouncementAuthority, E164, EndpointId, MemberId, Prefix, Reason};
 use tandem_routing::{CallRequest, RouteTable, Selection, select};
 use tandem_store::{PgPool, endpoint, member};
 use utoipa::{IntoParams, ToSchema};
@@ -49,6 +49,9 @@ pub(crate) struct LeftOutView {
     endpoint_name: Option<String>,
     #[schema(value_type = String)]
     prefix: Prefix,
+    /// What the reason says of its authority; null where it is about something else.
+    #[schema(required, value_type = Option<vocabulary::AnnouncementAuthority>)]
+    authority: Option<AnnouncementAuthority>,
     #[schema(value_type = vocabulary::ReasonCode)]
     code: &'static str,
     sentence: &'static str,
@@ -178,6 +181,7 @@ impl SelectionView {
             member_name: names.member(it.member).name,
             endpoint_name: it.endpoint.filter(|_| shows(it.member)).map(|id| names.endpoint(id)),
             prefix: it.prefix,
+            authority: AnnouncementAuthority::of(it.reason),
             code: it.reason.code(),
             sentence: it.reason.sentence(),
             remedy: it.reason.remedy(),

@@ -1,6 +1,6 @@
 //! Texts that members write: where they may go, and how long they may be.
 
-use tandem_model::Prefix;
+use tandem_model::{Misfit, Prefix};
 
 use crate::problem::Faults;
 
@@ -83,11 +83,26 @@ pub(crate) fn prefix(faults: &mut Faults, field: &str, text: &str) -> Option<Pre
     faults.take(field, text.parse::<Prefix>())
 }
 
-/// A prefix with which telephone numbers begin: what is claimed and announced.
-pub(crate) fn numbers(faults: &mut Faults, field: &str, text: &str) -> Option<Prefix> {
+/// A prefix with which telephone numbers begin that a country has given out: what is claimed.
+pub(crate) fn claimed(faults: &mut Faults, field: &str, text: &str) -> Option<Prefix> {
     let prefix = prefix(faults, field, text)?;
-    match prefix.numbering() {
-        Ok(_) => Some(prefix),
+    fits(faults, field, prefix, prefix.numbering().map(|_| ()))
+}
+
+/// A prefix with which telephone numbers may begin: what is announced. Whether a country has given them out yet is
+/// decided where the range is verified.
+pub(crate) fn announced(faults: &mut Faults, field: &str, text: &str) -> Option<Prefix> {
+    let prefix = prefix(faults, field, text)?;
+    let outcome = match prefix.numbering() {
+        Ok(_) | Err(Misfit::Unallocated { .. }) => Ok(()),
+        Err(misfit) => Err(misfit),
+    };
+    fits(faults, field, prefix, outcome)
+}
+
+fn fits(faults: &mut Faults, field: &str, prefix: Prefix, outcome: Result<(), Misfit>) -> Option<Prefix> {
+    match outcome {
+        Ok(()) => Some(prefix),
         Err(misfit) => {
             faults.note_as(misfit.reason(), field, format!("{prefix}: {misfit}"));
             None

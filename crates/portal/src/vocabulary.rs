@@ -40,8 +40,13 @@ macro_rules! vocabularies {
 vocabularies! {
     /// How far a member has come.
     MemberState ["applied", "approved", "suspended"]
-    /// The evidence that a member holds a range; a valid one past its end is expired.
-    Authority ["pending", "valid", "refused", "expired"]
+    /// The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers
+    /// another member holds, or has claimed earlier, is disputed.
+    Authority ["pending", "disputed", "valid", "refused", "expired"]
+    /// Whether the announced numbers are those of the member that announces them: it holds them (valid), another
+    /// member does (invalid), nobody is known to (unknown), it holds only a part of them (too_broad), or did
+    /// (expired).
+    AnnouncementAuthority ["valid", "invalid", "unknown", "too_broad", "expired"]
     /// What a number is for.
     NumberType [
         "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number", "pager",
@@ -109,6 +114,7 @@ mod tests {
         reads::<tandem_model::EndedBy>(EndedBy::words());
         reads::<tandem_store::node::NodeState>(NodeState::words());
         reads::<crate::range::AuthorityNow>(Authority::words());
+        reads::<tandem_model::AnnouncementAuthority>(AnnouncementAuthority::words());
         assert_eq!(NumberType::words(), tandem_model::NumberType::ALL.map(|kind| kind.as_str()));
         reads::<tandem_model::NumberType>(NumberType::words());
         reads::<tandem_model::Transport>(Transport::words());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
-    AdvanceOn, Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, Endpoint,
-    Facts, Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
+    AdvanceOn, Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164,
+    Endpoint, Facts, Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
 };
 
 use crate::exchange::{at, id, number};
@@ -220,25 +220,33 @@ fn is_approved(facts: &Facts, id: MemberId) -> bool {
     facts.members.iter().any(|member| member.member_id == id && member.state == MemberState::Approved)
 }
 
-/// The reason why an announcement is not routable in itself, by the letter of the rules.
-fn fault(facts: &Facts, announcement: &Announcement) -> Option<Reason> {
-    let own = |range: &&Range| range.member_id == announcement.member_id;
-    let covering: Vec<_> =
-        facts.ranges.iter().filter(own).filter(|range| range.prefix.covers(announcement.prefix)).collect();
-    let is_valid = |range: &&Range| range.authority == Authority::Valid;
-    let is_over = |range: &&Range| range.validity.until.is_some_and(|until| until <= at(0));
+/// The reason why an announcement is not routable in itself for a number, by the letter of the rules.
+fn fault(facts: &Facts, announcement: &Announcement, called: E164) -> Option<Reason> {
+    let is_own = |range: &&&Range| range.member_id == announcement.member_id;
+    let holds = |range: &&Range| range.authority == Authority::Valid && range.validity.contains(at(0));
+    let of_number: Vec<&Range> = facts.ranges.iter().filter(|range| range.prefix.matches(called)).collect();
+    let own: Vec<&Range> = of_number.iter().filter(is_own).copied().collect();
+    let covering: Vec<&Range> =
+        own.iter().filter(|range| range.prefix.covers(announcement.prefix)).copied().collect();
+    let is_over = |range: &&Range| {
+        range.authority == Authority::Valid && range.validity.until.is_some_and(|until| until <= at(0))
+    };
     if !announcement.validity.contains(at(0)) {
         Some(Reason::NotYetInForce)
     } else if !is_approved(facts, announcement.member_id) {
         Some(Reason::MemberNotApproved)
-    } else if covering.iter().any(|range| is_valid(range) && range.validity.contains(at(0))) {
+    } else if covering.iter().any(holds) {
         None
-    } else if covering.is_empty() {
-        Some(Reason::RangeMissing)
-    } else if covering.iter().all(|range| is_valid(range) && is_over(range)) {
-        Some(Reason::RangeExpired)
-    } else {
+    } else if of_number.iter().any(|range| holds(range) && !own.contains(range)) {
+        Some(Reason::RangeOfOther)
+    } else if covering.iter().any(|range| !is_over(range)) {
         Some(Reason::RangeUnverified)
+    } else if !covering.is_empty() {
+        Some(Reason::RangeExpired)
+    } else if own.iter().any(holds) {
+        Some(Reason::AnnouncementTooBroad)
+    } else {
+        Some(Reason::RangeMissing)
     }
 }
 
@@ -248,7 +256,7 @@ type Outcome = (Option<Prefix>, Vec<String>, Vec<String>);
 fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
     let matching: Vec<_> =
         facts.announcements.iter().filter(|each| each.prefix.matches(call.called)).collect();
-    let routable = matching.iter().filter(|each| fault(facts, each).is_none());
+    let routable = matching.iter().filter(|each| fault(facts, each, call.called).is_none());
     let matched = routable.map(|each| each.prefix).max_by_key(|prefix| prefix.len());
     let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
     for announcement in matching {
@@ -270,7 +278,7 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
                 }
             ));
         };
-        if let Some(reason) = fault(facts, announcement) {
+        if let Some(reason) = fault(facts, announcement, call.called) {
             leave_out(None, reason);
         } else if Some(announcement.prefix) != matched {
             leave_out(None, Reason::LongerPrefix);
@@ -345,6 +353,10 @@ proptest! {
             prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);
             prop_assert!(range.authority == Authority::Valid && range.validity.contains(at(0)));
         }
+        // Without any valid range there is no route, whatever else is there.
+        let mut without = facts;
+        without.ranges.retain(|range| range.authority != Authority::Valid || !range.validity.contains(at(0)));
+        prop_assert_eq!(select(&RouteTable::from_facts(without), &call, at(0)).candidates, []);
     }
 
     #[test]

@@ -87,24 +87,35 @@ pub struct LeftOut {
 
 /// Which reason is given for a call where several were found, the most telling first: what lies with the caller,
 /// then what lies with the member that holds the number.
-const TELLING: [Reason; 9] = [
+const TELLING: [Reason; 11] = [
     Reason::OwnNumber,
     Reason::NoAgreement,
     Reason::MemberNotApproved,
+    Reason::RangeOfOther,
     Reason::RangeUnverified,
     Reason::RangeExpired,
+    Reason::AnnouncementTooBroad,
     Reason::RangeMissing,
     Reason::NotYetInForce,
     Reason::NotRegistered,
     Reason::EndpointDisabled,
 ];
 
+/// Which reason is given for an announcement without authority where several hold, the first one first.
+const AUTHORITY: [Reason; 5] = [
+    Reason::RangeOfOther,
+    Reason::RangeUnverified,
+    Reason::RangeExpired,
+    Reason::AnnouncementTooBroad,
+    Reason::RangeMissing,
+];
+
 impl Selection {
     /// Why the call cannot be routed; `None` where there is a candidate.
     ///
     /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
-    /// `NoAgreement`, `MemberNotApproved`, `RangeUnverified`, `RangeExpired`, `RangeMissing`, `NotYetInForce`,
-    /// `NotRegistered` and `EndpointDisabled` that was found at the prefix that decided, or at any where none did.
+    /// `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
+    /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
         if !self.candidates.is_empty() {
             return None;
@@ -230,23 +241,28 @@ impl Lookup<'_> {
         if !self.table.is_approved(member) {
             return Err(Reason::MemberNotApproved);
         }
-        let mut reason = Reason::RangeMissing;
-        let covering = self.held.iter().filter(|(range_len, _)| *range_len <= len).map(|(_, range)| range);
-        for range in covering.filter(|range| range.terms.member == member) {
-            match range.terms.authority {
-                Authority::Valid if range.is_in_force(self.now_ns) => return Ok(range.id.into()),
-                Authority::Valid if range.is_over(self.now_ns) => {
-                    if reason == Reason::RangeMissing {
-                        reason = Reason::RangeExpired;
-                    }
-                }
+        let mut found = Reason::RangeMissing;
+        let mut note = |reason| {
+            if AUTHORITY.iter().position(|it| *it == reason) < AUTHORITY.iter().position(|it| *it == found) {
+                found = reason;
+            }
+        };
+        for (range_len, range) in self.held {
+            let covers = *range_len <= len;
+            let is_own = range.terms.member == member;
+            let is_valid = range.terms.authority == Authority::Valid;
+            let holds = is_valid && range.is_in_force(self.now_ns);
+            match (is_own, covers) {
+                (true, true) if holds => return Ok(range.id.into()),
+                (true, true) if is_valid && range.is_over(self.now_ns) => note(Reason::RangeExpired),
                 // A verified range that is yet to begin is none that is verified now.
-                Authority::Valid | Authority::Pending | Authority::Refused => {
-                    reason = Reason::RangeUnverified
-                }
+                (true, true) => note(Reason::RangeUnverified),
+                (true, false) if holds => note(Reason::AnnouncementTooBroad),
+                (false, _) if holds => note(Reason::RangeOfOther),
+                _ => {}
             }
         }
-        Err(reason)
+        Err(found)
     }
 
     /// By which agreement the call may cross to a member, or why it may not.
@@ -343,24 +359,71 @@ mod tests {
     #[test]
     fn an_announcement_that_does_not_route_hides_no_shorter_one() {
         type Break = fn(&mut crate::exchange::Exchange);
-        let table: [(Break, &str); 8] = [
-            (|x| x.announcement("+4420", "acme").validity.from = at(1), "not_yet_in_force"),
-            (|x| x.announcement("+4420", "acme").validity.until = Some(at(0)), "not_yet_in_force"),
-            (|x| x.member("acme").state = MemberState::Suspended, "member_not_approved"),
-            (|x| x.0.members.retain(|member| member.name != "acme"), "member_not_approved"),
-            (|x| x.range("+4420", "acme").member_id = id("globex"), "range_missing"),
-            (|x| x.range("+4420", "acme").prefix = prefix("+44207"), "range_missing"),
-            (|x| x.range("+4420", "acme").authority = Authority::Pending, "range_unverified"),
-            (|x| x.range("+4420", "acme").validity.until = Some(at(0)), "range_expired"),
+        let table: [(Break, &str, &str); 8] = [
+            (
+                |x| x.announcement("+4420", "acme").validity.from = at(1),
+                "not_yet_in_force",
+                "not_yet_in_force",
+            ),
+            (
+                |x| x.announcement("+4420", "acme").validity.until = Some(at(0)),
+                "not_yet_in_force",
+                "not_yet_in_force",
+            ),
+            (
+                |x| x.member("acme").state = MemberState::Suspended,
+                "member_not_approved",
+                "member_not_approved",
+            ),
+            (
+                |x| x.0.members.retain(|member| member.name != "acme"),
+                "member_not_approved",
+                "member_not_approved",
+            ),
+            (|x| x.0.ranges.retain(|range| range.member_id != id("acme")), "range_missing", "range_of_other"),
+            (
+                |x| x.range("+4420", "acme").prefix = prefix("+44207"),
+                "announcement_too_broad",
+                "range_of_other",
+            ),
+            (
+                |x| x.range("+4420", "acme").authority = Authority::Pending,
+                "range_unverified",
+                "range_of_other",
+            ),
+            (|x| x.range("+4420", "acme").validity.until = Some(at(0)), "range_expired", "range_of_other"),
         ];
-        for (break_it, code) in table {
+        for (break_it, code, code_beside_a_holder) in table {
             let broken = exchange("+4420 acme | +44 globex").with(break_it).table();
             assert_eq!(candidates(&broken, LONDON), ["globex"], "{code}");
             let member = if broken.member(id("acme")).is_some() { "acme" } else { "unknown" };
-            assert_eq!(left_out(&broken, LONDON), [format!("{member} {code}")]);
+            assert_eq!(left_out(&broken, LONDON), [format!("{member} {code_beside_a_holder}")]);
             let alone = exchange("+4420 acme").with(break_it).table();
             assert_eq!(refusal(&alone, LONDON), Some(code));
         }
+    }
+
+    #[test]
+    fn numbers_that_another_member_holds_are_not_routed_whatever_is_announced_of_them() {
+        for announced in ["+44", "+4420", "+442079"] {
+            for claim in [None, Some(Authority::Pending), Some(Authority::Refused)] {
+                let mut exchange = exchange(&format!("+4420 acme | {announced} globex"));
+                match claim {
+                    Some(authority) => exchange.range(announced, "globex").authority = authority,
+                    None => exchange.0.ranges.retain(|range| range.member_id != id("globex")),
+                }
+                exchange.0.announcements.retain(|each| each.member_id == id("globex"));
+                assert_eq!(left_out(&exchange.table(), LONDON), ["globex range_of_other"], "{announced}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_announcement_broader_than_the_range_of_its_member_is_not_routed() {
+        let table = exchange("+44 acme").with(|x| x.range("+44", "acme").prefix = prefix("+4420")).table();
+        assert_eq!(left_out(&table, LONDON), ["acme announcement_too_broad"]);
+        // Of these numbers its member holds none.
+        assert_eq!(left_out(&table, "+443012345678"), ["acme range_missing"]);
     }
 
     #[test]
@@ -485,7 +548,7 @@ mod tests {
         let mut exchange = exchange("+4420 acme | +4420 globex | +44 initech");
         exchange.range("+4420", "globex").authority = Authority::Pending;
         exchange.endpoint("acme").enabled = false;
-        assert_eq!(refusal(&exchange.table(), LONDON), Some("range_unverified"));
+        assert_eq!(refusal(&exchange.table(), LONDON), Some("range_of_other"));
         exchange.agreement("acme").state = AgreementState::Ended;
         assert_eq!(refusal(&exchange.table(), LONDON), Some("no_agreement"));
     }

@@ -23,6 +23,9 @@ pub struct StoredAnnouncement {
     pub limits: CallLimits,
     /// The endpoints that take the calls, by name.
     pub endpoints: Vec<EndpointName>,
+    /// What its member lacks to have its numbers routed, by the rule of [`tandem_model::AnnouncementAuthority`];
+    /// `None` where it lacks nothing.
+    pub authority: Option<Reason>,
     /// Why no call can be routed by it; `None` where one can.
     pub reason: Option<Reason>,
     /// Position of the change feed at which it last changed; 0 where the feed no longer knows.
@@ -39,6 +42,7 @@ struct Row {
     max_calls_per_second: Option<i32>,
     endpoint_ids: Vec<Uuid>,
     endpoint_names: Vec<String>,
+    authority: Option<String>,
     reason: Option<String>,
     position: i64,
 }
@@ -56,6 +60,7 @@ impl Row {
             endpoints: endpoints
                 .map(|(id, name)| EndpointName { endpoint_id: EndpointId(id), member_id, name })
                 .collect(),
+            authority: self.authority.as_deref().and_then(Reason::from_code),
             reason: self.reason.as_deref().and_then(Reason::from_code),
             changed_at_position: word::fits(self.position)?,
         })
@@ -76,7 +81,7 @@ pub struct AnnouncementFilter<'a> {
 /// What the member announces at `at` or later, newest first, at most `limit`.
 ///
 /// The reason is found by the rules of `tandem_routing`: in force, member approved, a verified range covers it,
-/// an endpoint takes part.
+/// an endpoint takes part. Routing asks about one number, this about all that begin with the prefix.
 pub async fn list(
     db: impl PgExecutor<'_>,
     member: MemberId,
@@ -106,24 +111,37 @@ pub async fn list(
                       where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_names!: Vec<String>"
              , case when not a.valid_during @> $2::timestamptz then 'not_yet_in_force'
                     when m.state <> 'approved' then 'member_not_approved'
-                    when not coalesce(r.verified, false) then
-                         case when r.claimed then 'range_unverified'
-                              when r.expired then 'range_expired'
-                              else 'range_missing' end
+                    when r.authority is not null then r.authority
                     when not exists (select from announcement_endpoint ae join endpoint e using (endpoint_id)
                                       where ae.announcement_id = a.announcement_id and e.enabled)
                          then 'endpoint_disabled'
                end as reason
+             , r.authority
              , coalesce((select max(f.position) from feed_entry f where f.object_id = a.announcement_id), 0)
                as "position!"
           from shown a
           join member m using (member_id)
           left join lateral (
-              select bool_or(r.authority = 'valid' and r.valid_during @> $2::timestamptz) as verified
-                   , bool_or(r.authority = 'valid' and upper(r.valid_during) <= $2) as expired
-                   , bool_or(r.authority <> 'valid' or lower(r.valid_during) > $2) as claimed
+              select case
+                     when bool_or(r.authority = 'valid' and r.valid_during @> $2::timestamptz) then null
+                     when exists (select from number_range o
+                                   where o.authority = 'valid' and o.span @> prefix_span(a.prefix)
+                                     and o.valid_during @> $2::timestamptz and o.member_id <> a.member_id)
+                          then 'range_of_other'
+                     when bool_or(r.authority <> 'valid' or lower(r.valid_during) > $2) then 'range_unverified'
+                     when bool_or(r.authority = 'valid') then 'range_expired'
+                     when exists (select from number_range o
+                                   where o.authority = 'valid' and o.span <@ prefix_span(a.prefix)
+                                     and o.valid_during @> $2::timestamptz and o.member_id = a.member_id)
+                          then 'announcement_too_broad'
+                     when exists (select from number_range o
+                                   where o.authority = 'valid' and o.span <@ prefix_span(a.prefix)
+                                     and o.valid_during @> $2::timestamptz)
+                          then 'range_of_other'
+                     else 'range_missing' end as authority
                 from number_range r
-               where r.member_id = a.member_id and starts_with(a.prefix, r.prefix)
+               where r.member_id = a.member_id
+                 and r.prefix = any (array(select left(a.prefix, len) from generate_series(1, length(a.prefix)) as len))
           ) r on true
          order by a.announcement_id desc
         "#,

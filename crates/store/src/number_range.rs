@@ -1,7 +1,8 @@
 //! Which blocks of numbers members hold or claim, and by what authority.
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Uuid;
+use serde::Deserialize;
+use sqlx::types::{Json, Uuid};
 use sqlx::{PgExecutor, Result};
 use tandem_model::{Authority, MemberId, Prefix, RangeId, UserId, Validity};
 
@@ -24,10 +25,36 @@ pub struct NumberRange {
     pub evidence: String,
     /// When it holds.
     pub validity: Validity,
+    /// When it was last asked to be renewed, while that is undecided.
+    pub renewal_requested_at: Option<DateTime<Utc>>,
+    /// Ranges of other members that have some of its numbers, those first that stand in its way.
+    pub conflicts: Vec<Conflict>,
     /// When it was claimed.
     pub created_at: DateTime<Utc>,
     /// When the operator decided.
     pub decided_at: Option<DateTime<Utc>>,
+}
+
+/// A range of another member that has some of the same numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Conflict {
+    /// Whose range.
+    pub member_id: MemberId,
+    /// The short name of that member.
+    pub member_name: String,
+    /// The leading digits of its numbers.
+    pub prefix: Prefix,
+    /// What was decided about it.
+    pub authority: Authority,
+    /// Whether it stands in the way: it is verified, or was claimed earlier.
+    pub precedes: bool,
+}
+
+impl NumberRange {
+    /// Whether it is a claim that another member's range stands in the way of.
+    pub fn is_disputed(&self) -> bool {
+        self.conflicts.iter().any(|conflict| conflict.precedes)
+    }
 }
 
 /// Which ranges to list.
@@ -39,6 +66,10 @@ pub struct RangeFilter {
     pub authority: Option<Authority>,
     /// Only those that are over (`true`) or not yet over (`false`).
     pub ended: Option<bool>,
+    /// Only those that the operator has something to decide about: claims, and ranges to be renewed.
+    pub undecided: bool,
+    /// Only claims that are disputed.
+    pub disputed: bool,
 }
 
 struct Row {
@@ -50,6 +81,8 @@ struct Row {
     evidence: String,
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
+    renewal_requested_at: Option<DateTime<Utc>>,
+    conflicts: Json<Vec<Conflict>>,
     created_at: DateTime<Utc>,
     decided_at: Option<DateTime<Utc>>,
 }
@@ -64,6 +97,8 @@ impl Row {
             authority: word::read(&self.authority)?,
             evidence: self.evidence,
             validity: Validity { from: self.valid_from, until: self.valid_until },
+            renewal_requested_at: self.renewal_requested_at,
+            conflicts: self.conflicts.0,
             created_at: self.created_at,
             decided_at: self.decided_at,
         })
@@ -83,12 +118,16 @@ pub async fn list(
         r#"
         select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
-             , r.created_at, r.decided_at
+             , r.created_at, r.decided_at, r.renewal_requested_at
+             , conflicts_of(r, $4) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
          where ($1::uuid is null or r.member_id = $1)
            and ($2::text is null or r.authority = $2)
            and ($3::boolean is null or coalesce(upper(r.valid_during) <= $4, false) = $3)
            and ($5::uuid is null or r.range_id < $5)
+           and (not $7 or ((r.authority = 'pending' or r.renewal_requested_at is not null)
+                           and r.valid_during && tstzrange($4, null)))
+           and (not $8 or conflicts_of(r, $4) @> '[{"precedes": true}]')
          order by r.range_id desc
          limit $6
         "#,
@@ -98,6 +137,8 @@ pub async fn list(
         at,
         before.map(|id| id.0),
         limit,
+        filter.undecided,
+        filter.disputed,
     )
     .fetch_all(db)
     .await?
@@ -111,19 +152,22 @@ pub async fn lock(
     db: impl PgExecutor<'_>,
     member: Option<MemberId>,
     range: RangeId,
+    at: DateTime<Utc>,
 ) -> Result<Option<NumberRange>> {
     sqlx::query_as!(
         Row,
         r#"
         select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
-             , r.created_at, r.decided_at
+             , r.created_at, r.decided_at, r.renewal_requested_at
+             , conflicts_of(r, $3) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
          where ($1::uuid is null or r.member_id = $1) and r.range_id = $2
            for update of r
         "#,
         member.map(|id| id.0),
         range.0,
+        at,
     )
     .fetch_optional(db)
     .await?
@@ -145,24 +189,26 @@ pub async fn count(db: impl PgExecutor<'_>, member: MemberId, at: DateTime<Utc>)
     .await
 }
 
-/// Claims a range from `at` on. The member may have claimed it already: `number_range_claimed_twice`.
+/// Claims a range from `at` on, until further notice or `until`. The member may have claimed it already: `number_range_claimed_twice`.
 pub async fn insert(
     db: impl PgExecutor<'_>,
     member: MemberId,
     prefix: Prefix,
     evidence: &str,
+    until: Option<DateTime<Utc>>,
     at: DateTime<Utc>,
 ) -> Result<RangeId> {
     sqlx::query_scalar!(
         r#"
         insert into number_range (member_id, prefix, evidence, valid_during, created_at)
-        values ($1, $2, $3, tstzrange($4, null), $4)
+        values ($1, $2, $3, tstzrange($4, $5), $4)
         returning range_id
         "#,
         member.0,
         prefix.digits(),
         evidence,
         at,
+        until,
     )
     .fetch_one(db)
     .await
@@ -186,8 +232,58 @@ pub async fn end(db: impl PgExecutor<'_>, range: RangeId, at: DateTime<Utc>) -> 
     .map(|_| ())
 }
 
-/// Verifies a range: it is held from `at` on. Another member may hold part of it: `number_range_overlaps`.
-pub async fn verify(
+/// Asks for a range to be renewed, until further notice or `until`, by new evidence. Until the operator decides, it
+/// stands as it does.
+pub async fn request_renewal(
+    db: impl PgExecutor<'_>,
+    range: RangeId,
+    evidence: &str,
+    until: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        update number_range set evidence = $2, renewal_requested_at = $3, renewal_until = $4
+         where range_id = $1
+        "#,
+        range.0,
+        evidence,
+        at,
+        until,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Renews a range as its member has asked, or until `until` where that is given. Another member may hold part of it
+/// later: `number_range_overlaps`.
+pub async fn renew(
+    db: impl PgExecutor<'_>,
+    range: RangeId,
+    until: Option<DateTime<Utc>>,
+    decided_by: Option<UserId>,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        update number_range
+           set valid_during = tstzrange(lower(valid_during), coalesce($2, renewal_until))
+             , renewal_requested_at = null, renewal_until = null, decided_by = $3, decided_at = $4
+         where range_id = $1
+        "#,
+        range.0,
+        until,
+        decided_by.map(|id| id.0),
+        at,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Does not renew a range: it ends when it would have.
+pub async fn refuse_renewal(
     db: impl PgExecutor<'_>,
     range: RangeId,
     decided_by: Option<UserId>,
@@ -196,13 +292,37 @@ pub async fn verify(
     sqlx::query!(
         r#"
         update number_range
-           set authority = 'valid', decided_by = $2, decided_at = $3
-             , valid_during = tstzrange($3, upper(valid_during))
+           set renewal_requested_at = null, renewal_until = null, decided_by = $2, decided_at = $3
          where range_id = $1
         "#,
         range.0,
         decided_by.map(|id| id.0),
         at,
+    )
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Verifies a range: it is held from `at` on, until what was claimed or `until` where that is given. Another member may hold part of it: `number_range_overlaps`.
+pub async fn verify(
+    db: impl PgExecutor<'_>,
+    range: RangeId,
+    until: Option<DateTime<Utc>>,
+    decided_by: Option<UserId>,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        update number_range
+           set authority = 'valid', decided_by = $2, decided_at = $3
+             , valid_during = tstzrange($3, coalesce($4, upper(valid_during)))
+         where range_id = $1
+        "#,
+        range.0,
+        decided_by.map(|id| id.0),
+        at,
+        until,
     )
     .execute(db)
     .await
@@ -217,7 +337,12 @@ pub async fn refuse(
     at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "update number_range set authority = 'refused', decided_by = $2, decided_at = $3 where range_id = $1",
+        r#"
+        update number_range
+           set authority = 'refused', renewal_requested_at = null, renewal_until = null
+             , decided_by = $2, decided_at = $3
+         where range_id = $1
+        "#,
         range.0,
         decided_by.map(|id| id.0),
         at,

@@ -558,6 +558,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/ranges/{range_id}/renew": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * asks to go on holding a verified range; it stands as it
+         *     does until the operator has decided.
+         */
+        post: operations["renew_range"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/traces": {
         parameters: {
             query?: never;
@@ -705,7 +725,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** the operator does not believe the claim, or no longer does. */
+        /**
+         * the operator does not believe the claim, or no longer does. Where a renewal
+         *     is asked for, only that is refused.
+         */
         post: operations["refuse_range"];
         delete?: never;
         options?: never;
@@ -722,7 +745,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** the operator believes the claim; announcements within it route. */
+        /**
+         * the operator believes the claim or the renewal; announcements within it
+         *     route.
+         */
         post: operations["verify_range"];
         delete?: never;
         options?: never;
@@ -905,6 +931,11 @@ export interface components {
             /** Format: date-time */
             valid_until: string | null;
         };
+        /**
+         * @description Whether the announced numbers are those of the member that announces them: it holds them (valid), another member does (invalid), nobody is known to (unknown), it holds only a part of them (too_broad), or did (expired).
+         * @enum {string}
+         */
+        AnnouncementAuthority: "valid" | "invalid" | "unknown" | "too_broad" | "expired";
         /** @description What a member announces. */
         AnnouncementInput: {
             /** @description Names or ids of endpoints of the member. */
@@ -939,6 +970,9 @@ export interface components {
         AnnouncementView: {
             /** Format: uuid */
             announcement_id: string;
+            /** @description Whether its numbers are its member's. */
+            authority: components["schemas"]["AnnouncementAuthority"];
+            authority_reason: components["schemas"]["ReasonCode"] | null;
             /** @description The endpoints that take the calls. */
             endpoints: components["schemas"]["EndpointRef"][];
             live_on: components["schemas"]["LiveOnView"];
@@ -954,6 +988,7 @@ export interface components {
             max_calls_per_second: number | null;
             /** Format: uuid */
             member_id: string;
+            numbering: components["schemas"]["NumberingView"] | null;
             /** @example +44207946 */
             prefix: string;
             reason: components["schemas"]["ReasonCode"] | null;
@@ -1029,10 +1064,10 @@ export interface components {
             source: string | null;
         };
         /**
-         * @description The evidence that a member holds a range; a valid one past its end is expired.
+         * @description The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers another member holds, or has claimed earlier, is disputed.
          * @enum {string}
          */
-        Authority: "pending" | "valid" | "refused" | "expired";
+        Authority: "pending" | "disputed" | "valid" | "refused" | "expired";
         /** @description Announcements that take effect together, or not at all. */
         BulkInput: {
             /** @description What is announced from now on. At most 100,000 rows together with `withdraw`. */
@@ -1203,6 +1238,16 @@ export interface components {
         ConfigurationView: {
             files: components["schemas"]["ConfigurationFile"][];
             switch: components["schemas"]["Switch"];
+        };
+        /** @description A range of another member that has some of the same numbers. */
+        ConflictView: {
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+            /** @description Whether it stands in the way: it is verified, or was claimed earlier. */
+            precedes: boolean;
+            /** @example +44207946 */
+            prefix: string;
         };
         /** @description Where members point their switches. */
         ConnectView: {
@@ -1451,6 +1496,7 @@ export interface components {
         };
         /** @description A route that cannot take the call, and why. */
         LeftOutView: {
+            authority: components["schemas"]["AnnouncementAuthority"] | null;
             code: components["schemas"]["ReasonCode"];
             /** @description Null where the endpoint is another member's, or the whole announcement is left out. */
             endpoint_name: string | null;
@@ -1715,6 +1761,29 @@ export interface components {
             feed_position: number;
             items: components["schemas"]["NodeView"][];
         };
+        /**
+         * @description What a number is for.
+         * @enum {string}
+         */
+        NumberType: "fixed_line" | "mobile" | "toll_free" | "premium_rate" | "shared_cost" | "voip" | "personal_number" | "pager" | "uan" | "voicemail";
+        /** @description Country and type of a number, or of all numbers with a prefix. */
+        NumberingView: {
+            /**
+             * @description Where the numbers may lie: ISO 3166 codes, the main country first; `001` where a code belongs to no country.
+             * @example [
+             *       "GB"
+             *     ]
+             */
+            countries: string[];
+            /**
+             * Format: int32
+             * @description The country code.
+             * @example 44
+             */
+            country_code: number;
+            /** @description What they may be. */
+            types: components["schemas"]["NumberType"][];
+        };
         /** @description By what the hub is to prove to an endpoint who it is. */
         OutboundInput: {
             /** @description The password on the member's switch. */
@@ -1835,6 +1904,9 @@ export interface components {
             items: {
                 /** Format: uuid */
                 announcement_id: string;
+                /** @description Whether its numbers are its member's. */
+                authority: components["schemas"]["AnnouncementAuthority"];
+                authority_reason: components["schemas"]["ReasonCode"] | null;
                 /** @description The endpoints that take the calls. */
                 endpoints: components["schemas"]["EndpointRef"][];
                 live_on: components["schemas"]["LiveOnView"];
@@ -1850,6 +1922,7 @@ export interface components {
                 max_calls_per_second: number | null;
                 /** Format: uuid */
                 member_id: string;
+                numbering: components["schemas"]["NumberingView"] | null;
                 /** @example +44207946 */
                 prefix: string;
                 reason: components["schemas"]["ReasonCode"] | null;
@@ -2070,6 +2143,8 @@ export interface components {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
                 authority: components["schemas"]["Authority"];
+                /** @description Ranges of other members that have some of its numbers, at most 20; those that stand in its way first. */
+                conflicts: components["schemas"]["ConflictView"][];
                 /** Format: date-time */
                 created_at: string;
                 /**
@@ -2079,13 +2154,22 @@ export interface components {
                 decided_at: string | null;
                 /** @description What the member says in support. */
                 evidence: string;
+                /** @description Whether it ends within 30 days and nobody has asked to renew it. */
+                expires_soon: boolean;
                 /** Format: uuid */
                 member_id: string;
                 member_name: string;
+                numbering: components["schemas"]["NumberingView"] | null;
                 /** @example +44207946 */
                 prefix: string;
                 /** Format: uuid */
                 range_id: string;
+                reason: components["schemas"]["ReasonCode"] | null;
+                /**
+                 * Format: date-time
+                 * @description When the member asked to renew it, while that is undecided.
+                 */
+                renewal_requested_at: string | null;
                 /** Format: date-time */
                 valid_from: string;
                 /** Format: date-time */
@@ -2260,10 +2344,17 @@ export interface components {
              * @example +44207946
              */
             prefix: string;
+            /**
+             * Format: date-time
+             * @description Until when the member holds it; until further notice where it is left out.
+             */
+            valid_until?: string | null;
         };
         /** @description A block of E.164 numbers that a member holds or claims. */
         RangeView: {
             authority: components["schemas"]["Authority"];
+            /** @description Ranges of other members that have some of its numbers, at most 20; those that stand in its way first. */
+            conflicts: components["schemas"]["ConflictView"][];
             /** Format: date-time */
             created_at: string;
             /**
@@ -2273,13 +2364,22 @@ export interface components {
             decided_at: string | null;
             /** @description What the member says in support. */
             evidence: string;
+            /** @description Whether it ends within 30 days and nobody has asked to renew it. */
+            expires_soon: boolean;
             /** Format: uuid */
             member_id: string;
             member_name: string;
+            numbering: components["schemas"]["NumberingView"] | null;
             /** @example +44207946 */
             prefix: string;
             /** Format: uuid */
             range_id: string;
+            reason: components["schemas"]["ReasonCode"] | null;
+            /**
+             * Format: date-time
+             * @description When the member asked to renew it, while that is undecided.
+             */
+            renewal_requested_at: string | null;
             /** Format: date-time */
             valid_from: string;
             /** Format: date-time */
@@ -2289,7 +2389,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "range_overlaps" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
+        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -2330,6 +2430,16 @@ export interface components {
             source: string;
             transport: string;
         };
+        /** @description How a member asks to go on holding a range. */
+        RenewalInput: {
+            /** @description Why the operator should believe it. At most 2000 characters. */
+            evidence: string;
+            /**
+             * Format: date-time
+             * @description Until when the member will hold it; until further notice where it is left out.
+             */
+            valid_until?: string | null;
+        };
         /**
          * @description For whom a session or token acts.
          * @enum {string}
@@ -2343,6 +2453,7 @@ export interface components {
             left_out: components["schemas"]["LeftOutView"][];
             /** @description The longest announced prefix that matches the number. */
             matched: string | null;
+            numbering: components["schemas"]["NumberingView"] | null;
             refusal: components["schemas"]["ReasonView"] | null;
             /**
              * Format: int64
@@ -2518,6 +2629,14 @@ export interface components {
             member_id: string | null;
             /** Format: uuid */
             user_id: string;
+        };
+        /** @description What the operator adds to a verification. */
+        VerificationInput: {
+            /**
+             * Format: date-time
+             * @description Until when the range is valid; as its member has claimed where it is left out.
+             */
+            valid_until?: string | null;
         };
     };
     responses: never;
@@ -4037,6 +4156,42 @@ export interface operations {
             };
         };
     };
+    renew_range: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                range_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenewalInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RangeView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_traces: {
         parameters: {
             query?: {
@@ -4329,7 +4484,7 @@ export interface operations {
     list_all_ranges: {
         parameters: {
             query?: {
-                /** @description Only ranges of this authority. */
+                /** @description Only ranges of this authority; with `pending` all that waits for a decision, disputed claims and renewals too. */
                 authority?: components["schemas"]["Authority"];
                 /** @description Where to go on: `next_cursor` of the page before. */
                 cursor?: string;
@@ -4402,7 +4557,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["VerificationInput"] | null;
+            };
+        };
         responses: {
             /** @description done */
             200: {

@@ -18,8 +18,17 @@ const MEMBER: Record<MemberState, Look> = {
 
 const AUTHORITY: Record<Authority, Look> = {
   pending: { color: WAITING, text: "pending" },
+  disputed: { color: DOWN, text: "disputed" },
   valid: { color: DONE, text: "valid" },
   refused: { color: DOWN, text: "refused" },
+  expired: { color: OVER, text: "expired" },
+};
+
+const ANNOUNCED: Record<Announcement["authority"], Look> = {
+  valid: { color: DONE, text: "valid" },
+  invalid: { color: DOWN, text: "invalid" },
+  unknown: { color: WAITING, text: "unknown" },
+  too_broad: { color: WAITING, text: "too broad" },
   expired: { color: OVER, text: "expired" },
 };
 
@@ -46,6 +55,11 @@ export function MemberBadge({ state }: { state: MemberState }) {
 
 export function AuthorityBadge({ authority }: { authority: Authority }) {
   return <Look look={AUTHORITY[authority]} />;
+}
+
+/** Whether the announced numbers are the member's own. */
+export function AnnouncedBadge({ authority }: { authority: Announcement["authority"] }) {
+  return <Look look={ANNOUNCED[authority]} />;
 }
 
 export function AgreementBadge({ state }: { state: Agreement["state"] }) {

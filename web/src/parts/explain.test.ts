@@ -16,7 +16,7 @@ function candidate(member_name: string, endpoint_name: string | null = null): Se
 }
 
 function selection(change: Partial<Selection>): Selection {
-  return { called: "+442079460000", table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
+  return { called: "+442079460000", numbering: null, table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
 }
 
 test("one candidate is one sentence on the prefix and one on the member", () => {
@@ -53,7 +53,7 @@ test("a refusal names its status and its reason", () => {
 });
 
 test("what is left out says what, why and what to do", () => {
-  const left_out = [{ ...route("globex", "lon-2"), code: "endpoint_full" as const, sentence: "the endpoint is full", remedy: "Try again." }];
+  const left_out = [{ ...route("globex", "lon-2"), authority: null, code: "endpoint_full" as const, sentence: "the endpoint is full", remedy: "Try again." }];
   expect(explain(selection({ left_out }), "now").leftOut).toEqual([
     { what: "globex, lon-2, +44 20 7946", why: "The endpoint is full.", remedy: "Try again.", code: "endpoint_full" },
   ]);

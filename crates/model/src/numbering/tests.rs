@@ -25,7 +25,7 @@ fn shown(numbering: Result<Numbering, Misfit>) -> String {
 fn country_and_type_follow_from_the_leading_digits() {
     let table = [
         ("+44207946", "GB fixed_line"),
-        ("+447911123", "GB mobile"),
+        ("+447400123", "GB mobile"),
         ("+44808", "GB toll_free"),
         ("+4490", "GB premium_rate"),
         ("+33199", "FR fixed_line"),

@@ -40,6 +40,8 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("claim_range", "range", [401, 404, 201, 201]),
     ("list_all_ranges", "", [401, 403, 403, 200]),
     ("verify_range", "", [401, 403, 403, 200]),
+    // It is verified by then only where the operator walks.
+    ("renew_range", "renewal", [401, 404, 409, 200]),
     ("refuse_range", "", [401, 403, 403, 200]),
     ("list_announcements", "", [401, 404, 200, 200]),
     ("create_announcement", "announcement", [401, 404, 201, 201]),
@@ -147,7 +149,8 @@ impl Scene {
             "outbound" => {
                 json!({ "username": "tandem", "realm": "sip.globex.example", "password": PASSWORD, "registers": true })
             }
-            "range" => json!({ "prefix": "+49888", "evidence": "" }),
+            "range" => json!({ "prefix": "+49421", "evidence": "" }),
+            "renewal" => json!({ "evidence": "renewed", "valid_until": "2031-01-01T00:00:00Z" }),
             "announcement" => json!({ "prefix": "+49302", "endpoints": ["globex-1"] }),
             "same_announcement" => {
                 json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
@@ -313,6 +316,7 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
         ("update_endpoint", "endpoint"),
         ("get_configuration", "?switch=asterisk"),
         ("delete_endpoint", ""),
+        ("renew_range", "renewal"),
         ("withdraw_range", ""),
         ("get_announcement", ""),
         ("update_announcement", "same_announcement"),

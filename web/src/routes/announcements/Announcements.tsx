@@ -13,7 +13,7 @@ import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { Numbers } from "../../parts/Numbers";
 import { usePaged } from "../../parts/paged";
 import { useReason } from "../../parts/reasons";
-import { RoutableBadge } from "../../parts/State";
+import { AnnouncedBadge, RoutableBadge } from "../../parts/State";
 import { Time } from "../../parts/Time";
 import { Announce, AnnounceForm } from "./AnnounceForm";
 
@@ -49,6 +49,7 @@ export function Announcements({ memberId }: { memberId: string }) {
   const columns: Column<Announcement>[] = [
     { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
     { header: "To endpoints", cell: ({ endpoints }) => endpoints.map(({ name }) => name).join(", ") },
+    { header: "Authority", cell: ({ authority }) => <AnnouncedBadge authority={authority} /> },
     { header: "Routing", cell: (announcement) => <Routing announcement={announcement} /> },
     { header: "From", cell: ({ valid_from }) => <Time>{valid_from}</Time> },
     { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet nowrap">further notice</span>) },

@@ -67,7 +67,7 @@ function endpoint({ endpoints }: Standing): Step {
 
 function range({ ranges }: Standing): Step {
   const step = { key: "range", title: "Prove your numbers", href: "/ranges" } as const;
-  const pending = ranges.filter(({ authority }) => authority === "pending");
+  const pending = ranges.filter(({ authority }) => authority === "pending" || authority === "disputed");
   const valid = ranges.filter(({ authority }) => authority === "valid");
   if (valid.length > 0) return { ...step, state: "done", who: null, text: `${several(valid.length, "range")} verified` };
   if (pending.length > 0) {

@@ -9,6 +9,7 @@ import { problemOf } from "../../api/problem";
 import type { Range } from "../../api/types";
 import { plainNumber } from "../../format/number";
 import { Confirm } from "../../parts/Confirm";
+import { Conflicts } from "../../parts/Conflicts";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
@@ -20,6 +21,7 @@ import { Time } from "../../parts/Time";
 
 const NEXT: Record<Range["authority"], string> = {
   pending: "The operator checks the evidence.",
+  disputed: "The operator decides; withdraw the claim if the other member is right.",
   valid: "Announce prefixes in it.",
   refused: "Claim it again with better evidence.",
   expired: "Claim it again with new evidence.",
@@ -27,6 +29,7 @@ const NEXT: Record<Range["authority"], string> = {
 
 export function Ranges({ memberId }: { memberId: string }) {
   const [withdrawn, setWithdrawn] = useState<Range | null>(null);
+  const [renewed, setRenewed] = useState<Range | null>(null);
   const queries = useQueryClient();
   const list = usePaged({
     key: ["ranges", memberId],
@@ -50,7 +53,15 @@ export function Ranges({ memberId }: { memberId: string }) {
   const columns: Column<Range>[] = [
     { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
     { header: "Authority", cell: ({ authority }) => <AuthorityBadge authority={authority} /> },
-    { header: "Next", cell: ({ authority }) => <span className="quiet">{NEXT[authority]}</span> },
+    {
+      header: "Next",
+      cell: (range) => (
+        <>
+          <span className="quiet">{nextOf(range)}</span>
+          <Conflicts range={range} />
+        </>
+      ),
+    },
     {
       header: "Evidence",
       cell: ({ evidence }) => (
@@ -65,11 +76,18 @@ export function Ranges({ memberId }: { memberId: string }) {
       header: "Change",
       align: "end",
       cell: (range) =>
-        range.authority === "valid" || range.authority === "pending" ? (
-          <Button variant="default" size="compact-xs" onClick={() => setWithdrawn(range)} aria-label={`Withdraw ${range.prefix}`}>
-            Withdraw
-          </Button>
-        ) : null,
+        range.authority === "refused" || range.authority === "expired" ? null : (
+          <Group gap={6} justify="flex-end" wrap="nowrap">
+            {range.authority === "valid" && range.valid_until && (
+              <Button variant="default" size="compact-xs" onClick={() => setRenewed(range)} aria-label={`Renew ${range.prefix}`}>
+                Renew
+              </Button>
+            )}
+            <Button variant="default" size="compact-xs" onClick={() => setWithdrawn(range)} aria-label={`Withdraw ${range.prefix}`}>
+              Withdraw
+            </Button>
+          </Group>
+        ),
     },
   ];
 
@@ -86,6 +104,9 @@ export function Ranges({ memberId }: { memberId: string }) {
           </Empty>
         }
       />
+      <Modal opened={renewed !== null} onClose={() => setRenewed(null)} title={`Renew ${renewed?.prefix ?? ""}`}>
+        {renewed && <RangeForm memberId={memberId} renewed={renewed} onDone={() => setRenewed(null)} />}
+      </Modal>
       <Confirm
         opened={withdrawn !== null}
         onClose={() => {
@@ -104,6 +125,12 @@ export function Ranges({ memberId }: { memberId: string }) {
   );
 }
 
+function nextOf({ authority, expires_soon, renewal_requested_at }: Range): string {
+  if (renewal_requested_at) return "The operator checks the evidence for the renewal; the range stands meanwhile.";
+  if (expires_soon) return "It ends soon: renew it, or announcements in it are no longer routed.";
+  return NEXT[authority];
+}
+
 export function ClaimRange({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
   const [opened, { open, close }] = useDisclosure(false);
   return (
@@ -112,23 +139,33 @@ export function ClaimRange({ memberId, variant = "filled" }: { memberId: string;
         Claim a range
       </Button>
       <Modal opened={opened} onClose={close} title="Claim a range">
-        <ClaimForm memberId={memberId} onDone={close} />
+        <RangeForm memberId={memberId} onDone={close} />
       </Modal>
     </>
   );
 }
 
-function ClaimForm({ memberId, onDone }: { memberId: string; onDone: () => void }) {
+/** Claims a range, or asks to go on holding one. */
+function RangeForm({ memberId, renewed, onDone }: { memberId: string; renewed?: Range; onDone: () => void }) {
   const queries = useQueryClient();
-  const form = useForm({ mode: "uncontrolled", initialValues: { prefix: "", evidence: "" } });
-  const claim = useMutation({
-    mutationFn: ({ prefix, evidence }: typeof form.values) =>
-      answer(
-        api.POST("/api/v1/members/{member_id}/ranges", {
-          params: { path: { member_id: memberId } },
-          body: { prefix: plainNumber(prefix), evidence: evidence.trim() },
-        }),
-      ),
+  const form = useForm({ mode: "uncontrolled", initialValues: { prefix: "", evidence: "", until: "" } });
+  const send = useMutation({
+    mutationFn: ({ prefix, evidence, until }: typeof form.values) => {
+      const body = { evidence: evidence.trim(), ...(until && { valid_until: `${until}T00:00:00Z` }) };
+      return renewed
+        ? answer(
+            api.POST("/api/v1/members/{member_id}/ranges/{range_id}/renew", {
+              params: { path: { member_id: memberId, range_id: renewed.range_id } },
+              body,
+            }),
+          )
+        : answer(
+            api.POST("/api/v1/members/{member_id}/ranges", {
+              params: { path: { member_id: memberId } },
+              body: { prefix: plainNumber(prefix), ...body },
+            }),
+          );
+    },
     onSuccess: async () => {
       await queries.invalidateQueries({ queryKey: ["ranges"] });
       onDone();
@@ -136,17 +173,19 @@ function ClaimForm({ memberId, onDone }: { memberId: string; onDone: () => void 
     onError: (thrown) => showFieldErrors(form, thrown),
   });
   return (
-    <form onSubmit={form.onSubmit((fields) => claim.mutate(fields))}>
+    <form onSubmit={form.onSubmit((fields) => send.mutate(fields))}>
       <Stack>
-        <TextInput
-          label="Prefix"
-          description="The digits with which all numbers of the range begin, with the country code."
-          placeholder="+44 20 7946"
-          required
-          data-autofocus
-          key={form.key("prefix")}
-          {...form.getInputProps("prefix")}
-        />
+        {!renewed && (
+          <TextInput
+            label="Prefix"
+            description="The digits with which all numbers of the range begin, with the country code."
+            placeholder="+44 20 7946"
+            required
+            data-autofocus
+            key={form.key("prefix")}
+            {...form.getInputProps("prefix")}
+          />
+        )}
         <Textarea
           label="Evidence"
           description="What shows that the range is yours: the regulator's allocation, a public register, a letter of the holder."
@@ -156,13 +195,20 @@ function ClaimForm({ memberId, onDone }: { memberId: string; onDone: () => void 
           key={form.key("evidence")}
           {...form.getInputProps("evidence")}
         />
-        {claim.error && <ProblemNote problem={problemOf(claim.error)} shownFields={["prefix", "evidence"]} />}
+        <TextInput
+          type="date"
+          label="Held until"
+          description="The first day (UTC) on which it is no longer yours. Leave it empty where it has no end."
+          key={form.key("until")}
+          {...form.getInputProps("until")}
+        />
+        {send.error && <ProblemNote problem={problemOf(send.error)} shownFields={["prefix", "evidence"]} />}
         <Group justify="flex-end">
           <Button variant="default" onClick={onDone}>
             Cancel
           </Button>
-          <Button type="submit" loading={claim.isPending}>
-            Claim
+          <Button type="submit" loading={send.isPending}>
+            {renewed ? "Ask to renew" : "Claim"}
           </Button>
         </Group>
       </Stack>

@@ -10,7 +10,7 @@ export default function RangesPage() {
   return (
     <Page
       title="Ranges"
-      lead="Blocks of numbers that you hold. The operator checks your evidence; only numbers of a valid range are routed to you."
+      lead="Blocks of numbers that you hold. The operator checks your evidence; only numbers of a valid range are routed to you. A number has one holder: where another member holds or has claimed it before, your claim is disputed and the operator decides."
       actions={<ClaimRange memberId={member_id} />}
     >
       <Ranges memberId={member_id} />

@@ -9,6 +9,7 @@ import { problemOf } from "../../api/problem";
 import type { Authority, Range } from "../../api/types";
 import type { Audience } from "../../app/paths";
 import { Confirm } from "../../parts/Confirm";
+import { Conflicts } from "../../parts/Conflicts";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { Page } from "../../parts/Page";
 import { Numbers } from "../../parts/Numbers";
@@ -18,7 +19,7 @@ import { Time } from "../../parts/Time";
 
 export const audience: Audience = "operator";
 
-const AUTHORITIES: Authority[] = ["pending", "valid", "refused", "expired"];
+const AUTHORITIES: Authority[] = ["pending", "disputed", "valid", "refused", "expired"];
 
 type Decision = { range: Range; verify: boolean };
 
@@ -70,12 +71,26 @@ export default function Verification() {
       ),
     },
     { header: "Claimed", cell: ({ created_at }) => <Time>{created_at}</Time> },
-    { header: "Authority", cell: (range) => <AuthorityBadge authority={range.authority} /> },
+    {
+      header: "Authority",
+      cell: (range) => (
+        <>
+          <AuthorityBadge authority={range.authority} />
+          {range.renewal_requested_at && (
+            <Text size="xs" className="quiet">
+              to be renewed
+            </Text>
+          )}
+          <Conflicts range={range} />
+        </>
+      ),
+    },
+    { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : <span className="quiet nowrap">further notice</span>) },
     {
       header: "Decide",
       align: "end",
       cell: (range) =>
-        range.authority === "pending" ? (
+        range.authority === "pending" || range.authority === "disputed" || range.renewal_requested_at ? (
           <Group gap={6} justify="flex-end" wrap="nowrap">
             <Button
               size="compact-xs"
@@ -98,7 +113,7 @@ export default function Verification() {
     },
   ];
   return (
-    <Page title="Verification" lead="Ranges that members claim. Verify one when its evidence shows that the member holds the numbers.">
+    <Page title="Verification" lead="Ranges that members claim or ask to renew. Verify one when its evidence shows that the member holds the numbers. A number has one holder: a verified range stands until its member withdraws it, it ends or you refuse it, and of two claims the earlier one comes first.">
       <div>
         <SegmentedControl
           mb="md"
@@ -131,7 +146,9 @@ export default function Verification() {
         error={decide.error}
         onConfirm={() => refused && decide.mutate({ range: refused, verify: false })}
       >
-        Announcements in it stay unrouted. The member sees the refusal and can claim the range again with better evidence.
+        {refused?.renewal_requested_at
+          ? "The range stands until its end and is not renewed. The member sees it and can ask again with better evidence."
+          : "Announcements in it stay unrouted. The member sees the refusal and can claim the range again with better evidence."}
       </Confirm>
     </Page>
   );
