@@ -195,7 +195,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         let port = source.port.map(u64::from);
         sum.wrapping_add(Digest::of(kind::ENDPOINT).text(&net.to_string()).option(port).finish())
     });
-    Digest::of(kind::ENDPOINT)
+    let digest = Digest::of(kind::ENDPOINT)
         .id(endpoint.endpoint_id.0)
         .id(endpoint.member_id.0)
         .text(&endpoint.name)
@@ -207,12 +207,15 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> u128 {
         .option(endpoint.max_calls.map(u64::from))
         .option(endpoint.max_calls_per_second.map(u64::from))
         .word(endpoint.enabled.into())
-        .text(&endpoint.call_mark.as_ref().map_or_else(String::new, ToString::to_string))
         .texts(&endpoint.certificate_names)
         .texts(&endpoint.sites)
         .policy(&endpoint.policy)
-        .access(&endpoint.access)
-        .finish()
+        .access(&endpoint.access);
+    // Without a mark it is as it was before there were any.
+    match &endpoint.call_mark {
+        Some(mark) => digest.text(&mark.to_string()).finish(),
+        None => digest.finish(),
+    }
 }
 
 pub(crate) fn agreement(agreement: &Agreement) -> u128 {
