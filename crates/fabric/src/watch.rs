@@ -159,7 +159,20 @@ impl Watch {
 /// named an address.
 fn is_watched(table: &RouteTable, endpoint: &Endpoint) -> bool {
     let member = table.member(endpoint.member_id);
-    endpoint.enabled && member.is_some_and(|member| member.state == MemberState::Approved)
+    endpoint.enabled
+        && table.is_called(endpoint.endpoint_id)
+        && member.is_some_and(|member| member.state == MemberState::Approved)
+}
+
+fn name_standing(sets: &ServerSets, target: &Target) -> Option<NameStanding> {
+    let Host::Name(_) = target.host else { return None };
+    let servers = sets.get(target).map(|set| {
+        let mut servers: Vec<_> = set.servers.iter().collect();
+        servers.sort_by_key(|server| server.priority);
+        let addresses = servers.iter().flat_map(|server| &server.addresses);
+        addresses.map(|address| format!("{} {address}", set.transport.as_str())).collect()
+    });
+    Some(servers)
 }
 
 impl Worker {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod called;
 mod catalog;
 mod cow_map;
 mod digits;

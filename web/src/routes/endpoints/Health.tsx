@@ -77,7 +77,7 @@ export function Health({ endpoint }: { endpoint: Endpoint }) {
         columns={NODES}
         list={{ items: now.data?.nodes, error: now.error, page: 1, forward: null, back: null }}
         rowKey={({ node }) => node}
-        empty={<Empty title="Nothing was heard of it yet">A probe is sent within a minute of its being enabled.</Empty>}
+        empty={<Empty title="Nothing was heard of it yet">A probe is sent within a minute once an announcement names it and it is enabled; one that only sends is not probed.</Empty>}
       />
       <Title order={3} size="h5">
         What happened
