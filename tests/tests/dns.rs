@@ -91,6 +91,23 @@ fn naptr_chooses_the_transport_and_srv_the_server() {
 }
 
 #[test]
+fn the_member_is_shown_where_its_name_leads() {
+    let by_udp = answering(Transport::Udp);
+    let target = format!("sip:pbx.globex.test:{};transport=udp", by_udp.address.port());
+    let dns = Dnsmasq::start(60, &[host("pbx.globex.test", &by_udp)]);
+    let hub = hub(peer_address(), dns.address, &target, &[&by_udp]);
+    let member = hub.api.member_id("globex");
+    let endpoints = hub.api.all(&format!("/members/{member}/endpoints"));
+    let id = endpoints[0]["endpoint_id"].as_str().expect("an endpoint has an id");
+    let path = format!("/members/{member}/endpoints/{id}/health");
+    let servers = until("the servers to be shown", SOON, || {
+        let health = hub.api_of("globex").get(&path).good();
+        health["nodes"][0]["servers"].as_array().cloned().filter(|servers| !servers.is_empty())
+    });
+    assert_eq!(servers, [format!("udp {}", by_udp.address)]);
+}
+
+#[test]
 fn where_the_first_server_is_silent_the_second_of_the_name_takes_the_call_and_may_hang_up() {
     let acme = peer_address();
     let silent = Socket::new();

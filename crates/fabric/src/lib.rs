@@ -80,4 +80,4 @@ pub use resolver::DnsSettings;
 pub use shipper::Shipper;
 pub use spans::OtlpSettings;
 pub use tls::{TlsError, TlsSettings};
-pub use watch::{EndpointStanding, HealthReport};
+pub use watch::{EndpointStanding, HealthReport, NameStanding};

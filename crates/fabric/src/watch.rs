@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use rand::Rng;
 use slotmap::SlotMap;
 use tandem_model::{
-    Endpoint, EndpointId, EndpointState, HealthSign, MemberState, ProbePolicy, Reason, Target,
+    Endpoint, EndpointId, EndpointState, HealthSign, Host, MemberState, ProbePolicy, Reason, Target,
 };
 use tandem_routing::RouteTable;
 use tandem_sip::{Message, Name};
@@ -19,6 +19,7 @@ use tandem_sip::{Message, Name};
 use crate::call::CallKey;
 use crate::health::Health;
 use crate::outbox::Parcel;
+use crate::server_set::ServerSets;
 use crate::standing::{Standing, Takes};
 use crate::transaction::TransactionKey;
 use crate::worker::{Now, Worker};
@@ -68,7 +69,13 @@ pub struct EndpointStanding {
     pub probed_at: Option<DateTime<Utc>>,
     /// How long its answer took; `None` where it had none.
     pub rtt: Option<Duration>,
+    /// What its DNS name leads to; `None` where its target is no name.
+    pub name: Option<NameStanding>,
 }
+
+/// What a DNS name leads to: servers as text, such as `udp 192.0.2.21:5060`, in the order of their priority, or why there
+/// are none.
+pub type NameStanding = Result<Vec<String>, Reason>;
 
 /// A probe under way.
 #[derive(Debug)]
@@ -105,6 +112,8 @@ pub(crate) struct Watch {
     due: BTreeSet<(Instant, WatchKey)>,
     pub(crate) probes: usize,
     reports: VecDeque<HealthReport>,
+    /// The outcomes of names that these have.
+    server_sets: Option<Arc<ServerSets>>,
     /// The table whose endpoints these are.
     table: Option<Arc<RouteTable>>,
 }
@@ -156,7 +165,7 @@ impl Watch {
 }
 
 /// Whether calls may go to an endpoint at all. The others are let alone: nobody is to be probed because a stranger
-/// named an address.
+/// named an address, and one that only sends need not answer.
 fn is_watched(table: &RouteTable, endpoint: &Endpoint) -> bool {
     let member = table.member(endpoint.member_id);
     endpoint.enabled
@@ -176,8 +185,28 @@ fn name_standing(sets: &ServerSets, target: &Target) -> Option<NameStanding> {
 }
 
 impl Worker {
+    /// Tells where the names of watched endpoints lead, when that has changed.
+    fn watch_names(&mut self, now: Now) {
+        let Some(watch) = self.watch.as_mut() else { return };
+        let sets = self.share.common.server_sets.load();
+        if watch.server_sets.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sets)) {
+            return;
+        }
+        watch.server_sets = Some(Arc::clone(&sets));
+        let keys: Vec<WatchKey> = watch.of.keys().collect();
+        for key in keys {
+            let watched = &mut watch.of[key];
+            let name = name_standing(&sets, &watched.target);
+            if watched.shown.name != name {
+                watched.shown.name = name;
+                watch.report(now, key, None);
+            }
+        }
+    }
+
     /// Watches the endpoints that the route table has now. Call it after the table was read anew.
     pub(crate) fn watch_table(&mut self, now: Now) {
+        self.watch_names(now);
         let Some(watch) = self.watch.as_mut() else { return };
         let table = self.table.clone();
         match watch.table.replace(table.clone()) {
@@ -235,6 +264,7 @@ impl Worker {
                 held_until: None,
                 probed_at: None,
                 rtt: None,
+                name: name_standing(&self.share.common.server_sets.load(), &endpoint.target),
             },
             reported_at: None,
         });

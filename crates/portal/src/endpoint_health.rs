@@ -53,6 +53,13 @@ pub(crate) struct NodeHealthView {
     /// How long its answer took, in milliseconds; null where there was no answer.
     #[schema(required)]
     rtt_ms: Option<f64>,
+    /// The servers that the DNS name of its target leads to, such as `udp 192.0.2.21:5060`, first those that are tried
+    /// first; null where its target is no name, or leads nowhere.
+    #[schema(required)]
+    servers: Option<Vec<String>>,
+    /// The code of the reason why the name leads nowhere; null where it leads somewhere, or is none.
+    #[schema(required)]
+    unresolved: Option<String>,
 }
 
 /// Something that happened to an endpoint, as one node saw it.
@@ -94,6 +101,8 @@ impl NodeHealthView {
             sign: health.sign,
             held_until: health.held_until.filter(|until| *until > now),
             probed_at: health.probed_at,
+            servers: health.servers,
+            unresolved: health.unresolved,
             rtt_ms: health.rtt_us.map(|us| f64::from(us) / 1_000.0),
         }
     }

@@ -33,6 +33,10 @@ pub struct EndpointHealth {
     pub probed_at: Option<DateTime<Utc>>,
     /// How long the answer to that probe took, in microseconds; none where there was no answer.
     pub rtt_us: Option<u32>,
+    /// The servers that its DNS name leads to; none where its target is no name, or leads nowhere.
+    pub servers: Option<Vec<String>>,
+    /// The code of the reason why its DNS name leads nowhere.
+    pub unresolved: Option<String>,
 }
 
 /// Something that happened to an endpoint, as a node saw it.
@@ -91,16 +95,24 @@ async fn upsert(db: impl PgExecutor<'_>, node: NodeId, now: &[EndpointHealth]) -
     let probed_at: Vec<Option<DateTime<Utc>>> = now.iter().map(|it| it.probed_at).collect();
     let rtt_us: Vec<Option<i32>> =
         now.iter().map(|it| it.rtt_us.map(|us| i32::try_from(us).unwrap_or(i32::MAX))).collect();
+    // An array of arrays of different lengths is none: each is a text here.
+    let servers: Vec<Option<String>> =
+        now.iter().map(|it| it.servers.as_ref().map(|servers| servers.join(","))).collect();
+    let unresolved: Vec<Option<&str>> = now.iter().map(|it| it.unresolved.as_deref()).collect();
     sqlx::query!(
         r#"
-        insert into endpoint_health (endpoint_id, node_id, state, since, sign, held_until, probed_at, rtt_us)
+        insert into endpoint_health (endpoint_id, node_id, state, since, sign, held_until, probed_at, rtt_us
+                                   , servers, unresolved)
         select endpoint_id, $1, t.state, t.since, t.sign, t.held_until, t.probed_at, t.rtt_us
+             , string_to_array(t.servers, ','), t.unresolved
           from unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::timestamptz[]
-                    , $8::int[]) as t (endpoint_id, state, since, sign, held_until, probed_at, rtt_us)
+                    , $8::int[], $9::text[], $10::text[])
+            as t (endpoint_id, state, since, sign, held_until, probed_at, rtt_us, servers, unresolved)
           join endpoint using (endpoint_id)
         on conflict (endpoint_id, node_id) do update
            set state = excluded.state, since = excluded.since, sign = excluded.sign
              , held_until = excluded.held_until, probed_at = excluded.probed_at, rtt_us = excluded.rtt_us
+             , servers = excluded.servers, unresolved = excluded.unresolved
         "#,
         node.0,
         &ids,
@@ -110,6 +122,8 @@ async fn upsert(db: impl PgExecutor<'_>, node: NodeId, now: &[EndpointHealth]) -
         &held_until as &[Option<DateTime<Utc>>],
         &probed_at as &[Option<DateTime<Utc>>],
         &rtt_us as &[Option<i32>],
+        &servers as &[Option<String>],
+        &unresolved as &[Option<&str>],
     )
     .execute(db)
     .await
@@ -182,6 +196,7 @@ pub async fn list(db: impl PgExecutor<'_>, endpoint: EndpointId, at: DateTime<Ut
     let rows = sqlx::query!(
         r#"
         select n.name, n.seen_at, h.endpoint_id, h.state, h.since, h.sign, h.held_until, h.probed_at, h.rtt_us
+             , h.servers, h.unresolved
           from endpoint_health h
           join node n using (node_id)
          where h.endpoint_id = $1 and n.state <> 'stopped' and n.seen_at > $2
@@ -205,6 +220,8 @@ pub async fn list(db: impl PgExecutor<'_>, endpoint: EndpointId, at: DateTime<Ut
                     held_until: row.held_until,
                     probed_at: row.probed_at,
                     rtt_us: row.rtt_us.map(word::fits).transpose()?,
+                    servers: row.servers,
+                    unresolved: row.unresolved,
                 },
             })
         })

@@ -68,6 +68,8 @@ impl Waiting {
             sign: it.sign,
             held_until: it.held_until,
             probed_at: it.probed_at,
+            servers: it.name.as_ref().and_then(|name| name.as_ref().ok().cloned()),
+            unresolved: it.name.and_then(|name| name.err().map(|why| why.code().to_owned())),
             rtt_us: it.rtt.map(|rtt| rtt.as_micros().min(u128::from(u32::MAX)) as u32),
         });
         self.standings.insert(endpoint_id, standing);

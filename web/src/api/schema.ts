@@ -1719,10 +1719,17 @@ export interface components {
              * @description How long its answer took, in milliseconds; null where there was no answer.
              */
             rtt_ms: number | null;
+            /**
+             * @description The servers that the DNS name of its target leads to, such as `udp 192.0.2.21:5060`, first those that are tried
+             *     first; null where its target is no name, or leads nowhere.
+             */
+            servers: string[] | null;
             sign: components["schemas"]["HealthSign"] | null;
             /** Format: date-time */
             since: string;
             state: components["schemas"]["EndpointState"];
+            /** @description The code of the reason why the name leads nowhere; null where it leads somewhere, or is none. */
+            unresolved: string | null;
         };
         /**
          * @description What a node does.

@@ -55,6 +55,8 @@ async fn a_member_sees_on_how_many_nodes_its_endpoint_is_down_which_and_what_hap
             held_until: is_down.then(|| now + TimeDelta::seconds(5)),
             probed_at: Some(now),
             rtt_us: (!is_down).then_some(1_500),
+            servers: (!is_down).then(|| vec!["udp 192.0.2.21:5060".to_owned()]),
+            unresolved: is_down.then(|| "target_unresolved".to_owned()),
         };
         let change = Change { endpoint_id, at: now, state, sign };
         endpoint_health::report(exchange.database.pool(), node, &[known], &[change], &[]).await.unwrap();
@@ -62,6 +64,8 @@ async fn a_member_sees_on_how_many_nodes_its_endpoint_is_down_which_and_what_hap
     let seen = acme.get(&format!("{health}?limit=1")).await.expect(200).json;
     let (up, down) = (&seen["nodes"][0], &seen["nodes"][1]);
     assert_eq!((&up["node"], &up["state"], &up["rtt_ms"]), (&json!("node-1"), &json!("up"), &json!(1.5)));
+    assert_eq!((&up["servers"], &up["unresolved"]), (&json!(["udp 192.0.2.21:5060"]), &json!(null)));
+    assert_eq!((&down["servers"], &down["unresolved"]), (&json!(null), &json!("target_unresolved")));
     assert_eq!((&down["state"], &down["sign"]), (&json!("down"), &json!("probe_unanswered")));
     assert!(up["held_until"].is_null() && down["held_until"].is_string() && down["rtt_ms"].is_null());
     assert_eq!(seen["history"]["items"][0]["node"], "node-2");

@@ -41,6 +41,8 @@ fn health(endpoint_id: EndpointId, state: EndpointState) -> EndpointHealth {
         held_until: None,
         probed_at: Some(start()),
         rtt_us: Some(1_250),
+        servers: Some(vec!["udp 192.0.2.21:5060".to_owned(), "udp 192.0.2.22:5060".to_owned()]),
+        unresolved: None,
     }
 }
 

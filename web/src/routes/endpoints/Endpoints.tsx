@@ -87,7 +87,10 @@ export function Endpoints({ memberId }: { memberId: string }) {
           )}
           {request_domain && (
             <div>
-              <span className="quiet">to</span> <span className="mono">{request_domain}</span>
+              <span className="quiet">to</span>{" "}
+              <span className="mono" style={{ overflowWrap: "anywhere" }}>
+                {request_domain}
+              </span>
             </div>
           )}
           {certificate_names.map((name) => (

@@ -1,6 +1,7 @@
 // How the nodes find one endpoint, and what happened to it.
-import { Badge, Group, Stack, Text, Title } from "@mantine/core";
+import { Anchor, Badge, Group, Stack, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "react-router";
 
 import { answer, api } from "../../api/client";
 import type { Endpoint, HealthChange, NodeHealth } from "../../api/types";
@@ -48,6 +49,24 @@ const NODES: Column<NodeHealth>[] = [
   },
 ];
 
+const LEADS_TO: Column<NodeHealth> = {
+  header: "Leads to",
+  cell: ({ servers, unresolved }) => {
+    if (unresolved !== null) {
+      return (
+        <Anchor component={Link} to={`/reasons/${unresolved}`} size="sm">
+          {unresolved}
+        </Anchor>
+      );
+    }
+    return servers?.map((server) => (
+      <div key={server} className="mono">
+        {server}
+      </div>
+    ));
+  },
+};
+
 const HISTORY: Column<HealthChange>[] = [
   { header: "Time", cell: ({ at }) => <Time>{at}</Time> },
   { header: "Node", cell: ({ node }) => node ?? <span className="quiet">a node that is gone</span> },
@@ -65,6 +84,7 @@ export function Health({ endpoint }: { endpoint: Endpoint }) {
       }),
     );
   const now = useQuery({ queryKey: [...key, "nodes"], queryFn: () => fetch(), refetchInterval: LIVE_MS });
+  const hasName = now.data?.nodes.some(({ servers, unresolved }) => servers !== null || unresolved !== null) ?? false;
   const history = usePaged({ key: [...key, "history"], fetch: async (cursor) => (await fetch(cursor)).history, liveMs: LIVE_MS });
   return (
     <Stack>
@@ -74,7 +94,7 @@ export function Health({ endpoint }: { endpoint: Endpoint }) {
       </Text>
       <DataTable
         label="State by node"
-        columns={NODES}
+        columns={hasName ? [...NODES, LEADS_TO] : NODES}
         list={{ items: now.data?.nodes, error: now.error, page: 1, forward: null, back: null }}
         rowKey={({ node }) => node}
         empty={<Empty title="Nothing was heard of it yet">A probe is sent within a minute once an announcement names it and it is enabled; one that only sends is not probed.</Empty>}
