@@ -18,6 +18,8 @@ mod dialog_request;
 mod digest;
 mod driver;
 mod early;
+mod enum_answer;
+mod enum_server;
 mod flusher;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -72,6 +74,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use enum_server::EnumSettings;
 pub use hep::{HepSettings, HepTransport};
 pub use node::{ListenerSettings, Node, NodeSettings, StartError};
 pub use recorder::{Recorder, TraceSettings};

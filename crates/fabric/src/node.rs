@@ -17,6 +17,7 @@ use tandem_routing::SharedTable;
 use tokio::sync::mpsc;
 
 use crate::driver::{Command, Driver, Listening};
+use crate::enum_server::{EnumServer, EnumSettings};
 use crate::flusher::Flusher;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -85,6 +86,8 @@ pub struct NodeSettings {
     pub flush_interval: Option<Duration>,
     /// How the DNS names of endpoints are resolved.
     pub dns: DnsSettings,
+    /// Where it answers questions about numbers by ENUM, if it does.
+    pub enum_listener: Option<EnumSettings>,
     /// Whether it probes the endpoints whose policy says so; what calls show of them counts in any case.
     pub probes: bool,
     /// Takes what the node finds out about the health of endpoints; what there is no room for waits in the node.
@@ -110,6 +113,7 @@ impl NodeSettings {
             trace: TraceSettings::default(),
             flush_interval: Some(Duration::from_millis(20)),
             dns: DnsSettings::default(),
+            enum_listener: None,
             probes: true,
             health_reports: None,
         }
@@ -150,6 +154,9 @@ pub enum StartError {
     /// The listener's address stands for every address, so members could not be told where to answer.
     #[error("the listener on {0} needs \"advertised\": the address that members see")]
     Unspecified(SocketAddr),
+    /// Numbers cannot be asked for under it.
+    #[error("enum.suffix is {0:?}; write a domain such as e164.arpa")]
+    EnumSuffix(String),
     /// The journal could not be opened.
     #[error("cannot open the journal in {}: {error}", path.display())]
     Journal {
@@ -175,6 +182,8 @@ pub struct Node {
     common: Arc<Common>,
     /// Ends with the node.
     _resolver: Resolver,
+    /// Ends with the node.
+    _enum_server: Option<EnumServer>,
     tap: Arc<Tap>,
     /// Until somebody runs it.
     recorder: Mutex<Option<Recorder>>,
@@ -277,6 +286,12 @@ impl Node {
             seeds.random(),
             registry,
         )?;
+        let enum_server = settings.enum_listener.as_ref().map(|enum_listener| {
+            let listeners = locals.iter().map(|local| (local.transport, local.address));
+            let (table, clock) = (table.clone(), clock.clone());
+            EnumServer::start(enum_listener, listeners, table, clock, seeds.random(), registry)
+        });
+        let enum_server = enum_server.transpose()?;
         let (tap, told) = Tap::new(&settings.trace, &metrics);
         let make = |share, journal| {
             let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
@@ -345,6 +360,7 @@ impl Node {
             metrics,
             common,
             _resolver: resolver,
+            _enum_server: enum_server,
             tap,
             recorder,
             workers: threads,

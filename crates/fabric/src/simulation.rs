@@ -29,6 +29,7 @@ mod cause;
 mod crash;
 mod disk;
 mod early;
+mod enum_answers;
 mod guard;
 mod health;
 mod interop;

@@ -40,13 +40,15 @@ struct Width {
 pub(crate) struct Sources {
     /// Disabled endpoints too; more than one where their marks tell them apart, or facts are bad.
     endpoints: CowMap<(IpNet, Option<u16>), SmallVec<[EndpointId; 1]>>,
+    /// By the block alone, one for each of an endpoint's ports.
+    blocks: CowMap<IpNet, SmallVec<[EndpointId; 1]>>,
     /// Which widths occur, and how often.
     widths: Arc<Vec<(Width, u32)>>,
 }
 
 impl Sources {
     pub(crate) fn new() -> Self {
-        Self { endpoints: CowMap::new(), widths: Arc::default() }
+        Self { endpoints: CowMap::new(), blocks: CowMap::new(), widths: Arc::default() }
     }
 
     /// Those that may send from the address: of the longest block that is one's source, with its port first.
@@ -64,8 +66,23 @@ impl Sources {
         })
     }
 
+    /// Those that may send from the address by some port: of each block around it that is one's source, the smallest
+    /// first.
+    pub(crate) fn endpoints_at(&self, ip: IpAddr) -> impl Iterator<Item = &[EndpointId]> {
+        let ip = ip.to_canonical();
+        let bits = if ip.is_ipv6() { 128 } else { 32 };
+        let widths = self.widths.iter().map(|(width, _)| (width.is_v6, width.host_bits));
+        // The two kinds of one length stand side by side.
+        let mut last = None;
+        let lengths = widths.filter(move |length| last.replace(*length) != Some(*length));
+        lengths.filter(move |(is_v6, _)| *is_v6 == ip.is_ipv6()).filter_map(move |(_, host_bits)| {
+            self.blocks.get(&IpNet::new_assert(ip, bits - host_bits).trunc()).map(SmallVec::as_slice)
+        })
+    }
+
     pub(crate) fn add(&mut self, endpoint: &Endpoint) {
         for source in distinct(endpoint) {
+            self.blocks.update(source.0, |ids| ids.push(endpoint.endpoint_id));
             self.endpoints.update(source, |ids| {
                 let at = ids.partition_point(|id| *id < endpoint.endpoint_id);
                 ids.insert(at, endpoint.endpoint_id);
@@ -81,6 +98,7 @@ impl Sources {
     /// Takes out what `add` put in for the same value.
     pub(crate) fn remove(&mut self, endpoint: &Endpoint) {
         for source in distinct(endpoint) {
+            self.blocks.update(source.0, |ids| ids.retain(|id| *id != endpoint.endpoint_id));
             self.endpoints.update(source, |ids| ids.retain(|id| *id != endpoint.endpoint_id));
             let widths = Arc::make_mut(&mut self.widths);
             if let Ok(at) = widths.binary_search_by_key(&width(source), |(width, _)| *width) {
@@ -94,7 +112,7 @@ impl Sources {
 
     /// Heap bytes, an estimate.
     pub(crate) fn bytes(&self) -> usize {
-        self.endpoints.bytes()
+        self.endpoints.bytes() + self.blocks.bytes()
     }
 }
 
@@ -206,5 +224,36 @@ mod tests {
             .apply(Facts { gone: vec![tandem_model::ObjectId::Endpoint(id("one"))], ..Facts::default() });
         assert_eq!((from(&gone, "198.51.100.3:5060"), from(&gone, "10.1.1.1:5060")), (None, Some("two")));
         assert_eq!(from(&table, "192.0.2.7:5060"), Some("one"), "an earlier table does not change");
+    }
+
+    #[test]
+    fn an_address_is_a_members_whatever_the_port_unless_two_share_the_smallest_block() {
+        let mut exchange = endpoints(&["net 192.0.2.0/24", "host 192.0.2.7/32#5060", "v6 2001:db8::/32"]);
+        let member = |exchange: &Exchange, ip: &str| exchange.table().member_at(ip.parse().unwrap());
+        for address in ["192.0.2.1", "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1"] {
+            assert_eq!(member(&exchange, address), Some(id("acme")), "{address}");
+        }
+        for address in ["192.0.3.1", "2001:db9::1"] {
+            assert_eq!(member(&exchange, address), None, "{address}");
+        }
+        exchange.endpoint("net").member_id = id("globex");
+        assert_eq!(member(&exchange, "192.0.2.7"), Some(id("acme")));
+        assert_eq!(member(&exchange, "192.0.2.8"), Some(id("globex")));
+        let other = Source { net: "192.0.2.0/24".parse().unwrap(), port: Some(5080) };
+        exchange.endpoint("v6").sources.push(other);
+        assert_eq!(member(&exchange, "192.0.2.8"), None, "two members send from the block");
+        exchange.endpoint("net").enabled = false;
+        assert_eq!(member(&exchange, "192.0.2.8"), Some(id("acme")));
+        exchange.endpoint("host").enabled = false;
+        assert_eq!(member(&exchange, "192.0.2.7"), Some(id("acme")), "by the larger block");
+    }
+
+    #[test]
+    fn a_removed_endpoint_leaves_no_block_behind() {
+        let table = endpoints(&["net 192.0.2.0/24#5060 192.0.2.0/24#5080"]).table();
+        assert_eq!(table.member_at("192.0.2.1".parse().unwrap()), Some(id("acme")));
+        let gone = vec![tandem_model::ObjectId::Endpoint(id("net"))];
+        let next = table.apply(Facts { gone, ..Facts::default() });
+        assert_eq!(next.member_at("192.0.2.1".parse().unwrap()), None);
     }
 }

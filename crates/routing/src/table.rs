@@ -5,7 +5,7 @@
 //! one takes 30 bytes where a member announces many at a time, and 46 where each has a time of its own, its id and the
 //! index by id included. `cargo xtask bench routing` measures it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -220,6 +220,17 @@ impl RouteTable {
         let there = self.sources.endpoints(source).filter_map(|id| self.endpoint(id));
         let mut marked = there.filter(|endpoint| endpoint.call_mark.as_ref().is_some_and(&is_borne));
         marked.find(|endpoint| endpoint.enabled)
+    }
+
+    /// Which member an address is of, whatever the port: the one whose enabled endpoint sends from the smallest block
+    /// around it. None where two members do from the same block, who are told apart by their ports only.
+    pub fn member_at(&self, ip: IpAddr) -> Option<MemberId> {
+        let enabled = |id: &EndpointId| self.endpoint(*id).filter(|endpoint| endpoint.enabled);
+        let mut members = self.sources.endpoints_at(ip).filter_map(|ids| {
+            let mut members = ids.iter().filter_map(enabled).map(|endpoint| endpoint.member_id);
+            members.next().map(|first| members.all(|member| member == first).then_some(first))
+        });
+        members.next().flatten()
     }
 
     /// The enabled endpoint that a certificate with these names, in lower case, stands for: the first that is one's.

@@ -100,6 +100,7 @@ pub async fn run(
                 setup_timeout: settings.fabric.setup_timeout,
                 flush_interval: settings.fabric.flush_interval,
                 dns: settings.dns.clone(),
+                enum_listener: settings.enum_listener.clone(),
                 trace: settings.trace.clone(),
                 probes: settings.fabric.probes,
                 health_reports: Some(health_sender),

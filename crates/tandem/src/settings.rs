@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tandem_fabric::{
-    DnsSettings, HepSettings, HepTransport, ListenerSettings, OtlpSettings, TlsSettings, TraceSettings,
+    DnsSettings, EnumSettings, HepSettings, HepTransport, ListenerSettings, OtlpSettings, TlsSettings,
+    TraceSettings,
 };
 use tandem_model::{Host, Transport};
 use toml::{Table, Value};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub fabric: FabricSettings,
     /// How the DNS names of endpoints are resolved.
     pub dns: DnsSettings,
+    /// Where questions about numbers are answered by ENUM; `None` where they are not.
+    pub enum_listener: Option<EnumSettings>,
     /// Which calls are traced.
     pub trace: TraceSettings,
     /// Where pages and API are served.
@@ -409,6 +412,7 @@ impl Values {
                 max_stale: self.seconds("dns.max_stale_s", 0..=604_800)?,
                 private_addresses: self.flag("dns.private_addresses")?,
             },
+            enum_listener: self.enum_listener()?,
             trace: TraceSettings {
                 sample: self.share("trace.sample")?,
                 keep: Duration::from_secs(86_400 * u64::from(self.integer("trace.keep_days", 1..=400)?)),
@@ -499,6 +503,18 @@ impl Values {
         };
         let numbers = self.get(key).as_array().and_then(|numbers| numbers.iter().map(number).collect());
         numbers.ok_or_else(|| self.wrong(key, "a list of numbers, such as [\"112\", \"+44999\"]"))
+    }
+
+    fn enum_listener(&self) -> Result<Option<EnumSettings>, SettingsError> {
+        let suffix = self.text("enum.suffix")?;
+        if !tandem_model::credential::is_own_realm(&suffix) {
+            return Err(self.wrong("enum.suffix", "a domain in lower case, such as e164.arpa"));
+        }
+        let ttl = self.seconds("enum.ttl_s", 0..=86_400)?;
+        if self.text("enum.address")?.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(EnumSettings { address: self.address("enum.address")?, suffix, ttl }))
     }
 
     fn hep(&self) -> Result<Option<HepSettings>, SettingsError> {
@@ -749,7 +765,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [tls], [trace]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -757,7 +773,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [fabric], [log], [metrics], [portal], [tls], [trace]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\naddress = \"8080\"",

@@ -34,10 +34,11 @@ pub(crate) enum Need {
     SofiaSip,
     Dnsmasq,
     Linphone,
+    Dig,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -50,6 +51,7 @@ impl Need {
         Self::SofiaSip,
         Self::Dnsmasq,
         Self::Linphone,
+        Self::Dig,
     ];
 
     /// Debian packages that bring it.
@@ -72,6 +74,7 @@ impl Need {
             Self::Dnsmasq => &["dnsmasq-base"],
             // The one user agent of Debian that knows digests by SHA-256.
             Self::Linphone => &["linphone-cli"],
+            Self::Dig => &["bind9-dnsutils"],
         }
     }
 
@@ -94,6 +97,7 @@ impl Need {
             Self::SofiaSip => Path::new("/usr/include/sofia-sip-1.12").exists(),
             Self::Dnsmasq => on_path("dnsmasq"),
             Self::Linphone => on_path("linphonec"),
+            Self::Dig => on_path("dig"),
         }
     }
 }
