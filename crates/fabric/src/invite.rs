@@ -115,7 +115,9 @@ impl Worker {
         if !self.count_pass(now, key) {
             return self.refuse_call(now, key, Reason::LoopDetected);
         }
-        self.try_next(now, key, None, Reason::EndpointUnreachable);
+        if !self.direct_caller(now, key) {
+            self.try_next(now, key, None, Reason::EndpointUnreachable);
+        }
     }
 
     /// What is asked of an INVITE before it becomes a call.
@@ -677,13 +679,33 @@ impl Worker {
         outcome: Outcome,
     ) {
         let call = &mut self.calls[key];
-        call.cdr.status = Some(status);
         call.cdr.reason = reason;
         let failure =
             call.invite.as_mut().and_then(|invite| invite.failure.take()).filter(|_| reason.is_none());
         if let (Some(attempt), true) = (call.cdr.attempts.last(), failure.is_some()) {
             call.cdr.cause = attempt.cause;
         }
+        self.respond_finally(now, key, status, outcome, |writer| {
+            if let Some(reason) = reason {
+                write_reason(writer, reason);
+            }
+            if let Some(failure) = &failure {
+                writer.header_bytes("Reason", failure);
+            }
+        });
+    }
+
+    /// Sends the final response, with header fields of its own, to a call that was not answered, and ends it.
+    pub(crate) fn respond_finally(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        status: u16,
+        outcome: Outcome,
+        extra: impl FnOnce(&mut tandem_sip::Writer<'_>),
+    ) {
+        let call = &mut self.calls[key];
+        call.cdr.status = Some(status);
         let tag = format_tag(call.ingress.tag);
         let invite = call.invite.as_ref().expect("a call that is not answered has its INVITE");
         let (octets, server) = (invite.request.clone(), invite.server);
@@ -692,14 +714,7 @@ impl Worker {
             let endpoint = self.calls[key].ingress.endpoint;
             let status = policy_of(&self.table, endpoint).failures.status(status);
             self.note_progress(now, key);
-            let octets = self.build_response(&request, flow, status, Some(tag.as_bytes()), |writer| {
-                if let Some(reason) = reason {
-                    write_reason(writer, reason);
-                }
-                if let Some(failure) = &failure {
-                    writer.header_bytes("Reason", failure);
-                }
-            });
+            let octets = self.build_response(&request, flow, status, Some(tag.as_bytes()), extra);
             self.transactions.set_user(server, User::Nobody);
             self.transactions.respond(&mut self.wire, now.instant, server, status, octets);
         }
@@ -758,7 +773,7 @@ pub(crate) fn called_number(request: &Message<'_>, endpoint: &Endpoint) -> Resul
 }
 
 /// The called number, kept as digits, in the form of the endpoint that takes the call.
-fn write_called(digits: &str, numbers: &NumberPolicy) -> String {
+pub(crate) fn write_called(digits: &str, numbers: &NumberPolicy) -> String {
     match numbers.form {
         NumberForm::E164 => format!("+{digits}"),
         _ => numbers.write(digits.parse().expect("it was read as a number before")),

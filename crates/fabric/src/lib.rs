@@ -16,6 +16,7 @@ mod datagram;
 mod destination;
 mod dialog_request;
 mod digest;
+mod direct;
 mod driver;
 mod early;
 mod enum_answer;

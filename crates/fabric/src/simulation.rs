@@ -27,6 +27,7 @@ mod advance;
 mod agent;
 mod cause;
 mod crash;
+mod direct;
 mod disk;
 mod early;
 mod enum_answers;

@@ -881,6 +881,7 @@ pub(crate) fn phrase(status: u16) -> &'static str {
         100 => "Trying",
         180 => "Ringing",
         200 => "OK",
+        302 => "Moved Temporarily",
         400 => "Bad Request",
         402 => "Payment Required",
         401 => "Unauthorized",

@@ -23,11 +23,13 @@ pub enum Outcome {
     Refused,
     /// No candidate could take it: time-outs, 5xx, connection failures.
     Failed,
+    /// The originating member was told where to call directly (302).
+    Redirected,
 }
 
 impl Outcome {
     /// Every outcome, for metrics that begin at 0.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Answered,
         Self::Busy,
         Self::NoAnswer,
@@ -35,6 +37,7 @@ impl Outcome {
         Self::Rejected,
         Self::Refused,
         Self::Failed,
+        Self::Redirected,
     ];
 
     /// As in JSON, SQL and metrics.
@@ -47,6 +50,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Redirected => "redirected",
         }
     }
 }

@@ -48,8 +48,8 @@ pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix, RoutingNumber};
 pub use numbering::{Misfit, NumberType, Numbering};
 pub use policy::{
-    CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DiversionField, DiversionPolicy, EarlyMedia,
-    FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
+    CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DirectPolicy, DiversionField, DiversionPolicy,
+    EarlyMedia, FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
     IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, PassOrRefuse, Policy, PolicyError,
     PolicyFault, ProbePolicy, Profile, Redirect, RequestPolicy, SessionPolicy, SessionTimer, Settings,
     SizePolicy, Unprefixed,

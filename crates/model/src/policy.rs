@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 mod codecs;
+mod direct;
 mod diversion;
 mod failures;
 mod headers;
@@ -24,6 +25,7 @@ mod session;
 mod size;
 
 pub use codecs::{CodecName, CodecOrder, CodecPolicy};
+pub use direct::DirectPolicy;
 pub use diversion::{DiversionField, DiversionPolicy};
 pub use failures::FailurePolicy;
 pub use headers::{HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, OtherHeaders, OwnHost};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub requests: RequestPolicy,
     /// How it is watched.
     pub probe: ProbePolicy,
+    /// Which of its calls go past the hub.
+    pub direct: DirectPolicy,
 }
 
 /// A profile with its overrides, resolved. Cheap to clone.

@@ -23,6 +23,7 @@ pub(crate) struct OutcomesView {
     rejected: u64,
     refused: u64,
     failed: u64,
+    redirected: u64,
 }
 
 /// Calls that started within one minute.
@@ -101,6 +102,7 @@ async fn show(app: &AppState, member: Option<MemberId>) -> Result<Json<OverviewV
             Outcome::Rejected => &mut today.rejected,
             Outcome::Refused => &mut today.refused,
             Outcome::Failed => &mut today.failed,
+            Outcome::Redirected => &mut today.redirected,
         };
         *calls = count.calls;
     }

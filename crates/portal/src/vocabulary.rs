@@ -57,7 +57,7 @@ vocabularies! {
     /// How far an agreement has come.
     AgreementState ["proposed", "accepted", "refused", "ended"]
     /// How a call ended.
-    Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed"]
+    Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed", "redirected"]
     /// Who ended an answered call.
     EndedBy ["originating", "terminating", "hub"]
     /// What a node does.

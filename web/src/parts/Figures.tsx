@@ -8,7 +8,7 @@ import { Section } from "./Page";
 import { MinuteChart } from "./MinuteChart";
 import { OUTCOMES } from "./State";
 
-const ORDER: Outcome[] = ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed"];
+const ORDER: Outcome[] = ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed", "redirected"];
 
 /** `calls` is the page that lists the calls; an outcome leads there. */
 export function Figures({ overview, calls = "/calls?" }: { overview: Overview | undefined; calls?: string }) {

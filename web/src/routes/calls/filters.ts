@@ -10,6 +10,7 @@ export const OUTCOME_WORDS: Record<Outcome, string> = {
   rejected: "rejected",
   refused: "refused by the hub",
   failed: "failed",
+  redirected: "redirected to call directly",
 };
 
 export type CallFilters = {
