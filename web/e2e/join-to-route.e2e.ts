@@ -175,6 +175,14 @@ test("the operator sees the same route from any member", async () => {
   await operator.getByTestId("summary").getByText(`The call goes to ${globex.name}.`).waitFor();
 });
 
+test("the looking glass shows whose calls a prefix gets, and only to whom it concerns", async () => {
+  await lookUp(globex.page, globex.prefix);
+  const row = globex.page.getByRole("table", { name: "Announcements" }).getByRole("row", { name: /accepted/ });
+  expect(await row.innerText()).toContain(acme.name);
+  await operator.goto(`/lookup?called=${encodeURIComponent(globex.prefix)}`);
+  await operator.getByRole("table", { name: "Announcements" }).getByText(acme.name).waitFor();
+});
+
 test("a CSV file with a bad row shows its line and writes nothing", async () => {
   const { page, prefix } = acme;
   await go(page, "Announcements");
@@ -220,9 +228,9 @@ test("no page complained, of the content security policy for instance", () => {
 
 async function lookUp(page: Page, number: string): Promise<void> {
   await go(page, "Lookup");
-  await page.getByLabel("Called number").fill(number);
+  await page.getByLabel("Number or prefix").fill(number);
   await page.getByRole("button", { name: "Look up" }).click();
-  await page.getByTestId("summary").waitFor();
+  await page.getByRole("heading", { name: "Announced around it" }).waitFor();
 }
 
 async function upload(page: Page, csv: string): Promise<void> {

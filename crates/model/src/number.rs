@@ -172,6 +172,14 @@ impl Prefix {
     }
 }
 
+impl From<Prefix> for E164 {
+    /// The number of just these digits, fewer than a full one has perhaps: what is asked about it is asked about the
+    /// prefix, without the longer ones beneath.
+    fn from(prefix: Prefix) -> Self {
+        Self(prefix.0)
+    }
+}
+
 impl From<E164> for Prefix {
     fn from(number: E164) -> Self {
         Self(number.0)

@@ -17,7 +17,8 @@ use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
     access, agreement, announcement, audit, bulk, call, configuration, connect, endpoint, endpoint_health,
-    lookup, lookup_batch, member, node, overview, policy, range, reason, session, token, trace, user,
+    looking_glass, lookup, lookup_batch, member, node, overview, policy, range, reachability, reason,
+    session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -78,6 +79,9 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
                     .layer(DefaultBodyLimit::max(lookup_batch::MAX_BODY)),
             )
             .routes(routes!(lookup::lookup_from))
+            .routes(routes!(looking_glass::look))
+            .routes(routes!(looking_glass::look_at_all))
+            .routes(routes!(reachability::follow_reachability))
             .routes(routes!(overview::member_overview))
             .routes(routes!(overview::overview))
             .routes(routes!(node::list_nodes))

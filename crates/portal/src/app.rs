@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::http_metrics::HttpMetrics;
 use crate::lines::Streams;
 use crate::password::Hashing;
+use crate::reachability::Reachabilities;
 use crate::throttle::Throttle;
 
 /// Bulk changes that are worked on at once; others wait their turn.
@@ -65,6 +66,7 @@ pub struct AppState {
     pub(crate) hashing: Hashing,
     pub(crate) throttle: Throttle,
     pub(crate) streams: Streams,
+    pub(crate) reachabilities: Reachabilities,
     pub(crate) bulk_room: Semaphore,
     pub(crate) bulk_turn: Semaphore,
     pub(crate) metrics: HttpMetrics,
@@ -97,6 +99,7 @@ impl AppState {
             hashing,
             throttle: Throttle::default(),
             streams: Streams::default(),
+            reachabilities: Reachabilities::default(),
             bulk_room: Semaphore::new(BULK_BODIES),
             bulk_turn: Semaphore::new(BULK_AT_ONCE),
             metrics,

@@ -99,6 +99,11 @@ impl Lines {
         if self.gathered.len() >= CHUNK { self.flush().await } else { Ok(()) }
     }
 
+    /// Waits until nobody reads it any more.
+    pub(crate) async fn gone(&self) {
+        self.sender.closed().await;
+    }
+
     /// Sends what has been gathered.
     pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
         if self.gathered.is_empty() {

@@ -52,6 +52,7 @@ pub(crate) struct Session {
     /// When it ends, used or not.
     pub(crate) expires_at: DateTime<Utc>,
     cookie_hash: Option<[u8; 32]>,
+    token_hash: Option<[u8; 32]>,
     source: Option<IpAddr>,
 }
 
@@ -64,6 +65,7 @@ impl Session {
             member: user.member_id,
             expires_at: now,
             cookie_hash: None,
+            token_hash: None,
             source,
         }
     }
@@ -92,6 +94,18 @@ impl Session {
             return Ok(());
         }
         Err(ApiError::new(Reason::Forbidden).detail("Only the operator of the exchange may do this."))
+    }
+
+    /// Whether the session or token is still good, for an answer that goes on. While the database does not say, it is
+    /// until it would end.
+    pub(crate) async fn still_holds(&self, app: &AppState) -> bool {
+        let now = app.clock.now();
+        let found = match (&self.token_hash, &self.cookie_hash) {
+            (Some(hash), _) => api_token::find(&app.db, hash, now).await.map(|found| found.is_some()),
+            (None, Some(hash)) => session::find(&app.db, hash, now, IDLE).await.map(|found| found.is_some()),
+            (None, None) => Ok(false),
+        };
+        now < self.expires_at && found.unwrap_or(true)
     }
 
     /// The person, where one asks.
@@ -193,7 +207,8 @@ async fn by_token(app: &AppState, value: &HeaderValue, source: Option<IpAddr>) -
         _ => return Err(ApiError::new(Reason::Unauthenticated)),
     };
     let now = app.clock.now();
-    let found = api_token::find(&app.db, &secret::hash(token.trim()), now).await?;
+    let token_hash = secret::hash(token.trim());
+    let found = api_token::find(&app.db, &token_hash, now).await?;
     let token = found.ok_or_else(|| ApiError::new(Reason::Unauthenticated))?;
     if token.last_used_at.is_none_or(|at| at + NOTED_EVERY <= now) {
         api_token::touch(&app.db, token.api_token_id, now).await?;
@@ -204,6 +219,7 @@ async fn by_token(app: &AppState, value: &HeaderValue, source: Option<IpAddr>) -
         member: token.member_id,
         expires_at: token.expires_at,
         cookie_hash: None,
+        token_hash: Some(token_hash),
         source,
     })
 }
@@ -221,6 +237,7 @@ async fn by_cookie(app: &AppState, hash: [u8; 32], source: Option<IpAddr>) -> Re
         member: user.member_id,
         expires_at: user.expires_at,
         cookie_hash: Some(hash),
+        token_hash: None,
         source,
     })
 }

@@ -53,6 +53,15 @@ impl<T> Catalog<T> {
         self.tree.matches(digits, visit);
     }
 
+    /// Each entry under a prefix that begins with this one, with that prefix, until `visit` breaks off.
+    pub(crate) fn beneath<'a>(
+        &'a self,
+        prefix: u64,
+        visit: impl FnMut(u64, Found<'a, T>) -> ControlFlow<()>,
+    ) {
+        self.tree.beneath(prefix, visit);
+    }
+
     /// Every entry with its prefix, in no promised order.
     pub(crate) fn for_each<'a>(&'a self, visit: impl FnMut(u64, Found<'a, T>)) {
         self.tree.for_each(visit);

@@ -41,6 +41,26 @@ impl Key {
         self.leading(depth + places) % POW10[places]
     }
 
+    /// As an integer of 54 bits in the same order.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Of such an integer.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The prefix again, as an integer.
+    pub(crate) fn prefix(self) -> u64 {
+        self.leading(self.len())
+    }
+
+    /// Whether this prefix begins the other one, or is it.
+    pub(crate) fn begins(self, other: Self) -> bool {
+        self.len() <= other.len() && other.leading(self.len()) == self.prefix()
+    }
+
     /// The first so many digits, filled up with 0.
     pub(crate) fn leading(self, len: usize) -> u64 {
         (self.0 >> 4) / POW10[MAX_DIGITS - len]

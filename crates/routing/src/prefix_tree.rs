@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::digits::{Digits, Key, MAX_DIGITS};
+use crate::digits::{Digits, Key, MAX_DIGITS, POW10, count};
 use crate::leaf::{Common, Found, Item, LEAF_MAX, Leaf};
 
 /// One entry to put, replacing the one of the same prefix and id, or, with `None`, to take out.
@@ -134,6 +134,28 @@ impl<T> PrefixTree<T> {
         self.root.for_each(0, &mut visit);
     }
 
+    /// Each entry under a prefix that begins with this one, with that prefix: shorter ones before longer ones beneath
+    /// them, until `visit` breaks off.
+    pub(crate) fn beneath<'a>(
+        &'a self,
+        prefix: u64,
+        mut visit: impl FnMut(u64, Found<'a, T>) -> ControlFlow<()>,
+    ) {
+        let whole = count(prefix);
+        let (mut node, mut above, mut depth) = (&self.root, 0, 0);
+        while let Node::Branch(branch) = node
+            && depth < whole
+        {
+            let digit = prefix / POW10[whole - depth - 1] % 10;
+            (node, above, depth) = (&branch.children[digit as usize], above * 10 + digit, depth + 1);
+        }
+        // A leaf holds others, too, that begin alike.
+        let begins = |other: u64| count(other) >= whole && other / POW10[count(other) - whole] == prefix;
+        let _ = node.walk(above, &mut |other, found| {
+            if begins(other) { visit(other, found) } else { ControlFlow::Continue(()) }
+        });
+    }
+
     /// Edits in any order, at most one for each prefix and id.
     pub(crate) fn edit(&mut self, mut edits: Vec<Edit<T>>) {
         edits.sort_unstable_by_key(|edit| (edit.key, edit.id));
@@ -163,6 +185,30 @@ impl<T> Node<T> {
                 for (digit, child) in branch.children.iter().enumerate() {
                     child.for_each(above * 10 + digit as u64, visit);
                 }
+            }
+        }
+    }
+
+    fn walk<'a>(
+        &'a self,
+        above: u64,
+        visit: &mut impl FnMut(u64, Found<'a, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self {
+            Self::Empty => ControlFlow::Continue(()),
+            Self::Leaf(leaf) => {
+                let mut flow = ControlFlow::Continue(());
+                leaf.for_each(above, |prefix, found| {
+                    if flow.is_continue() {
+                        flow = visit(prefix, found);
+                    }
+                });
+                flow
+            }
+            Self::Branch(branch) => {
+                branch.here.iter().try_for_each(|item| visit(above, item.found()))?;
+                let mut children = branch.children.iter().zip(0_u64..);
+                children.try_for_each(|(child, digit)| child.walk(above * 10 + digit, visit))
             }
         }
     }

@@ -10,7 +10,7 @@ use tandem_model::{
 };
 
 use crate::exchange::{at, id, number};
-use crate::{CallRequest, LeftOut, RouteTable, Selection, select};
+use crate::{CallRequest, LeftOut, Reach, ReachDelta, RouteTable, Selection, select};
 
 /// Names are few, so that objects meet each other; the last of each is never declared by a fact.
 const MEMBERS: [&str; 4] = ["acme", "globex", "initech", "nobody"];
@@ -336,6 +336,40 @@ proptest! {
                 .collect();
             prop_assert!(priorities.is_sorted(), "{:?}", priorities);
             prop_assert_eq!(selection.refusal().is_none(), !selection.candidates.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_follows_from_the_changes_of_reach_says_of_every_number_what_select_says(
+        sequence in prop::collection::vec(changes(20), 1..6), calls in prop::collection::vec(call(), 1..12),
+    ) {
+        let mut table = RouteTable::empty();
+        let mut followers: BTreeMap<MemberId, (Reach, BTreeMap<Prefix, bool>)> = BTreeMap::new();
+        for facts in sequence {
+            table = table.apply(facts);
+            for member in MEMBERS.map(id) {
+                let (last, held) = followers.entry(member).or_default();
+                let next = Reach::of(&table, member, at(0));
+                let ReachDelta { reached, excepted, gone } = last.delta(&next);
+                for prefix in gone {
+                    prop_assert!(held.remove(&prefix).is_some());
+                }
+                held.extend(reached.into_iter().map(|prefix| (prefix, true)));
+                held.extend(excepted.into_iter().map(|prefix| (prefix, false)));
+                let mut full = BTreeMap::new();
+                for part in next.parts(3) {
+                    full.extend(part.reached.into_iter().map(|prefix| (prefix, true)));
+                    full.extend(part.excepted.into_iter().map(|prefix| (prefix, false)));
+                }
+                prop_assert_eq!(&*held, &full);
+                *last = next;
+            }
+            for call in &calls {
+                let held = &followers[&call.originating_member].1;
+                let longest = (1..=call.called.len()).rev().find_map(|len| held.get(&call.called.leading(len)));
+                let is_routed = select(&table, call, at(0)).refusal().is_none();
+                prop_assert_eq!(longest.copied().unwrap_or(false), is_routed, "{:?}", call);
+            }
         }
     }
 

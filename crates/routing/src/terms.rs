@@ -148,7 +148,7 @@ fn as_validity(from_ns: i64, until_ns: i64) -> Validity {
     Validity { from: DateTime::from_timestamp_nanos(from_ns), until }
 }
 
-fn as_prefix(value: u64) -> Prefix {
+pub(crate) fn as_prefix(value: u64) -> Prefix {
     Prefix::from_value(value).expect("the value was a prefix's")
 }
 

@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/looking-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what is announced around a number or prefix, all of it (operator). */
+        get: operations["look_at_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/lookup": {
         parameters: {
             query?: never;
@@ -484,6 +501,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/looking-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * what is announced around a number or prefix, as the member may see it.
+         * @description It sees its own announcements, whatever became of them, and of others those that get its calls.
+         */
+        get: operations["look"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/lookup": {
         parameters: {
             query?: never;
@@ -572,6 +609,28 @@ export interface paths {
          *     does until the operator has decided.
          */
         post: operations["renew_range"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/reachability": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * the prefixes that the member can reach, then what changes.
+         * @description The answer goes on until one side ends it: a line of JSON for each change within about a second, and a heartbeat where nothing changes.
+         *     To go on after a break, send the last serial as `from`; where that is too old, the answer begins with the full set
+         *     and says so. A number is reached where the longest prefix that is held and that it begins with is one that is reached.
+         */
+        get: operations["follow_reachability"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1414,6 +1473,24 @@ export interface components {
             /** @description Row of a bulk request, or line of a CSV file; both count from 1. */
             row?: number;
         };
+        /** @description What is announced around a number or prefix, by one version of the route table. */
+        GlassView: {
+            /**
+             * @description What is announced above it, then at it and beneath it: a member's own announcements, and those of others that
+             *     get its calls.
+             */
+            announcements: components["schemas"]["SeenView"][];
+            /** @description Whether there are more announcements beneath it than are looked at. */
+            has_more: boolean;
+            /**
+             * @description What was asked for.
+             * @example +4420
+             */
+            of: string;
+            selection: components["schemas"]["SelectionView"] | null;
+            /** Format: int64 */
+            table_version: number;
+        };
         /**
          * @description What was heard of an endpoint, or not heard.
          * @enum {string}
@@ -1812,7 +1889,7 @@ export interface components {
          * @description How a call ended.
          * @enum {string}
          */
-        Outcome: "answered" | "busy" | "no_answer" | "cancelled" | "rejected" | "refused" | "failed";
+        Outcome: "answered" | "busy" | "no_answer" | "cancelled" | "rejected" | "refused" | "failed" | "redirected";
         /** @description Calls of the UTC day by how they ended. */
         OutcomesView: {
             /** Format: int64 */
@@ -1825,6 +1902,8 @@ export interface components {
             failed: number;
             /** Format: int64 */
             no_answer: number;
+            /** Format: int64 */
+            redirected: number;
             /** Format: int64 */
             refused: number;
             /** Format: int64 */
@@ -2393,6 +2472,38 @@ export interface components {
             valid_until: string | null;
         };
         /**
+         * @description What a line is.
+         * @enum {string}
+         */
+        ReachabilityEvent: "full" | "change" | "heartbeat" | "end";
+        /** @description One line of the answer. */
+        ReachabilityLineView: {
+            event: components["schemas"]["ReachabilityEvent"];
+            /** @description Prefixes beneath one that is reached, and that are not. */
+            excepted: string[];
+            /** @description Prefixes that are not named any more. */
+            gone: string[];
+            /** @description Whether more lines belong to the same serial, which counts only after the last of them. */
+            more: boolean;
+            /** @description Prefixes that are reached: all numbers that begin with one, save those beneath a longer prefix that is named. */
+            reached: string[];
+            /** @description What is held once this line and those before it are followed; send it as `from` to go on from here. */
+            serial: string;
+            /**
+             * Format: int64
+             * @description Version of the route table that explains it.
+             */
+            table_version: number;
+            /** @description Why the set begins anew although `from` was sent, or why the answer ends. */
+            why: string | null;
+        };
+        /** @description A member that an announcement reaches. */
+        ReachedView: {
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+        };
+        /**
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
@@ -2452,6 +2563,23 @@ export interface components {
          * @enum {string}
          */
         Role: "operator" | "member";
+        /** @description One announcement, and what became of it. */
+        SeenView: {
+            /** @description Whether it counts: it is in force, and a verified range of its member covers it. */
+            accepted: boolean;
+            /** Format: uuid */
+            announcement_id: string;
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+            /** @example +4420 */
+            prefix: string;
+            /** @description Members whose calls it gets, at most 100; of another member's announcement the reader alone. */
+            reaches: components["schemas"]["ReachedView"][];
+            /** @description How many members' calls it gets; null where the announcement is another member's. */
+            reaches_count: number | null;
+            reason: components["schemas"]["ReasonView"] | null;
+        };
         /** @description The outcome of one lookup: candidates in the order to try them, and everything left out with its reason. */
         SelectionView: {
             /** @description The called number. */
@@ -2843,6 +2971,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JoinView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    look_at_all: {
+        parameters: {
+            query: {
+                /**
+                 * @description A number or its leading digits, internationally. A `+` is `%2B` in a URL and may be left out.
+                 * @example +4420
+                 */
+                of: string;
+                /** @description Name or id of the member whose calls are looked up; nobody's where it is left out. */
+                from?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GlassView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -3959,6 +4124,43 @@ export interface operations {
             };
         };
     };
+    look: {
+        parameters: {
+            query: {
+                /**
+                 * @description A number or its leading digits, internationally. A `+` is `%2B` in a URL and may be left out.
+                 * @example +4420
+                 */
+                of: string;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GlassView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     lookup: {
         parameters: {
             query: {
@@ -4186,6 +4388,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RangeView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    follow_reachability: {
+        parameters: {
+            query?: {
+                /** @description The serial of the last line that was followed; the full set where it is left out, or is too old. */
+                from?: string;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["ReachabilityLineView"];
                 };
             };
             /** @description Refused; the code says why */

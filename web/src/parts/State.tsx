@@ -47,7 +47,14 @@ export const OUTCOMES: Record<Outcome, Look> = {
   rejected: { color: WAITING, text: "rejected" },
   refused: { color: DOWN, text: "refused" },
   failed: { color: DOWN, text: "failed" },
+  redirected: { color: OVER, text: "redirected" },
 };
+
+/** An announcement in the looking glass; one that counts may still get nobody's calls. */
+export function SeenBadge({ accepted, isIdle }: { accepted: boolean; isIdle: boolean }) {
+  if (!accepted) return <Look look={{ color: DOWN, text: "refused" }} />;
+  return <Look look={isIdle ? { color: WAITING, text: "accepted, no calls" } : { color: DONE, text: "accepted" }} />;
+}
 
 export function MemberBadge({ state }: { state: MemberState }) {
   return <Look look={MEMBER[state]} />;

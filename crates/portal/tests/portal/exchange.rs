@@ -10,6 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use chrono::TimeDelta;
+use futures_util::StreamExt;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tandem_model::{Clock, MemberId};
@@ -244,6 +245,15 @@ impl Caller {
     pub(crate) async fn send_octets(&self, method: &str, path: &str, kind: &str, octets: Vec<u8>) -> Answer {
         let (parts, body) = self.begin(method, path, kind, octets).await.into_parts();
         let octets = to_bytes(body, usize::MAX).await.expect("a body");
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }
+    }
+
+    /// The answer with the beginning of its body: for one that goes on and on.
+    pub(crate) async fn glance(&self, method: &str, path: &str) -> Answer {
+        let (parts, body) = self.begin(method, path, "", Vec::new()).await.into_parts();
+        let octets = body.into_data_stream().next().await.expect("a body").expect("octets");
         let text = String::from_utf8_lossy(&octets).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }

@@ -64,6 +64,9 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("create_trace", "trace", [401, 404, 201, 201]),
     ("lookup", "?called=442071234", [401, 404, 200, 200]),
     ("lookup_batch", "numbers", [401, 404, 200, 200]),
+    ("follow_reachability", "", [401, 404, 200, 200]),
+    ("look", "?of=44207", [401, 404, 200, 200]),
+    ("look_at_all", "?of=44207&from=globex", [401, 403, 403, 200]),
     ("lookup_from", "?called=442071234&from=globex", [401, 403, 403, 200]),
     ("member_overview", "", [401, 404, 200, 200]),
     ("overview", "", [401, 403, 403, 200]),
@@ -185,6 +188,9 @@ impl Scene {
         assert!(!path.contains('{'), "{operation} has a parameter that the walk does not know: {path}");
         if let Some(query) = kind.strip_prefix('?') {
             path = format!("{path}?{query}");
+        }
+        if operation == "follow_reachability" {
+            return caller.glance("GET", &path).await;
         }
         caller.send(&method.to_uppercase(), &path, body).await
     }

@@ -5,50 +5,55 @@ import { useSearchParams } from "react-router";
 
 import { answer, api } from "../../api/client";
 import { fieldErrors, problemOf } from "../../api/problem";
-import type { Selection } from "../../api/types";
+import type { Glass as GlassAnswer } from "../../api/types";
 import { plainNumber } from "../../format/number";
 import { Explanation } from "../../parts/Explanation";
 import { Icon } from "../../parts/Icon";
 import { useMembers } from "../../parts/members";
 import { ProblemNote } from "../../parts/ProblemNote";
+import { Glass } from "./Glass";
 
 /** From the session's own member, or from one that the operator looks at. */
 export function MemberLookup({ memberId }: { memberId: string }) {
   const [search] = useSearchParams();
   const called = search.get("called") ?? "";
   const found = useQuery({
-    queryKey: ["lookup", memberId, called],
+    queryKey: ["looking-glass", memberId, called],
     enabled: called !== "",
     queryFn: () =>
-      answer(api.GET("/api/v1/members/{member_id}/lookup", { params: { path: { member_id: memberId }, query: { called } } })),
+      answer(
+        api.GET("/api/v1/members/{member_id}/looking-glass", { params: { path: { member_id: memberId }, query: { of: called } } }),
+      ),
   });
-  return <Lookup found={found} />;
+  return <Lookup found={found} isOperator={false} />;
 }
 
-/** From any member. */
+/** All of it, and the route from any member. */
 export function ExchangeLookup() {
   const [search, setSearch] = useSearchParams();
   const called = search.get("called") ?? "";
   const from = search.get("from") ?? "";
   const members = useMembers();
   const found = useQuery({
-    queryKey: ["lookup", from, called],
-    enabled: called !== "" && from !== "",
-    queryFn: () => answer(api.GET("/api/v1/lookup", { params: { query: { from, called } } })),
+    queryKey: ["looking-glass", from, called],
+    enabled: called !== "",
+    queryFn: () =>
+      answer(api.GET("/api/v1/looking-glass", { params: { query: from === "" ? { of: called } : { of: called, from } } })),
   });
   return (
-    <Lookup found={found}>
+    <Lookup found={found} isOperator>
       <Select
         label="From member"
         placeholder="Choose a member"
         searchable
-        required
+        clearable
         w={280}
         value={from || null}
         onChange={(value) =>
           setSearch((now) => {
             const next = new URLSearchParams(now);
-            next.set("from", value ?? "");
+            if (value) next.set("from", value);
+            else next.delete("from");
             return next;
           })
         }
@@ -58,9 +63,9 @@ export function ExchangeLookup() {
   );
 }
 
-type Found = { data: Selection | undefined; error: unknown; isFetching: boolean; refetch: () => unknown };
+type Found = { data: GlassAnswer | undefined; error: unknown; isFetching: boolean; refetch: () => unknown };
 
-function Lookup({ found, children }: { found: Found; children?: ReactNode }) {
+function Lookup({ found, isOperator, children }: { found: Found; isOperator: boolean; children?: ReactNode }) {
   const [search, setSearch] = useSearchParams();
   const called = search.get("called") ?? "";
   const [typed, setTyped] = useState(called);
@@ -87,22 +92,23 @@ function Lookup({ found, children }: { found: Found; children?: ReactNode }) {
         <Group align="flex-start" gap="sm">
           {children}
           <TextInput
-            label="Called number"
+            label="Number or prefix"
             placeholder="+44 20 7946 0000"
             inputMode="tel"
             required
             w={280}
             value={typed}
             onChange={(event) => setTyped(event.currentTarget.value)}
-            error={problem && fieldErrors(problem).called}
+            error={problem && fieldErrors(problem).of}
           />
           <Button type="submit" mt={24} loading={found.isFetching} leftSection={<Icon name="lookup" size={15} />}>
             Look up
           </Button>
         </Group>
       </form>
-      {problem && <ProblemNote problem={problem} shownFields={["called"]} />}
-      {!problem && found.data && <Explanation selection={found.data} tense="now" />}
+      {problem && <ProblemNote problem={problem} shownFields={["of"]} />}
+      {!problem && found.data?.selection && <Explanation selection={found.data.selection} tense="now" />}
+      {!problem && found.data && <Glass glass={found.data} isOperator={isOperator} />}
     </>
   );
 }
