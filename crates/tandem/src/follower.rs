@@ -3,6 +3,7 @@
 //! A notification only wakes the follower; what it applies is read from its last position, after every wake,
 //! every reconnection and at least once a second. So nothing is missed and nothing is applied twice.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntGauge, Registry};
-use tandem_model::{Clock, Facts};
+use tandem_model::{Clock, Facts, ObjectId};
 use tandem_routing::{RouteTable, SharedTable, replace};
 use tandem_store::facts::{self, Changes};
 use tandem_store::feed::Feed;
@@ -43,6 +44,8 @@ pub struct Follower {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     swapped: watch::Sender<u64>,
+    /// Rows that the table is made without.
+    left_out: HashSet<ObjectId>,
     /// Where the table is saved, and which version was saved when.
     saved: Option<(PathBuf, u64, Instant)>,
     /// Whether the table was read from this database, and not from disk or nowhere.
@@ -64,7 +67,8 @@ impl Follower {
         let metrics = Metrics::register(registry, clock.clone())?;
         let swapped = watch::Sender::new(table.load().version());
         let saved = saved.map(|path| (path, 0, clock.instant()));
-        Ok(Self { db, table, clock, metrics, swapped, saved, loaded: false })
+        let left_out = HashSet::new();
+        Ok(Self { db, table, clock, metrics, swapped, left_out, saved, loaded: false })
     }
 
     /// Tells the version of the table after each swap.
@@ -105,6 +109,8 @@ impl Follower {
     /// Replaces the table by all that the database holds now.
     async fn load(&mut self) -> Result<(), Error> {
         let loaded = facts::load(&self.db).await?;
+        self.left_out = loaded.skipped.iter().map(|row| row.object).collect();
+        self.metrics.left_out.set(self.left_out.len() as i64);
         let last = self.table.load_full();
         let known = last.clone();
         // What has registered here may not have reached the database yet.
@@ -123,6 +129,11 @@ impl Follower {
             match facts::changed(&self.db, table.version()).await? {
                 Changes::Since { loaded, more } => {
                     if loaded.facts.position != table.version() {
+                        for id in changed_objects(&loaded.facts) {
+                            self.left_out.remove(&id);
+                        }
+                        self.left_out.extend(loaded.skipped.iter().map(|row| row.object));
+                        self.metrics.left_out.set(self.left_out.len() as i64);
                         let last = table.clone();
                         let next = match count(&loaded.facts) {
                             0..MANY => table.apply(loaded.facts),
@@ -199,6 +210,17 @@ fn count(facts: &Facts) -> usize {
     members.len() + endpoints.len() + ranges.len() + announcements.len() + agreements.len() + gone.len()
 }
 
+/// The objects of a change, those that are gone or were left out too.
+fn changed_objects(facts: &Facts) -> impl Iterator<Item = ObjectId> {
+    let Facts { position: _, members, endpoints, ranges, announcements, agreements, gone } = facts;
+    (members.iter().map(|it| ObjectId::Member(it.member_id)))
+        .chain(endpoints.iter().map(|it| ObjectId::Endpoint(it.endpoint_id)))
+        .chain(ranges.iter().map(|it| ObjectId::Range(it.range_id)))
+        .chain(announcements.iter().map(|it| ObjectId::Announcement(it.announcement_id)))
+        .chain(agreements.iter().map(|it| ObjectId::Agreement(it.agreement_id)))
+        .chain(gone.iter().copied())
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     spawn_blocking(work).await.expect("building a route table does not panic")
 }
@@ -207,6 +229,7 @@ struct Metrics {
     version: IntGauge,
     prefixes: IntGauge,
     bytes: IntGauge,
+    left_out: IntGauge,
     lag: Lag,
 }
 
@@ -223,6 +246,10 @@ impl Metrics {
             )?,
             prefixes: gauge("tandem_route_table_prefixes", "Distinct prefixes in the route table.")?,
             bytes: gauge("tandem_route_table_bytes", "Memory of the route table, estimated.")?,
+            left_out: gauge(
+                "tandem_route_table_rows_left_out",
+                "Rows of the database that are against the rules and that the route table is made without.",
+            )?,
             lag: Lag::new(clock)?,
         };
         registry.register(Box::new(metrics.lag.clone()))?;
