@@ -182,7 +182,7 @@ impl Zone {
             Asked::Above => Outcome::NoData,
             Asked::Nothing => Outcome::NoRoute,
             Asked::Number(called) => {
-                let call = CallRequest { originating_member, called, site: None, draw: 0 };
+                let call = CallRequest { originating_member, called, dip: None, site: None, draw: 0 };
                 let has_route = select(table, &call, now).refusal().is_none();
                 match query.query_type() {
                     _ if !has_route => Outcome::NoRoute,

@@ -101,6 +101,7 @@ impl Worker {
         let question = CallRequest {
             originating_member: endpoint.member_id,
             called,
+            dip: None,
             site: Some(&self.locals[usize::from(flow.listener)].site),
             draw: self.rng.next_u64(),
         };

@@ -112,6 +112,7 @@ impl Worker {
         let question = CallRequest {
             originating_member: sender.member_id,
             called,
+            dip: None,
             site: Some(&self.locals[usize::from(flow.listener)].site),
             draw: self.rng.next_u64(),
         };

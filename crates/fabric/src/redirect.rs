@@ -93,6 +93,7 @@ impl Worker {
         let question = CallRequest {
             originating_member: call.ingress.member,
             called,
+            dip: None,
             site: Some(&self.locals[usize::from(call.ingress.flow.listener)].site),
             draw,
         };

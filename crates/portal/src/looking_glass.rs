@@ -150,6 +150,7 @@ async fn show(
     let call = number.zip(originating_member).map(|(called, originating_member)| CallRequest {
         originating_member,
         called,
+        dip: None,
         site: None,
         draw,
     });

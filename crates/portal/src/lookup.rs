@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tandem_model::{AnnouncementAuthority, E164, EndpointId, MemberId, Prefix, Reason};
-use tandem_routing::{CallRequest, RouteTable, Selection, select};
+use tandem_routing::{CallRequest, Dip, RouteTable, Selection, select};
 use tandem_store::{PgPool, endpoint, member};
 use utoipa::{IntoParams, ToSchema};
 
@@ -58,6 +58,17 @@ pub(crate) struct LeftOutView {
     remedy: &'static str,
 }
 
+/// What was found when the called number was looked up among the ported ones.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct DipView {
+    /// The number by which the call is routed; null where the called one is not ported.
+    #[schema(required)]
+    routing_number: Option<String>,
+    /// Who looked it up: the sender of the call, or the node.
+    #[schema(value_type = vocabulary::DipSource)]
+    source: &'static str,
+}
+
 /// The outcome of one lookup: candidates in the order to try them, and everything left out with its reason.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct SelectionView {
@@ -66,9 +77,12 @@ pub(crate) struct SelectionView {
     /// Its country and type; null where no country is known to have given it out.
     #[schema(required)]
     numbering: Option<NumberingView>,
+    /// Null where nobody looked the number up among the ported ones.
+    #[schema(required)]
+    dip: Option<DipView>,
     /// Version of the route table that was asked.
     table_version: u64,
-    /// The longest announced prefix that matches the number.
+    /// The longest announced prefix that matches the number, or its routing number.
     #[schema(required, value_type = Option<String>)]
     matched: Option<Prefix>,
     candidates: Vec<CandidateView>,
@@ -189,6 +203,10 @@ impl SelectionView {
         Self {
             called: selection.called.to_string(),
             numbering: NumberingView::of(selection.called.numbering()),
+            dip: selection.dip.map(|Dip { rn, source }| DipView {
+                routing_number: rn.map(|rn| rn.to_string()),
+                source: source.as_str(),
+            }),
             table_version: selection.table_version,
             matched: selection.matched,
             candidates: candidates.collect(),
@@ -244,7 +262,8 @@ async fn look(
         .map_err(|error| ApiError::field("called", format!("{error}")))?;
     let mut draw = [0; 8];
     (app.entropy)(&mut draw);
-    let call = CallRequest { originating_member, called, site: None, draw: u64::from_le_bytes(draw) };
+    let call =
+        CallRequest { originating_member, called, dip: None, site: None, draw: u64::from_le_bytes(draw) };
     let table = app.table.load_full();
     let selection = select(&table, &call, app.clock.now());
     let (members, endpoints) = SelectionView::mentions(&selection);

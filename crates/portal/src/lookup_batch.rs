@@ -110,7 +110,7 @@ async fn answer(
                 let mut draw = [0; 8];
                 (app.entropy)(&mut draw);
                 let draw = u64::from_le_bytes(draw);
-                let call = CallRequest { originating_member, called, site: None, draw };
+                let call = CallRequest { originating_member, called, dip: None, site: None, draw };
                 let selection = select(&table, &call, now);
                 let (members, endpoints) = SelectionView::mentions(&selection);
                 let names = Names::in_table(&table, &members, &endpoints);

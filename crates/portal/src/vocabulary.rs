@@ -71,6 +71,8 @@ vocabularies! {
     /// What was heard of an endpoint, or not heard.
     HealthSign ["probe_answered", "probe_unanswered", "probe_refused", "call_taken", "call_unanswered",
         "call_refused", "retry_after", "time_passed"]
+    /// Who looked a called number up among the ported ones: the sender of the call, or the node.
+    DipSource ["call", "node"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }
@@ -117,6 +119,7 @@ mod tests {
         reads::<tandem_model::AnnouncementAuthority>(AnnouncementAuthority::words());
         assert_eq!(NumberType::words(), tandem_model::NumberType::ALL.map(|kind| kind.as_str()));
         reads::<tandem_model::NumberType>(NumberType::words());
+        reads::<tandem_routing::DipSource>(DipSource::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tandem_model::{Endpoint, EndpointId, Registration, Transport};
 
 use crate::cow_map::CowMap;
-use crate::{RouteTable, SharedTable};
+use crate::{PortedNumbers, RouteTable, SharedTable};
 
 /// The index of user names, realms and registered addresses. `clone` copies some pointers.
 #[derive(Clone)]
@@ -171,17 +171,23 @@ pub fn register(table: &SharedTable, id: EndpointId, registration: &Registration
     }
 }
 
+/// Puts ported numbers into the table that is in use, in the place of those that it has.
+pub fn port(table: &SharedTable, ported: &PortedNumbers) {
+    table.rcu(|current| RouteTable::clone(current).with_ported(ported));
+}
+
 /// Puts `next` in the place of the table that it was made from, and gives that back. What was registered in between
-/// is in `next` too, then.
+/// is in `next` too, then, and the ported numbers are those of the table that it takes the place of.
 pub fn replace(table: &SharedTable, from: Arc<RouteTable>, next: RouteTable) -> Arc<RouteTable> {
+    let mut next = Arc::new(next.with_ported(from.ported()));
     let mut current = from;
-    let mut next = Arc::new(next);
     loop {
         let found = table.compare_and_swap(&current, Arc::clone(&next));
         if Arc::ptr_eq(&found, &current) {
             return current;
         }
         current = Arc::clone(&found);
-        next = Arc::new(RouteTable::clone(&next).with_registrations_of(&current));
+        let registered = RouteTable::clone(&next).with_registrations_of(&current);
+        next = Arc::new(registered.with_ported(current.ported()));
     }
 }

@@ -193,7 +193,11 @@ pub(crate) fn selection(
     now: DateTime<Utc>,
 ) -> Selection {
     let originating_member = id(originating);
-    select(table, &CallRequest { originating_member, called: number(called), site: None, draw: 1 }, now)
+    select(
+        table,
+        &CallRequest { originating_member, called: number(called), dip: None, site: None, draw: 1 },
+        now,
+    )
 }
 
 /// The members that may take a call of the caller, in order.

@@ -11,7 +11,7 @@ use tandem_model::{AnnouncementId, MemberId, MemberState, Prefix, Reason};
 
 use crate::digits::Digits;
 use crate::terms::as_prefix;
-use crate::{CallRequest, RouteTable, Selection, select};
+use crate::{CallRequest, Dip, RouteTable, Selection, select};
 
 /// Most ranges beneath a prefix that are looked at for why it lies in none.
 const MAX_RANGES: usize = 16;
@@ -108,7 +108,17 @@ fn selection(
     prefix: Prefix,
     now: DateTime<Utc>,
 ) -> Selection {
-    select(table, &CallRequest { originating_member, called: prefix.into(), site: None, draw: 0 }, now)
+    select(
+        table,
+        &CallRequest {
+            originating_member,
+            called: prefix.into(),
+            dip: Some(Dip::OF_PREFIX),
+            site: None,
+            draw: 0,
+        },
+        now,
+    )
 }
 
 /// Why a selection leaves an announcement or endpoints of it out.

@@ -10,6 +10,7 @@ mod called;
 mod catalog;
 mod cow_map;
 mod digits;
+mod dip;
 mod glass;
 mod hash;
 mod id_index;
@@ -34,7 +35,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use access::{register, replace};
+pub use access::{port, register, replace};
+pub use dip::{Dip, DipSource};
 pub use glass::{Glass, Seen};
 pub use hash::TableHash;
 pub use portability::{PortedLoad, PortedNumbers};

@@ -171,6 +171,7 @@ fn call() -> impl Strategy<Value = CallRequest<'static>> {
     (member_id(), "[12]{5,8}", any::<u64>()).prop_map(|(originating_member, called, draw)| CallRequest {
         originating_member,
         called: number(&called),
+        dip: None,
         site: None,
         draw,
     })

@@ -9,7 +9,7 @@ use tandem_model::{MemberId, Prefix};
 
 use crate::digits::Key;
 use crate::terms::as_prefix;
-use crate::{CallRequest, RouteTable, select};
+use crate::{CallRequest, Dip, RouteTable, select};
 
 /// The prefixes that a member can reach, and those beneath them that it cannot, in 8 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,13 @@ impl Reach {
         let mut above: Vec<Entry> = Vec::new();
         for key in keys {
             let prefix = as_prefix(key.prefix());
-            let call = CallRequest { originating_member, called: prefix.into(), site: None, draw: 0 };
+            let call = CallRequest {
+                originating_member,
+                called: prefix.into(),
+                dip: Some(Dip::OF_PREFIX),
+                site: None,
+                draw: 0,
+            };
             let selection = select(table, &call, now);
             if selection.matched != Some(prefix) {
                 continue; // Whoever announces it does not count.

@@ -3,12 +3,14 @@
 //! Pure: the table, the call and the time come in, the candidates come out in the order to try
 //! them, each other announcement with the reason it was left out. No socket, SQL or clock in here.
 //!
-//! 1. An announcement is *routable in itself* while it is in force, its member is approved, and a valid range of
+//! 1. Where the called number was ported, its routing number takes its place from here on: the one that the call came
+//!    with, or, where nobody has looked the number up before, the one among the ported numbers that the node holds.
+//! 2. An announcement is *routable in itself* while it is in force, its member is approved, and a valid range of
 //!    that member covers its prefix. One that is not hides no other.
-//! 2. The longest prefix of the called number at which an announcement is routable in itself decides.
+//! 3. The longest prefix of that number at which an announcement is routable in itself decides.
 //!    Shorter ones are never a fallback, also when no agreement lets the call cross at the longer one: whoever
 //!    holds the numbers decides who may call them, and a transit member must not sell a way around it.
-//! 3. At that prefix, each member with an agreement in force takes the call on its enabled endpoints, those at the
+//! 4. At that prefix, each member with an agreement in force takes the call on its enabled endpoints, those at the
 //!    site where the call came in before all others.
 
 use std::ops::ControlFlow;
@@ -18,9 +20,11 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
     AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Reason,
+    RoutingNumber,
 };
 
 use crate::digits::Digits;
+use crate::dip::Dip;
 use crate::table::RouteTable;
 use crate::terms::{Announced, Held, nanos};
 use crate::weight::{Weighted, order};
@@ -32,6 +36,9 @@ pub struct CallRequest<'a> {
     pub originating_member: MemberId,
     /// The number that is called.
     pub called: E164,
+    /// What the call says of a look-up among ported numbers, as far as who sends it is trusted with that; `None`
+    /// where the number was not looked up yet.
+    pub dip: Option<Dip>,
     /// Name of the site where the call came in; `None` where no site is nearer than another.
     pub site: Option<&'a str>,
     /// Random bits that decide among endpoints by weight. The same bits give the same order.
@@ -45,6 +52,10 @@ pub struct Selection {
     pub table_version: u64,
     /// The number that was called.
     pub called: E164,
+    /// What was found among ported numbers; where there is a routing number, prefixes are those of that number.
+    /// `None` where nobody looked, and in selections of before there were ported numbers.
+    #[serde(default)]
+    pub dip: Option<Dip>,
     /// The prefix that decided: the longest at which an announcement is routable in itself.
     pub matched: Option<Prefix>,
     /// Where to send the call, in the order to try.
@@ -136,11 +147,13 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
     let mut selection = Selection {
         table_version: table.version(),
         called: call.called,
+        dip: call.dip.or_else(|| table.dip(call.called)),
         matched: None,
         candidates: Vec::new(),
         left_out: Vec::new(),
     };
-    let digits = Digits::of(call.called.value());
+    let rn = selection.dip.and_then(|dip| dip.rn);
+    let digits = Digits::of(rn.map_or(call.called.value(), RoutingNumber::value));
     let mut announced: SmallVec<[(usize, Announced<'_>); 8]> = SmallVec::new();
     table.announcements.matches(digits, |len, found| {
         announced.push((len, found));
@@ -158,7 +171,7 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
     let lookup = Lookup { table, call, now, now_ns: nanos(now), held: &held };
     let mut candidates: SmallVec<[Weighted<Candidate, EndpointId>; 4]> = SmallVec::new();
     for (len, announcement) in announced {
-        let prefix = call.called.leading(len);
+        let prefix = rn.map_or_else(|| call.called.leading(len), |rn| rn.leading(len));
         let leave_out = |endpoint, reason| LeftOut {
             member: announcement.terms.member,
             endpoint,
@@ -227,7 +240,7 @@ struct Lookup<'a> {
     call: &'a CallRequest<'a>,
     now: DateTime<Utc>,
     now_ns: i64,
-    /// Ranges that hold the called number, the smallest first.
+    /// Ranges that hold the number that decides, the smallest first.
     held: &'a [(usize, Held<'a>)],
 }
 
@@ -280,12 +293,13 @@ impl Lookup<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tandem_model::{AgreementDirection, AgreementState, MemberState, Validity};
+    use tandem_model::{AgreementDirection, AgreementState, Facts, MemberState, PortedNumber, Validity};
 
     use super::*;
     use crate::exchange::{
-        always, at, candidates, exchange, id, left_out, number, prefix, refusal, routes, selection,
+        always, at, candidates, exchange, id, left_out, name, number, prefix, refusal, routes, selection,
     };
+    use crate::{DipSource, PortedLoad, port, replace, shared};
 
     const LONDON: &str = "+442079460000";
 
@@ -326,8 +340,13 @@ mod tests {
             .with(|x| x.endpoint("fra").sites = vec!["fra".into(), "muc".into()])
             .table();
         let order = |site| {
-            let call =
-                CallRequest { originating_member: id("caller"), called: number(LONDON), site, draw: 1 };
+            let call = CallRequest {
+                originating_member: id("caller"),
+                called: number(LONDON),
+                dip: None,
+                site,
+                draw: 1,
+            };
             let candidates = select(&table, &call, at(0)).candidates;
             let name = |candidate: &Candidate| table.endpoint(candidate.endpoint).unwrap().name.clone();
             candidates.iter().map(name).collect::<Vec<_>>()
@@ -565,14 +584,97 @@ mod tests {
     fn the_same_draw_gives_the_same_order_and_others_give_others() {
         let table = routes("+4420 acme one/0/1 two/0/1 three/0/1");
         let order = |draw| {
-            let call =
-                CallRequest { originating_member: id("caller"), called: number(LONDON), site: None, draw };
+            let call = CallRequest {
+                originating_member: id("caller"),
+                called: number(LONDON),
+                dip: None,
+                site: None,
+                draw,
+            };
             let selection = select(&table, &call, at(0));
             selection.candidates.iter().map(|each| each.endpoint).collect::<Vec<_>>()
         };
         let orders: std::collections::HashSet<_> = (0..200).map(order).collect();
         assert_eq!(orders.len(), 6);
         assert_eq!(order(7), order(7));
+    }
+
+    /// A table whose node holds ported numbers, such as `+442079460000>+3319`.
+    fn ported(table: RouteTable, numbers: &str) -> RouteTable {
+        let mut load = PortedLoad::new();
+        for (number, rn) in numbers.split(' ').map(|each| each.split_once('>').unwrap()) {
+            load.push(PortedNumber { number: number.parse().unwrap(), rn: rn.parse().unwrap() }).unwrap();
+        }
+        let table = shared(table);
+        port(&table, &load.finish(1).unwrap());
+        RouteTable::clone(&table.load())
+    }
+
+    fn dipped(table: &RouteTable, rn: Option<&str>) -> Selection {
+        let dip = Some(Dip { rn: rn.map(|rn| rn.parse().unwrap()), source: DipSource::Call });
+        let call = CallRequest {
+            originating_member: id("caller"),
+            called: number(LONDON),
+            dip,
+            site: None,
+            draw: 1,
+        };
+        select(table, &call, at(0))
+    }
+
+    #[test]
+    fn a_ported_number_is_routed_by_its_routing_number() {
+        let table = ported(routes("+4420 acme | +33 globex"), &format!("{LONDON}>+3319"));
+        let chosen = selection(&table, "caller", LONDON, at(0));
+        assert_eq!(candidates(&table, LONDON), ["globex"]);
+        assert_eq!((chosen.called, chosen.matched), (number(LONDON), Some(prefix("+33"))));
+        assert_eq!(chosen.candidates[0].prefix, prefix("+33"));
+        assert_eq!(chosen.dip, Some(Dip { rn: "+3319".parse().ok(), source: DipSource::Node }));
+        // It neighbours one that was ported.
+        let chosen = selection(&table, "caller", "+442079460001", at(0));
+        assert_eq!(candidates(&table, "+442079460001"), ["acme"]);
+        assert_eq!(chosen.dip, Some(Dip { rn: None, source: DipSource::Node }));
+    }
+
+    #[test]
+    fn a_routing_number_that_nobody_announces_leads_nowhere() {
+        let table = ported(routes("+4420 acme"), &format!("{LONDON}>+3319"));
+        assert_eq!(refusal(&table, LONDON), Some("no_route"));
+    }
+
+    #[test]
+    fn what_the_call_has_looked_up_is_not_looked_up_again() {
+        let table = ported(routes("+4420 acme | +33 globex | +49 initech"), &format!("{LONDON}>+3319"));
+        let first = |chosen: &Selection| name(&table, chosen.candidates[0].member);
+        assert_eq!(first(&dipped(&table, Some("+491"))), "initech");
+        let not_ported = dipped(&table, None);
+        assert_eq!(first(&not_ported), "acme");
+        assert_eq!(not_ported.dip, Some(Dip { rn: None, source: DipSource::Call }));
+    }
+
+    #[test]
+    fn a_node_without_ported_numbers_says_nothing_of_them() {
+        assert_eq!(selection(&routes("+4420 acme"), "caller", LONDON, at(0)).dip, None);
+    }
+
+    #[test]
+    fn a_changed_table_and_a_new_one_keep_the_ported_numbers() {
+        let table = shared(ported(routes("+4420 acme | +33 globex"), &format!("{LONDON}>+3319")));
+        for next in [table.load().apply(Facts::default()), routes("+33 globex")] {
+            replace(&table, table.load_full(), next);
+            assert_eq!(candidates(&table.load(), LONDON), ["globex"]);
+        }
+    }
+
+    #[test]
+    fn a_selection_of_before_ported_numbers_is_read() {
+        let chosen = selection(&routes("+4420 acme"), "caller", LONDON, at(0));
+        let mut old = serde_json::to_value(&chosen).unwrap();
+        old.as_object_mut().unwrap().remove("dip").unwrap();
+        assert_eq!(serde_json::from_value::<Selection>(old).unwrap(), chosen);
+        let new = serde_json::to_value(dipped(&routes("+4420 acme"), Some("+4420"))).unwrap();
+        assert_eq!(new["dip"], serde_json::json!({"rn": "+4420", "source": "call"}));
+        assert_eq!(serde_json::from_value::<Selection>(new).unwrap().refusal(), None);
     }
 
     #[test]

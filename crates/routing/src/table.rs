@@ -22,6 +22,7 @@ use crate::catalog::{Catalog, Change};
 use crate::cow_map::CowMap;
 use crate::digits::Digits;
 use crate::hash::{self, TableHash};
+use crate::portability::PortedNumbers;
 use crate::sources::Sources;
 use crate::terms::{Announced, AnnouncedTerms, CommonTerms, Held, HeldTerms, Shared};
 
@@ -47,6 +48,7 @@ pub struct RouteTable {
     called: Called,
     announced_terms: CommonTerms<AnnouncedTerms>,
     held_terms: CommonTerms<HeldTerms>,
+    pub(crate) ported: PortedNumbers,
 }
 
 /// How much a table holds.
@@ -99,6 +101,7 @@ impl RouteTable {
             called: Called::new(),
             announced_terms: CommonTerms::new(),
             held_terms: CommonTerms::new(),
+            ported: PortedNumbers::default(),
         }
     }
 

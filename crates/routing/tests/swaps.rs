@@ -100,7 +100,11 @@ fn facts(n: u64) -> Facts {
 
 fn route(table: &RouteTable, lookup: u64) -> Selection {
     let called = NUMBERS[lookup as usize % NUMBERS.len()].parse().expect("a number");
-    select(table, &CallRequest { originating_member: id(1, 0), called, site: None, draw: lookup }, at(0))
+    select(
+        table,
+        &CallRequest { originating_member: id(1, 0), called, dip: None, site: None, draw: lookup },
+        at(0),
+    )
 }
 
 #[test]

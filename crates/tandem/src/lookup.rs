@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use tandem_model::{E164, EndpointId, MemberId, Numbering};
-use tandem_routing::{CallRequest, RouteTable, Selection, select};
+use tandem_routing::{CallRequest, Dip, DipSource, RouteTable, Selection, select};
 use tandem_store::{PgPool, facts};
 
 use crate::say;
@@ -15,7 +15,7 @@ use crate::say;
 pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
     let called: E164 = number.parse().with_context(|| format!("{number:?} is not a number"))?;
     let (table, originating_member) = load(db, from).await?;
-    let call = CallRequest { originating_member, called, site: None, draw };
+    let call = CallRequest { originating_member, called, dip: None, site: None, draw };
     say(explain(&table, from, &select(&table, &call, now)).trim_end());
     Ok(())
 }
@@ -34,7 +34,7 @@ pub async fn run_file(
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.parse() {
             Ok(called) => {
-                let call = CallRequest { originating_member, called, site: None, draw };
+                let call = CallRequest { originating_member, called, dip: None, site: None, draw };
                 say(brief(&table, &select(&table, &call, now)));
             }
             Err(error) => {
@@ -98,6 +98,13 @@ fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
     let mut text = String::new();
     let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all");
     say(format_args!("{called} is {}.", describe(called)));
+    if let Some(Dip { rn: Some(rn), source }) = selection.dip {
+        let found = match source {
+            DipSource::Call => "says the call",
+            DipSource::Node => "say the ported numbers",
+        };
+        say(format_args!("It was ported: it is routed by {rn}, {found}."));
+    }
     match (selection.refusal(), selection.matched) {
         (Some(reason), _) => {
             let (sentence, remedy) = (reason.sentence(), reason.remedy());

@@ -1327,6 +1327,18 @@ export interface components {
             username: string;
         };
         /**
+         * @description Who looked a called number up among the ported ones: the sender of the call, or the node.
+         * @enum {string}
+         */
+        DipSource: "call" | "node";
+        /** @description What was found when the called number was looked up among the ported ones. */
+        DipView: {
+            /** @description The number by which the call is routed; null where the called one is not ported. */
+            routing_number: string | null;
+            /** @description Who looked it up: the sender of the call, or the node. */
+            source: components["schemas"]["DipSource"];
+        };
+        /**
          * @description Who ended an answered call.
          * @enum {string}
          */
@@ -2585,8 +2597,9 @@ export interface components {
             /** @description The called number. */
             called: string;
             candidates: components["schemas"]["CandidateView"][];
+            dip: components["schemas"]["DipView"] | null;
             left_out: components["schemas"]["LeftOutView"][];
-            /** @description The longest announced prefix that matches the number. */
+            /** @description The longest announced prefix that matches the number, or its routing number. */
             matched: string | null;
             numbering: components["schemas"]["NumberingView"] | null;
             refusal: components["schemas"]["ReasonView"] | null;

@@ -16,7 +16,7 @@ function candidate(member_name: string, endpoint_name: string | null = null): Se
 }
 
 function selection(change: Partial<Selection>): Selection {
-  return { called: "+442079460000", numbering: null, table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
+  return { called: "+442079460000", numbering: null, dip: null, table_version: 7, matched: "+44207946", candidates: [], left_out: [], refusal: null, ...change };
 }
 
 test("one candidate is one sentence on the prefix and one on the member", () => {
@@ -27,6 +27,14 @@ test("one candidate is one sentence on the prefix and one on the member", () => 
 test("of a past call it is told in the past", () => {
   const { summary } = explain(selection({ candidates: [candidate("globex")] }), "then");
   expect(summary).toBe("+44 20 7946 was the longest announced prefix that matched +44 20 7946 0000. The call was sent to globex.");
+});
+
+test("a ported number is explained by its routing number", () => {
+  const dip = { routing_number: "+44161", source: "node" as const };
+  expect(explain(selection({ dip, matched: "+44161", candidates: [candidate("globex")] }), "now").summary).toBe(
+    "+44 20 7946 0000 is ported to +44161, by the ported numbers of the node. " +
+      "+44161 is the longest announced prefix that matches +44161. The call goes to globex.",
+  );
 });
 
 test("several candidates say that they are tried in order", () => {

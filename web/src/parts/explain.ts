@@ -28,9 +28,14 @@ const written = (number: string) => groupsOf(number).join(" ");
 
 /** `now` for a lookup, `then` for a call that was made. */
 export function explain(selection: Selection, tense: "now" | "then"): Explanation {
-  const { called, matched, candidates, left_out, refusal } = selection;
+  const { called, dip, matched, candidates, left_out, refusal } = selection;
+  const sentences = [
+    portedOf(written(called), dip, tense),
+    foundOf(written(dip?.routing_number ?? called), matched, tense),
+    outcomeOf(candidates, refusal, tense),
+  ];
   return {
-    summary: [foundOf(written(called), matched, tense), outcomeOf(candidates, refusal, tense)].join(" "),
+    summary: sentences.filter((each) => each !== null).join(" "),
     order: orderOf(candidates),
     leftOut: left_out.map(({ member_name, endpoint_name, prefix, sentence: why, remedy, code }) => ({
       what: `${member_name}${endpoint_name ? `, ${endpoint_name}` : ""}, ${written(prefix)}`,
@@ -50,6 +55,12 @@ function orderOf(candidates: Selection["candidates"]): Tried[] {
     else order.push({ member, endpoint, prefix, endpoints: 1, place });
   }
   return order;
+}
+
+function portedOf(called: string, dip: Selection["dip"], tense: "now" | "then"): string | null {
+  if (!dip?.routing_number) return null;
+  const found = dip.source === "call" ? "as the call said" : "by the ported numbers of the node";
+  return `${called} ${tense === "now" ? "is" : "was"} ported to ${written(dip.routing_number)}, ${found}.`;
 }
 
 function foundOf(called: string, matched: string | null, tense: "now" | "then"): string {

@@ -83,6 +83,7 @@ fn whole_select(prefixes: &[u64], numbers: &[E164]) -> Row {
     let call = |called: &E164| CallRequest {
         originating_member: plan::member_id(random.below(MEMBERS)),
         called: *called,
+        dip: None,
         site: None,
         draw: random.below(u64::MAX),
     };
