@@ -540,6 +540,15 @@ mod tests {
         }))
     }
 
+    #[test]
+    fn a_reason_is_written_as_its_code_so_that_the_registry_may_grow() {
+        for &reason in tandem_model::Reason::ALL {
+            let octets = postcard::to_stdvec(&reason).unwrap();
+            assert_eq!(octets[1..], *reason.code().as_bytes());
+            assert_eq!(postcard::from_bytes(&octets), Ok(reason));
+        }
+    }
+
     fn written(records: u128) -> (tempfile::TempDir, Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(dir.path()).unwrap();

@@ -2,14 +2,17 @@
 //!
 //! The same code stands in a SIP Reason header's text, an API problem, a CDR, the portal and a metric label.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! reasons {
     ($($name:ident $code:literal $status:literal $sentence:literal $remedy:literal)*) => {
-        /// Why the hub refuses or leaves out something.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        /// Why the hub refuses or leaves out something. It is written as its code in every format, so that what was
+        /// written before a reason joined the registry is read as it was meant.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
-            $(#[doc = $sentence] #[serde(rename = $code)] $name,)*
+            $(#[doc = $sentence] $name,)*
         }
 
         impl Reason {
@@ -43,6 +46,20 @@ macro_rules! reasons {
             }
         }
     };
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = Cow::<'_, str>::deserialize(deserializer)?;
+        let unknown = || serde::de::Error::custom(format!("there is no reason {code:?}"));
+        Self::from_code(&code).ok_or_else(unknown)
+    }
 }
 
 reasons! {
@@ -238,7 +255,7 @@ reasons! {
     OperationUnknown "operation_unknown" 405 "the path does not take this method"
         "Use one of the methods that the OpenAPI document lists for the path."
 
-    // Calls that an endpoint sends elsewhere. (The journal knows a reason by its place: new ones come last.)
+    // Calls that an endpoint sends elsewhere.
     Redirected "redirected" 502 "the endpoint redirected the call to another number"
         "Nothing to do: the call went on to that number, or the next attempt says why not."
     RedirectionUnusable "redirection_unusable" 502 "the endpoint redirected the call, and not to a telephone number"
