@@ -75,6 +75,7 @@ fn of_a_thousand_announcements_of_numbers_of_others_none_is_routed_and_each_has_
         .agreement("acme", "mallory");
     let hub = Hub::start(&exchange);
     let mallory = hub.api.member_id("mallory");
+    #[expect(clippy::disallowed_methods, reason = "the hub is a program, whose time cannot be chosen")]
     let ends_at = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
     let claim = json!({ "prefix": "+44161", "evidence": "leased", "valid_until": ends_at });
     let claim = hub.api.post(&format!("/members/{mallory}/ranges"), &claim).good();
