@@ -185,6 +185,9 @@ impl Zone {
                 let call = CallRequest { originating_member, called, dip: None, site: None, draw: 0 };
                 let has_route = select(table, &call, now).refusal().is_none();
                 match query.query_type() {
+                    // A name that does not exist has none beneath it (RFC 8020): a resolver that asks digit by digit
+                    // would not go on.
+                    _ if !has_route && table.announces_beneath(called.into()) => Outcome::NoData,
                     _ if !has_route => Outcome::NoRoute,
                     RecordType::NAPTR | RecordType::ANY => {
                         answer.add_answers(self.records(query.name(), called));

@@ -322,6 +322,16 @@ impl RouteTable {
         facts
     }
 
+    /// Whether a longer prefix that begins with this one is announced.
+    pub fn announces_beneath(&self, prefix: Prefix) -> bool {
+        let mut is_there = false;
+        self.announcements.beneath(prefix.value(), |other, _| {
+            is_there = other != prefix.value();
+            if is_there { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        is_there
+    }
+
     /// What may cross under the agreement; no bound where it is unknown.
     pub fn agreement_limits(&self, id: AgreementId) -> CallLimits {
         self.agreements.get(&id).map_or(CallLimits::NONE, |agreement| agreement.limits)

@@ -102,6 +102,14 @@ fn what_is_there_has_nothing_of_other_types_and_neither_have_the_names_above_num
         );
         assert_eq!((answer.answers.len(), answer.authorities.len()), (0, 1));
     }
+    let mut facts = facts();
+    facts.announcements[0].prefix = "+44207946".parse().unwrap();
+    for (name, outcome) in
+        [("7.0.2.4.4.e164.arpa.", Answer::NoData), ("8.0.2.4.4.e164.arpa.", Answer::NoRoute)]
+    {
+        let question = question(name, RecordType::NAPTR);
+        assert_eq!(ask_by(facts.clone(), 1, &question, Carrier::Udp).1, outcome, "{name}");
+    }
     let (answer, _) = ask(1, "E164.ARPA.", RecordType::SOA);
     assert_eq!(answer.answers.len(), 1);
 }
