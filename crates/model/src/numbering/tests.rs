@@ -26,8 +26,8 @@ fn country_and_type_follow_from_the_leading_digits() {
     let table = [
         ("+44207946", "GB fixed_line"),
         ("+447400123", "GB mobile"),
-        ("+44808", "GB toll_free"),
-        ("+4490", "GB premium_rate"),
+        ("+44808", "GB,GG,IM,JE toll_free"),
+        ("+4490", "GB,GG,IM,JE premium_rate"),
         ("+33199", "FR fixed_line"),
         ("+4930", "DE fixed_line"),
         ("+1212555", "US fixed_line,mobile"),
