@@ -270,6 +270,10 @@ impl Worker {
         });
         watch.by_id.insert(endpoint.endpoint_id, key);
         watch.schedule(key);
+        // Its name may have been resolved before.
+        if watch.of[key].shown.name.is_some() {
+            watch.report(now, key, None);
+        }
         self.wire.metrics.endpoints_in(EndpointState::Unknown).inc();
     }
 
