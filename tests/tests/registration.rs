@@ -122,12 +122,13 @@ fn with_phone(acme: &Sipp) -> Exchange {
         .agreement("acme", "globex")
 }
 
-/// Calls through the hub, and hangs up once the other side has answered.
-fn dial_out(phone: &mut Linphone) {
-    let connected = |phone: &Linphone| phone.printed().matches("connected").count();
-    let before = connected(phone);
+/// Calls through the hub, and hangs up once the other side has answered. The phone has had so many calls before, and
+/// begins no other one while it has not seen the end of the last.
+fn dial_out(phone: &mut Linphone, earlier: usize) {
+    let times = |phone: &Linphone, word: &str| phone.printed().matches(word).count();
+    until("the phone to be idle", SOON, || (times(phone, " ended (") == earlier).then_some(()));
     phone.types(&format!("call sip:{CALLED}@{}", PHONE.realm));
-    until("the call to be up", SOON, || (connected(phone) > before).then_some(()));
+    until("the call to be up", SOON, || (times(phone, " connected.") > earlier).then_some(()));
     phone.types("terminate");
 }
 
@@ -150,7 +151,7 @@ fn a_phone_that_is_offered_two_digests_registers_by_sha_256_calls_and_is_called(
     Sipp::calls(acme.address.ip(), hub.sip, Transport::Udp, &steps, load, numbers)
         .finish(SOON)
         .assert_all_went_well(1);
-    dial_out(&mut phone);
+    dial_out(&mut phone, 1);
     acme.finish(SOON).assert_all_went_well(1);
     let cdrs = hub.wait_for_cdrs(2, SOON);
     assert!(cdrs.iter().all(|cdr| cdr["outcome"] == "answered"), "{cdrs:?}");
@@ -162,7 +163,7 @@ fn a_phone_that_does_not_register_calls_by_sha_256() {
     let acme = Sipp::takes_calls(peer_address(), Transport::Udp, &steps);
     let hub = Hub::start(&with_phone(&acme));
     let mut phone = Linphone::start(&PHONE, hub.sip, false);
-    dial_out(&mut phone);
+    dial_out(&mut phone, 0);
     acme.finish(SOON).assert_all_went_well(1);
     let messages = phone.messages();
     let mut proofs = messages.lines().filter(|line| line.starts_with("Authorization:")).peekable();
