@@ -169,9 +169,11 @@ async fn serve_udp(desk: &Desk, socket: &UdpSocket) {
 }
 
 async fn serve_tcp(desk: &Arc<Desk>, listener: &TcpListener) {
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, source)) => {
+                is_failing = false;
                 if let Some(place) = Connected::take(desk, source.ip()) {
                     tokio::spawn(async move {
                         // A connection that fails is closed; whoever asks makes another one.
@@ -179,7 +181,13 @@ async fn serve_tcp(desk: &Arc<Desk>, listener: &TcpListener) {
                     });
                 }
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                if !is_failing {
+                    tracing::warn!(%error, "cannot take connections for ENUM; trying again");
+                }
+                is_failing = true;
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

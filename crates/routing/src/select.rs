@@ -126,7 +126,8 @@ impl Selection {
     ///
     /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
     /// `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
-    /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found at the prefix that decided, or at any where none did.
+    /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found
+    /// at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
         if !self.candidates.is_empty() {
             return None;

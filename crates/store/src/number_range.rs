@@ -304,7 +304,8 @@ pub async fn refuse_renewal(
     .map(|_| ())
 }
 
-/// Verifies a range: it is held from `at` on, until what was claimed or `until` where that is given. Another member may hold part of it: `number_range_overlaps`.
+/// Verifies a range: it is held from `at` on, until what was claimed or `until` where that is given. Another member may
+/// hold part of it: `number_range_overlaps`.
 pub async fn verify(
     db: impl PgExecutor<'_>,
     range: RangeId,
