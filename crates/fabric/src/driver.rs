@@ -310,12 +310,20 @@ impl Driver {
 
     /// Keeps what must wait for the disk, and adds to the outbox what has waited long enough.
     fn await_disk(&mut self, now: Now) {
+        if let Some(flusher) = &mut self.flusher
+            && flusher.has_failed()
+        {
+            self.worker.wire.metrics.journal_errors.inc();
+            self.worker.journal.distrust();
+            self.awaiting.ask_again(flusher.flushed());
+            self.worker.commit();
+        }
         let Worker { wire, journal, .. } = &mut self.worker;
         // A disk that refuses the record keeps the answer: nobody is told of a call that could be forgotten.
         self.awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
         let safe = match &self.flusher {
             Some(flusher) => {
-                if self.awaiting.needs_flush(journal.written_mark()) {
+                if !journal.is_distrusted() && self.awaiting.needs_flush(journal.written_mark()) {
                     let (files, mark) = journal.take_files();
                     flusher.ask(files, mark);
                 }

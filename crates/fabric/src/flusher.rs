@@ -3,6 +3,9 @@
 //! Waiting for the disk takes longer than handling a hundred calls, so a thread of its own does it, for all
 //! records of some milliseconds at once. Only messages that say "answered" wait for it, in [`Awaiting`];
 //! everything else leaves as soon as the record is written.
+//!
+//! What a disk refused to flush may be lost, and asking again for the same file would not tell (the kernel calls its
+//! pages clean). So the answers go on waiting, and the worker writes the calls that are up to a new segment.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,13 +19,26 @@ use tokio::sync::Notify;
 
 use crate::outbox::{Flow, Octets};
 
+/// How long after a failed flush the next one is tried: it begins with every call that is up.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What is to be flushed.
+#[derive(Default)]
+struct Wanted {
+    files: Vec<Arc<File>>,
+    /// Up to where the journal is whole once they are.
+    mark: u64,
+    /// How many flushes had failed when this was asked for: after one more, these are not the right files.
+    failures: u64,
+}
+
 /// What the worker's thread and the flusher's share.
 #[derive(Default)]
 struct Shared {
-    /// Files to be flushed, and up to where the journal is whole once they are.
-    wanted: Mutex<(Vec<Arc<File>>, u64)>,
+    wanted: Mutex<Wanted>,
     work: Condvar,
     flushed: AtomicU64,
+    failures: AtomicU64,
     failing: AtomicBool,
     closed: AtomicBool,
     /// Wakes the worker's loop.
@@ -32,6 +48,8 @@ struct Shared {
 /// The worker's handle to the flushing thread; the thread ends with it.
 pub(crate) struct Flusher {
     shared: Arc<Shared>,
+    /// Failures that the worker knows of.
+    failures: u64,
 }
 
 impl Flusher {
@@ -46,24 +64,34 @@ impl Flusher {
             let shared = Arc::clone(&shared);
             move || run(&shared, interval, &took)
         })?;
-        Ok(Self { shared })
+        Ok(Self { shared, failures: 0 })
     }
 
     /// Asks for `files` to be flushed; then the journal is on the disk up to `mark`.
     pub(crate) fn ask(&self, files: impl IntoIterator<Item = Arc<File>>, mark: u64) {
         let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.failures != self.failures {
+            wanted.files.clear();
+        }
         for file in files {
-            if !wanted.0.iter().any(|known| Arc::ptr_eq(known, &file)) {
-                wanted.0.push(file);
+            if !wanted.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                wanted.files.push(file);
             }
         }
-        wanted.1 = mark;
+        (wanted.mark, wanted.failures) = (mark, self.failures);
         self.shared.work.notify_one();
     }
 
     /// Up to where the journal is on the disk.
     pub(crate) fn flushed(&self) -> u64 {
         self.shared.flushed.load(Ordering::Acquire)
+    }
+
+    /// Whether a flush has failed since the last time that this was asked. What is asked for from here on must not
+    /// rely on the files that it was of.
+    pub(crate) fn has_failed(&mut self) -> bool {
+        let failures = self.shared.failures.load(Ordering::Acquire);
+        std::mem::replace(&mut self.failures, failures) != failures
     }
 
     /// Whether the disk refused the last flush.
@@ -88,29 +116,35 @@ fn run(shared: &Shared, interval: Duration, took: &Histogram) {
     loop {
         let (files, mark) = {
             let mut wanted = shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            while wanted.0.is_empty() {
+            if wanted.failures != shared.failures.load(Ordering::Relaxed) {
+                wanted.files.clear();
+            }
+            while wanted.files.is_empty() {
                 if shared.closed.load(Ordering::Acquire) {
                     return;
                 }
                 wanted = shared.work.wait(wanted).unwrap_or_else(PoisonError::into_inner);
             }
-            (std::mem::take(&mut wanted.0), wanted.1)
+            (std::mem::take(&mut wanted.files), wanted.mark)
         };
         let timer = took.start_timer();
         let outcome = files.iter().try_for_each(|file| file.sync_data());
         timer.observe_duration();
-        match outcome {
-            Ok(()) => shared.failing.store(false, Ordering::Relaxed),
-            Err(error) => {
-                // What was written may be lost now, and asking again would not tell: the calls go on, no new
-                // one is taken while it lasts.
-                tracing::error!(%error, "cannot flush the journal to the disk");
-                shared.failing.store(true, Ordering::Relaxed);
+        let pause = match outcome {
+            Ok(()) => {
+                shared.failing.store(false, Ordering::Relaxed);
+                shared.flushed.store(mark, Ordering::Release);
+                interval
             }
-        }
-        shared.flushed.store(mark, Ordering::Release);
+            Err(error) => {
+                tracing::error!(%error, "cannot flush the journal to the disk; new calls are refused until it works");
+                shared.failing.store(true, Ordering::Relaxed);
+                shared.failures.fetch_add(1, Ordering::Release);
+                AFTER_FAILURE
+            }
+        };
         shared.done.notify_one();
-        std::thread::sleep(interval);
+        std::thread::sleep(pause);
     }
 }
 
@@ -135,6 +169,11 @@ impl Awaiting {
             self.asked = written;
         }
         needs
+    }
+
+    /// Lets a flush be asked for again after one that failed: the journal is on the disk up to `flushed` only.
+    pub(crate) fn ask_again(&mut self, flushed: u64) {
+        self.asked = flushed;
     }
 
     /// Takes out what no longer waits.
@@ -164,6 +203,10 @@ mod tests {
         released.map(|(_, octets)| octets[0]).collect()
     }
 
+    fn histogram() -> Histogram {
+        Histogram::with_opts(prometheus::HistogramOpts::new("took", "-")).unwrap()
+    }
+
     #[test]
     fn a_message_leaves_when_its_record_is_on_the_disk_and_not_before() {
         let mut awaiting = Awaiting::default();
@@ -190,8 +233,7 @@ mod tests {
     #[tokio::test]
     async fn a_flush_is_done_for_the_last_mark_that_was_asked_for() {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        let took = Histogram::with_opts(prometheus::HistogramOpts::new("took", "-")).unwrap();
-        let flusher = Flusher::start(Duration::from_millis(1), took).unwrap();
+        let flusher = Flusher::start(Duration::from_millis(1), histogram()).unwrap();
         for mark in 1..=50 {
             flusher.ask([Arc::clone(&file)], mark);
         }
@@ -199,5 +241,27 @@ mod tests {
             flusher.done().await;
         }
         assert!(!flusher.is_failing());
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_flush_only_files_that_were_asked_for_since_count() {
+        // A device cannot be flushed.
+        let (refusing, good) = (File::open("/dev/null").unwrap(), tempfile::tempfile().unwrap());
+        let mut flusher = Flusher::start(Duration::from_millis(1), histogram()).unwrap();
+        flusher.ask([Arc::new(refusing)], 10);
+        while !flusher.is_failing() {
+            flusher.done().await;
+        }
+        let good = Arc::new(good);
+        // Asked for before the failure is known.
+        flusher.ask([Arc::clone(&good)], 20);
+        assert!(flusher.has_failed());
+        assert!(!flusher.has_failed());
+        flusher.ask([good], 30);
+        while flusher.is_failing() {
+            flusher.done().await;
+            assert!(matches!(flusher.flushed(), 0 | 30));
+        }
+        assert_eq!(flusher.flushed(), 30);
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Journal {
     urgent: bool,
     failing: bool,
     flush_failing: bool,
+    /// Whether what the segment holds may not be on the disk, whatever the disk says.
+    distrusted: bool,
 }
 
 impl Journal {
@@ -91,6 +93,7 @@ impl Journal {
             urgent: true,
             failing: false,
             flush_failing: false,
+            distrusted: false,
         };
         Ok((journal, up))
     }
@@ -110,6 +113,7 @@ impl Journal {
             urgent: false,
             failing: false,
             flush_failing: false,
+            distrusted: false,
         }
     }
 
@@ -214,9 +218,19 @@ impl Journal {
         std::mem::replace(&mut self.file, file)
     }
 
-    /// Whether the segment is full, so that [`rotate`](Self::rotate) is due.
-    pub(crate) fn is_segment_full(&self) -> bool {
-        self.written >= SEGMENT_BYTES && !self.failing
+    /// Notes that a flush failed: the segment is not relied on any more.
+    pub(crate) fn distrust(&mut self) {
+        self.distrusted = true;
+    }
+
+    /// Whether a flush of the segment failed; to flush it again would tell nothing.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.distrusted
+    }
+
+    /// Whether [`rotate`](Self::rotate) is due: the segment is full, or not relied on.
+    pub(crate) fn needs_segment(&self) -> bool {
+        (self.distrusted || self.written >= SEGMENT_BYTES) && !self.failing
     }
 
     /// Begins a new segment. The caller appends every call that is up, then a checkpoint.
@@ -226,6 +240,9 @@ impl Journal {
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
         let next = create_segment(&self.dir, self.segment + 1)?;
         self.full.push(std::mem::replace(&mut self.file, next));
+        if std::mem::take(&mut self.distrusted) {
+            self.full.clear();
+        }
         self.segment += 1;
         self.written = 0;
         self.pending.splice(..0, header(VERSION));

@@ -97,7 +97,7 @@ pub(crate) struct Metrics {
     pub(crate) journal_bytes: IntGauge,
     /// How long the disk takes to flush the journal.
     pub(crate) flush_seconds: Histogram,
-    /// Failed writes of the journal.
+    /// Failed writes and flushes of the journal.
     pub(crate) journal_errors: IntCounter,
     /// Panics that ended one call, or the handling of one message.
     pub(crate) panics: IntCounter,
@@ -341,7 +341,7 @@ impl Metrics {
             )?,
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
             journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,
-            journal_errors: counter("tandem_journal_errors_total", "Failed writes of the journal.")?,
+            journal_errors: counter("tandem_journal_errors_total", "Failed writes and flushes of the journal.")?,
             panics: counter(
                 "tandem_panics_total",
                 "Bugs that ended one call, or left one message unhandled.",

@@ -351,7 +351,7 @@ impl Worker {
 
     /// Writes the journal. Call it after a batch, before the outbox is sent.
     pub(crate) fn commit(&mut self) {
-        if self.journal.is_segment_full() {
+        if self.journal.needs_segment() {
             match self.journal.commit().and_then(|()| self.journal.rotate()) {
                 Ok(()) => {
                     self.append_up();

@@ -16,6 +16,8 @@ pub(super) struct Disk {
     awaiting: Awaiting,
     /// Whether a flush takes until [`Simulation::flush_disk`].
     is_slow: bool,
+    /// Whether it takes what is written, and fails to bring it to the medium.
+    refuses_flush: bool,
     /// Up to where the last flush came.
     flushed: u64,
     /// The journal's own file while the disk takes nothing.
@@ -27,7 +29,13 @@ impl Disk {
     pub(super) fn turn(&mut self, worker: &mut Worker, now: Now) {
         let Worker { wire, journal, .. } = worker;
         self.awaiting.keep(wire.outbox.drain_durable(), journal.end_mark());
-        if !self.is_slow {
+        journal.set_flush_failing(self.refuses_flush);
+        if self.refuses_flush {
+            if self.awaiting.needs_flush(journal.written_mark()) {
+                journal.distrust();
+                self.awaiting.ask_again(self.flushed);
+            }
+        } else if !self.is_slow && !journal.is_distrusted() {
             self.flushed = journal.written_mark();
         }
         for (flow, octets) in self.awaiting.release(self.flushed) {
@@ -134,6 +142,29 @@ fn while_the_disk_is_full_answers_of_calls_under_way_wait_and_calls_that_are_up_
     assert_eq!(sim.cdrs().len(), 1, "of the call that ended while the disk was full");
     sim.restart();
     assert_eq!(sim.worker.calls.values().filter(|call| !call.is_over()).count(), 1);
+}
+
+#[test]
+fn after_a_failed_flush_answers_wait_for_a_new_segment_that_alone_knows_of_the_calls() {
+    let mut sim = Simulation::new();
+    sim.call_up();
+    let first = sim.segment();
+    sim.disk.refuses_flush = true;
+    let ingress = sim.invite("+442079460001");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
+    sim.pass(Duration::from_secs(1));
+    assert_eq!(sim.kinds_to(ACME), ["100"]);
+    sim.invite("+442079460002");
+    assert_eq!(sim.kinds_to(ACME), ["100", "503"]);
+    sim.disk.refuses_flush = false;
+    sim.pass(Duration::from_secs(4));
+    // The refusal, which nobody acknowledges, is among what is sent.
+    let answer = sim.sent_to(ACME).into_iter().rfind(|sent| kind(sent) == "200").unwrap();
+    sim.receive(ACME, &ack(&ingress, &answer, ""));
+    std::fs::remove_file(first).unwrap();
+    sim.restart();
+    assert_eq!(sim.worker.calls.values().filter(|call| !call.is_over()).count(), 2);
 }
 
 #[test]
