@@ -73,6 +73,31 @@ impl Api {
         self.send(request.header(header.0, header.1).body(body.to_owned()))
     }
 
+    /// The status of `POST /api/v1{path}` with `body` as CSV; `None` where the portal hung up before all was sent.
+    pub fn upload(&self, path: &str, body: String) -> Option<u16> {
+        let request = self.request(Method::POST, path).header("content-type", "text/csv");
+        let request = request.header("idempotency-key", "upload").body(body);
+        self.runtime.block_on(async { Some(request.send().await.ok()?.status().as_u16()) })
+    }
+
+    /// `GET /api/v1{path}`, an answer that goes on: its status, and how many octets came for as long as `goes_on`.
+    pub fn follow(&self, path: &str, goes_on: impl Fn() -> bool) -> (u16, usize) {
+        let request = self.request(Method::GET, path).timeout(Duration::from_secs(600));
+        self.runtime.block_on(async {
+            let mut response = request.send().await.expect("the API answers");
+            let status = response.status().as_u16();
+            let mut octets = 0;
+            while goes_on() {
+                match tokio::time::timeout(Duration::from_millis(50), response.chunk()).await {
+                    Err(_) => {}
+                    Ok(Ok(Some(chunk))) => octets += chunk.len(),
+                    Ok(Ok(None) | Err(_)) => break,
+                }
+            }
+            (status, octets)
+        })
+    }
+
     /// Every item of a list, page by page.
     pub fn all(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
