@@ -9,8 +9,21 @@ const COUNTRIES: &str = "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 
     503 504 505 506 507 509 591 592 593 595 597 598 673 852 853 855 856 880 886 960 961 962 963 964 965 966 967 \
     968 971 972 973 974 975 976 977 992 993 994 995 996 998";
 
-/// Digits of a called number, at least.
+/// Digits of the numbers of most countries, the code included.
 const NUMBER_DIGITS: usize = 12;
+
+/// Those of the countries that have no such numbers, by libphonenumber's metadata: the hub refuses a called number that
+/// is too short or too long for its country.
+const OTHER_DIGITS: [(usize, &str); 4] = [
+    (10, "45 47 220 592 597 673"),
+    (
+        11,
+        "1 7 32 33 34 36 40 41 51 93 94 216 350 356 357 370 371 373 374 386 389 502 503 504 505 509 853 961 965 973 \
+         975 993",
+    ),
+    (13, "234 372 506 507 960 977"),
+    (14, "501"),
+];
 
 /// `count` distinct prefixes, always the same: the more there are, the deeper they reach.
 pub(crate) fn prefixes(count: usize) -> Vec<String> {
@@ -31,14 +44,20 @@ pub(crate) fn prefixes(count: usize) -> Vec<String> {
     prefixes.into_iter().collect()
 }
 
-/// `count` numbers to call, each below one of `prefixes`.
+/// `count` numbers to call, each below one of `prefixes`, and as long as the numbers of its country.
 pub(crate) fn numbers(prefixes: &[String], count: usize) -> Vec<String> {
     let mut random = Random(7);
     let mut number = || {
         let prefix = &prefixes[random.below(prefixes.len())];
-        random.with_digits(prefix, NUMBER_DIGITS.saturating_sub(prefix.len()).max(2))
+        random.with_digits(prefix, digits(prefix).saturating_sub(prefix.len()))
     };
     (0..count).map(|_| number()).collect()
+}
+
+/// How long a number is that begins with these digits: no code begins with another one.
+fn digits(number: &str) -> usize {
+    let is_in = |codes: &str| codes.split_ascii_whitespace().any(|code| number.starts_with(code));
+    OTHER_DIGITS.iter().find(|(_, codes)| is_in(codes)).map_or(NUMBER_DIGITS, |&(digits, _)| digits)
 }
 
 /// SplitMix64: the same numbers in each run.
@@ -78,7 +97,7 @@ mod tests {
         let prefixes = prefixes(1_000);
         for number in numbers(&prefixes, 500) {
             assert!(prefixes.iter().any(|prefix| number.starts_with(prefix)), "{number}");
-            assert!((7..=15).contains(&number.len()) && !number.starts_with('0'), "{number}");
+            assert!(number.len() == digits(&number) && !number.starts_with('0'), "{number}");
         }
     }
 }
