@@ -2,7 +2,8 @@
 //!
 //! Both have the same members, prefixes and gateways, the same core and the same Postgres; another core plays the
 //! caller and the gateways. In each repeat every system has its turn, so that a minute in which the machine was
-//! slow is slow for all of them; a relay that only copies datagrams shows how good the minute was.
+//! slow is slow for all of them; a relay that only copies datagrams shows how good the minute was. An older hub can
+//! have its turns too: what a change costs is seen where both are measured in the same minutes.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -11,14 +12,17 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::certificates::Certificates;
+use super::figures::{Figure, Figures};
 use super::hub::{self, Hub};
 use super::kamailio::{self, Kamailio, Variant};
 use super::load::{Plan, Sipload};
 use super::postgres::Postgres;
-use super::report::{Goal, Line, Values, table};
+use super::report::Values;
 use super::system::{System, highest_rate, steady, watched};
+use super::transport::Transport;
 use super::{numbers, stage, usage};
 use crate::demo::folder;
 use crate::machine::{Need, set_up};
@@ -37,16 +41,19 @@ const RELAY: &str = "127.77.0.74:5060";
 const NUMBERS: usize = 30_000;
 
 /// The rate at which the goals are set.
-const GOAL_RATE: u32 = 1_000;
+pub(crate) const GOAL_RATE: u32 = 1_000;
 
 /// Calls that are up at once, and the rates at which they come: in a rush, as fast as others end, slowly.
-const MANY: u32 = 10_000;
+pub(crate) const MANY: u32 = 10_000;
 const MANY_RATE: u32 = 2_500;
-const FURTHER_RATE: u32 = 1_250;
+pub(crate) const FURTHER_RATE: u32 = 1_250;
 const SLOW_RATE: u32 = 250;
 
+/// Until a hub has done what it does once after a start.
+const AFTER_START: Duration = Duration::from_secs(2);
+
 /// A run ends after this long, whatever happens, with a table of what it has measured.
-const BOUND: Duration = Duration::from_secs(15 * 60);
+const BOUND: Duration = Duration::from_secs(25 * 60);
 
 /// What the bench may be told.
 #[derive(clap::Args)]
@@ -54,7 +61,7 @@ pub(crate) struct Options {
     /// How many prefixes the route tables have
     #[arg(long, default_value_t = 100_000)]
     prefixes: usize,
-    /// What to measure; everything where nothing is named
+    /// What to measure; everything where nothing is named, though not streams with --quick
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
     /// How often to measure what varies
@@ -69,6 +76,9 @@ pub(crate) struct Options {
     /// The hub's program; it is built where none is named
     #[arg(long, env = "TANDEM_BIN", value_name = "FILE")]
     program: Option<PathBuf>,
+    /// An older program, to compare the hub with in the same run
+    #[arg(long, value_name = "FILE", conflicts_with = "serve")]
+    before: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -81,6 +91,8 @@ enum Part {
     Memory,
     /// CPU per call while many calls of one member are up
     Crowd,
+    /// CPU per call and added latency over TCP and TLS
+    Streams,
 }
 
 impl Options {
@@ -89,7 +101,8 @@ impl Options {
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        let is_left_out = self.quick && part == Part::Streams;
+        self.only.contains(&part) || self.only.is_empty() && !is_left_out
     }
 
     fn repeats(&self) -> usize {
@@ -121,6 +134,7 @@ struct Setting {
     prefixes: Vec<String>,
     numbers: PathBuf,
     postgres: Postgres,
+    certificates: Certificates,
 }
 
 impl Setting {
@@ -131,22 +145,28 @@ impl Setting {
         let prefixes = numbers::prefixes(options.prefixes);
         let numbers = folder.join("numbers.txt");
         fs::write(&numbers, numbers::numbers(&prefixes, NUMBERS).join("\n") + "\n")?;
+        let mut systems = vec![hub::NOW.ip, hub::BEFORE.ip];
+        systems.extend(Variant::ALL.map(Variant::ip));
+        let gateways = GATEWAYS.map(|gateway| gateway.split(':').next().unwrap_or(gateway));
+        let certificates = Certificates::make(&folder, &systems, &gateways)?;
         let postgres = Postgres::start(&folder)?;
-        Ok(Self { folder, prefixes, numbers, postgres })
+        Ok(Self { folder, prefixes, numbers, postgres, certificates })
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "how long the set-up takes is read from the machine's clock"
     )]
-    fn hub(&self, program: &Path) -> Result<Hub> {
+    fn hub(&self, place: hub::Place, program: &Path) -> Result<Hub> {
         let started = Instant::now();
-        let mut hub = Hub::set_up(program, &self.folder, &self.postgres, &self.prefixes)?;
+        let Self { folder, prefixes, postgres, certificates, .. } = self;
+        let mut hub = Hub::set_up(place, program, folder, postgres, certificates, prefixes)?;
         let applied = started.elapsed();
         hub.start()?;
         say(format!(
-            "hub: {} prefixes applied in {:.1} s, read at its start in {:.1} s",
-            self.prefixes.len(),
+            "{}: {} prefixes applied in {:.1} s, read at its start in {:.1} s",
+            place.name,
+            prefixes.len(),
             applied.as_secs_f64(),
             (started.elapsed() - applied).as_secs_f64(),
         ));
@@ -163,12 +183,12 @@ fn say(what: impl std::fmt::Display) {
 #[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 fn serve(options: &Options) -> Result<()> {
     let setting = Setting::make(options)?;
-    let mut hub = setting.hub(&options.program())?;
+    let mut hub = setting.hub(hub::NOW, &options.program())?;
     let pid = hub.pid().expect("it has just been started");
     println!(
         "ready: nsenter --net=/proc/{pid}/ns/net -- COMMAND --label fabric --proxy {} --pids {pid} --db-pids {} \
          --uac {CALLER} --uas {} --numbers {}",
-        hub::ADDRESS,
+        hub::NOW.address(Transport::Udp),
         setting.postgres.pid(),
         GATEWAYS.join(","),
         setting.numbers.display(),
@@ -183,41 +203,25 @@ fn serve(options: &Options) -> Result<()> {
 }
 
 /// All systems, and what was measured so far.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     options: &'a Options,
     sipload: Sipload,
     // In the order in which they are stopped: what is written to, last.
     hub: Hub,
-    kamailios: Vec<(Variant, Option<kamailio::Running>)>,
+    before: Option<Hub>,
+    kamailios: Vec<kamailio::Running>,
     relay: Background,
     kamailio: Kamailio,
     setting: Setting,
-    figures: HashMap<(Figure, &'static str), Values>,
+    figures: Figures,
     others_share: Values,
     sync_ms: Values,
-    /// Answered calls of the steady loads, of all systems that write CDRs.
-    completed: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Figure {
-    Program(u32),
-    WithDatabase(u32),
-    /// In percent, as [`Figure::BadInCrowd`].
-    Bad(u32),
-    SetupP50,
-    SetupP99,
-    HighestRate,
-    FinishedOctets,
-    NewOctets,
-    HeldOctets,
-    Alone,
-    Crowded,
-    BadInCrowd,
-}
+const HUB: &str = hub::NOW.name;
 
-const HUB: &str = "hub";
-const FLOOR: &str = "relay";
+/// The column of the relay.
+pub(crate) const FLOOR: &str = "relay";
 
 /// Measures, and prints the table.
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
@@ -225,31 +229,30 @@ const FLOOR: &str = "relay";
 fn measure(options: &Options) -> Result<()> {
     let started = Instant::now();
     let setting = Setting::make(options)?;
-    let hub = setting.hub(&options.program())?;
-    let kamailio = Kamailio::set_up(&setting.folder, &setting.postgres, &setting.prefixes)?;
-    let program = crate::target().join("release/sipload");
-    let sipload = Sipload { program, numbers: setting.numbers.clone() };
-    let relay = sipload.relay(RELAY, &setting.folder.join("relay.log"))?;
-    let kamailios = Variant::ALL.map(|variant| (variant, None)).into();
-    let (figures, others_share) = (HashMap::new(), Values::default());
-    let (sync_ms, completed) = (Values::default(), 0);
+    let hub = setting.hub(hub::NOW, &options.program())?;
+    let before = options.before.as_ref().map(|program| setting.hub(hub::BEFORE, program)).transpose()?;
+    let Setting { folder, prefixes, postgres, certificates, .. } = &setting;
+    let kamailio = Kamailio::set_up(folder, postgres, certificates, prefixes)?;
+    let (program, numbers) = (crate::target().join("release/sipload"), setting.numbers.clone());
+    let sipload = Sipload { program, numbers, certificate: certificates.load.clone() };
+    let relay = sipload.relay(RELAY, &folder.join("relay.log"))?;
     let mut run = Run {
         options,
         sipload,
         hub,
-        kamailios,
+        before,
+        kamailios: Vec::new(),
         relay,
         kamailio,
         setting,
-        figures,
-        others_share,
-        sync_ms,
-        completed,
+        figures: Figures::default(),
+        others_share: Values::default(),
+        sync_ms: Values::default(),
     };
-    run.start_kamailios()?;
+    run.start_kamailios(&Variant::ALL, Transport::Udp)?;
     let outcome = run.measure();
     // What was measured until then is worth a look in any case.
-    println!("\n{}", run.report());
+    println!("\n{}", run.figures.report());
     println!(
         "{} prefixes, {} repeats, {:.0} s. Work that is not the bench's had {:.0} % of the cores; a write took {} ms \
          to be on the disk.",
@@ -283,6 +286,10 @@ impl Run<'_> {
         if self.options.wants(Part::Memory) {
             self.measure_memory()?;
         }
+        // Last, since the gateways are called by another transport from there on.
+        if self.options.wants(Part::Streams) {
+            self.measure_streams()?;
+        }
         self.note_disk()
     }
 
@@ -291,83 +298,99 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn start_kamailios(&mut self) -> Result<()> {
-        for (variant, running) in &mut self.kamailios {
-            *running = None;
-            *running = Some(self.kamailio.start(*variant)?);
+    /// These variants, instead of those that run.
+    fn start_kamailios(&mut self, variants: &[Variant], transport: Transport) -> Result<()> {
+        self.kamailios.clear();
+        for &variant in variants {
+            self.kamailios.push(self.kamailio.start(variant, transport)?);
         }
         Ok(())
     }
 
-    fn hub_system(&self) -> Result<System> {
-        let pid = self.hub.pid().context("the hub does not run")?;
-        Ok(System { name: HUB, address: hub::ADDRESS, pid, database: Some(self.setting.postgres.pid()) })
+    /// The hubs, and these variants instead of those that run, with the gateways called by another transport.
+    pub(super) fn reach_gateways_by(&mut self, transport: Transport, variants: &[Variant]) -> Result<()> {
+        self.kamailios.clear();
+        for hub in std::iter::once(&mut self.hub).chain(&mut self.before) {
+            hub.reach_gateways_by(transport, &self.setting.prefixes)?;
+        }
+        self.kamailio.reach_gateways_by(transport, &self.setting.postgres)?;
+        self.start_kamailios(variants, transport)?;
+        sleep(AFTER_START);
+        Ok(())
+    }
+
+    pub(super) fn repeats(&self) -> usize {
+        self.options.repeats()
     }
 
     /// Those that run, in the order of the table's columns.
-    fn systems(&self) -> Result<Vec<System>> {
-        let mut systems = vec![self.hub_system()?];
-        let database = Some(self.setting.postgres.pid());
-        for (variant, running) in &self.kamailios {
-            if let Some(running) = running {
-                let (name, address) = (variant.name(), variant.address());
-                systems.push(System { name, address, pid: running.pid(), database });
-            }
-        }
-        systems.push(System { name: FLOOR, address: RELAY, pid: self.relay.id(), database: None });
+    pub(super) fn systems(&self) -> Result<Vec<System>> {
+        let database = self.setting.postgres.pid();
+        let hubs = std::iter::once(&self.hub).chain(&self.before).map(|hub| hub.system(database));
+        let mut systems = hubs.collect::<Result<Vec<_>>>()?;
+        systems.extend(self.kamailios.iter().map(|running| running.system(database)));
+        let (address, transport) = (RELAY.to_owned(), Transport::Udp);
+        systems.push(System { name: FLOOR, address, transport, pid: self.relay.id(), database: None });
         Ok(systems)
     }
 
     fn note(&mut self, figure: Figure, system: &'static str, value: f64) {
-        self.figures.entry((figure, system)).or_default().0.push(value);
+        self.figures.note(figure, system, value);
     }
 
     fn measure_steady(&mut self) -> Result<()> {
-        let (rates, seconds): (&[u32], f64) =
-            if self.options.quick { (&[GOAL_RATE], 2.5) } else { (&[GOAL_RATE, 2 * GOAL_RATE], 3.0) };
-        for repeat in 1..=self.options.repeats() {
+        let rates = if self.options.quick { &[GOAL_RATE][..] } else { &[GOAL_RATE, 2 * GOAL_RATE] };
+        let (before, mut completed) = (self.cdrs()?, 0);
+        for repeat in 1..=self.repeats() {
             for &rate in rates {
                 for system in self.systems()? {
-                    let taken = steady(&self.sipload, &system, rate, seconds)?;
-                    say(format!(
-                        "{repeat}: {} at {rate} calls/s: {:.0} us + {:.0} us of Postgres a call, {} bad {}",
-                        system.name,
-                        taken.program_us,
-                        taken.database_us,
-                        taken.outcome.bad,
-                        taken.outcome.refusals,
-                    ));
-                    self.note(Figure::Program(rate), system.name, taken.program_us);
-                    self.note(Figure::Bad(rate), system.name, taken.outcome.bad_share() * 100.0);
-                    if !system.is_relay() {
-                        let both = taken.program_us + taken.database_us;
-                        self.note(Figure::WithDatabase(rate), system.name, both);
-                    }
-                    if rate == GOAL_RATE {
-                        let outcome = &taken.outcome;
-                        self.note(Figure::SetupP50, system.name, outcome.setup_p50_us.unwrap_or(f64::NAN));
-                        self.note(Figure::SetupP99, system.name, outcome.setup_p99_us.unwrap_or(f64::NAN));
-                    }
-                    self.others_share.0.push(taken.others_share);
-                    if !system.is_relay() && system.name != Variant::Lean.name() {
-                        self.completed += taken.outcome.completed;
-                    }
+                    completed += self.measure_one(repeat, &system, rate)?;
                 }
             }
         }
-        self.check_cdrs()
+        self.check_cdrs(before + completed)
     }
 
-    /// An error where a system has answered calls without writing their CDRs: it had less work than the others.
-    fn check_cdrs(&self) -> Result<()> {
+    /// What a call takes of one system at a steady rate; what is returned is how many CDRs it owes.
+    pub(super) fn measure_one(&mut self, repeat: usize, system: &System, rate: u32) -> Result<u64> {
+        let seconds = if self.options.quick { 2.5 } else { 3.0 };
+        let taken = steady(&self.sipload, system, rate, seconds)?;
+        let (name, transport, outcome) = (system.name, system.transport, &taken.outcome);
+        say(format!(
+            "{repeat}: {name} over {transport} at {rate} calls/s: {:.0} us + {:.0} us of Postgres a call, {} bad {}",
+            taken.program_us, taken.database_us, outcome.bad, outcome.refusals,
+        ));
+        self.note(Figure::Program(transport, rate), name, taken.program_us);
+        self.note(Figure::Bad(transport, rate), name, outcome.bad_share() * 100.0);
+        if !system.is_relay() {
+            let both = taken.program_us + taken.database_us;
+            self.note(Figure::WithDatabase(transport, rate), name, both);
+        }
+        if rate == GOAL_RATE {
+            self.note(Figure::SetupP50(transport), name, outcome.setup_p50_us.unwrap_or(f64::NAN));
+            self.note(Figure::SetupP99(transport), name, outcome.setup_p99_us.unwrap_or(f64::NAN));
+        }
+        self.others_share.0.push(taken.others_share);
+        let writes_cdrs = !system.is_relay() && name != Variant::Lean.name();
+        Ok(if writes_cdrs { outcome.completed } else { 0 })
+    }
+
+    /// CDRs that the systems have written so far.
+    pub(super) fn cdrs(&self) -> Result<u64> {
         let count = |database: &str, rows: &str| -> Result<u64> {
             let said = self.setting.postgres.sql(database, &format!("select count(*) from {rows}"))?;
             Ok(said.parse()?)
         };
-        wait_for("a CDR of each call", Duration::from_secs(20), || {
-            let written = count("tandem", "call where outcome = 'answered'")? + count("kamailio", "cdr")?;
-            Ok(written >= self.completed)
-        })
+        let mut written = count("kamailio", "cdr")?;
+        for place in [Some(hub::NOW), self.before.as_ref().map(|_| hub::BEFORE)].into_iter().flatten() {
+            written += count(place.database, "call where outcome = 'answered'")?;
+        }
+        Ok(written)
+    }
+
+    /// An error where a system has answered calls without writing their CDRs: it had less work than the others.
+    pub(super) fn check_cdrs(&self, owed: u64) -> Result<()> {
+        wait_for("a CDR of each call", Duration::from_secs(20), || Ok(self.cdrs()? >= owed))
     }
 
     fn measure_highest(&mut self) -> Result<()> {
@@ -420,7 +443,7 @@ impl Run<'_> {
 
     /// Memory per call, each time of a system that has just been started.
     fn measure_memory(&mut self) -> Result<()> {
-        self.kamailios.iter_mut().for_each(|(_, running)| *running = None);
+        self.kamailios.clear();
         let finished = Plan { calls_per_second: MANY_RATE, calls: MANY, hold_ms: 50 };
         let held = Plan { hold_ms: 120_000, ..finished };
         let placing = Duration::from_secs(u64::from(MANY / MANY_RATE));
@@ -443,7 +466,7 @@ impl Run<'_> {
                 continue;
             }
             self.restart_hub()?;
-            let hub = self.hub_system()?;
+            let hub = self.hub.system(self.setting.postgres.pid())?;
             let load = self.sipload.start(&hub, twice(plan))?;
             sleep(first);
             let before = usage::memory(hub.pid);
@@ -464,16 +487,14 @@ impl Run<'_> {
                 (held, Duration::ZERO, Figure::NewOctets),
                 (held, of_kamailio, Figure::HeldOctets),
             ] {
-                let running = self.kamailio.start(variant)?;
-                let database = Some(self.setting.postgres.pid());
-                let (name, address) = (variant.name(), variant.address());
-                let system = System { name, address, pid: running.pid(), database };
+                let running = self.kamailio.start(variant, Transport::Udp)?;
+                let system = running.system(self.setting.postgres.pid());
                 let idle = running.allocated()?;
                 let load = self.sipload.start(&system, plan)?;
                 sleep(placing + Duration::from_millis(300) + wait);
                 let octets = per_call(running.allocated()?, idle);
-                say(format!("{name}: {octets:.0} octets a call"));
-                self.note(figure, name, octets);
+                say(format!("{}: {octets:.0} octets a call", system.name));
+                self.note(figure, system.name, octets);
                 drop(load);
             }
         }
@@ -484,94 +505,7 @@ impl Run<'_> {
     fn restart_hub(&mut self) -> Result<()> {
         self.hub.stop();
         self.hub.start()?;
-        // What it does once after a start is done.
-        sleep(Duration::from_secs(2));
+        sleep(AFTER_START);
         Ok(())
-    }
-
-    fn of(&self, figure: Figure, system: &'static str) -> Values {
-        self.figures.get(&(figure, system)).cloned().unwrap_or_default()
-    }
-
-    /// The hub's figure and that of the better of some systems, where both are there.
-    fn compare(
-        &self,
-        own: Figure,
-        others: Figure,
-        systems: &[Variant],
-        goal: Option<Goal>,
-    ) -> Option<(f64, f64, Option<Goal>)> {
-        let found = systems.iter().filter_map(|variant| self.of(others, variant.name()).median());
-        let better = if matches!(goal, Some(Goal::RatioAtLeast(_))) { f64::max } else { f64::min };
-        // A goal of the hub's own needs no other.
-        let other = found.reduce(better).or(matches!(goal, Some(Goal::AtMost(_))).then_some(f64::NAN))?;
-        Some((self.of(own, HUB).median()?, other, goal))
-    }
-
-    fn report(&self) -> String {
-        let mut columns = vec![HUB];
-        columns.extend(Variant::ALL.map(Variant::name));
-        columns.push(FLOOR);
-        let with_cdr = &[Variant::Cdr, Variant::CdrAsync];
-        let without = &[Variant::Lean];
-        let mut lines = Vec::new();
-        let mut line = |text: String, figure, systems: &[Variant], goal| {
-            let values: Vec<Values> = columns.iter().map(|&name| self.of(figure, name)).collect();
-            if values.iter().any(|values| !values.0.is_empty()) {
-                lines.push(Line {
-                    figure: text,
-                    values,
-                    verdict: self.compare(figure, figure, systems, goal),
-                });
-            }
-        };
-        for rate in [GOAL_RATE, 2 * GOAL_RATE] {
-            let goal = |most| (rate == GOAL_RATE).then_some(Goal::RatioAtMost(most));
-            let at = format!("at {rate} calls/s");
-            line(format!("CPU us/call {at}, program"), Figure::Program(rate), without, goal(0.5));
-            line(
-                format!("CPU us/call {at}, with Postgres"),
-                Figure::WithDatabase(rate),
-                with_cdr,
-                goal(0.33),
-            );
-            line(format!("bad calls %, {at}"), Figure::Bad(rate), without, None);
-        }
-        line(
-            "calls/s at most, one core".into(),
-            Figure::HighestRate,
-            with_cdr,
-            Some(Goal::RatioAtLeast(3.0)),
-        );
-        let at = format!("added, at {GOAL_RATE} calls/s");
-        line(format!("INVITE to 180 p50 us {at}"), Figure::SetupP50, without, None);
-        line(format!("INVITE to 180 p99 us {at}"), Figure::SetupP99, without, Some(Goal::RatioAtMost(1.0)));
-        let most = |octets| Some(Goal::AtMost(octets));
-        line("octets per held call, its INVITE done".into(), Figure::HeldOctets, with_cdr, most(2_800.0));
-        line("octets per held call, INVITE timers running".into(), Figure::NewOctets, with_cdr, None);
-        line(
-            "octets per finished call, timers running".into(),
-            Figure::FinishedOctets,
-            with_cdr,
-            most(4_096.0),
-        );
-        let rate = FURTHER_RATE;
-        line(format!("CPU us/call at {rate} calls/s, few up"), Figure::Alone, without, None);
-        line(format!("CPU us/call at {rate} calls/s, {MANY} up"), Figure::Crowded, without, None);
-        line(format!("bad calls %, {MANY} up"), Figure::BadInCrowd, without, None);
-        let slower = |name| {
-            let values = self.of(Figure::Crowded, name).median().zip(self.of(Figure::Alone, name).median());
-            Values(values.map(|(crowded, alone)| crowded / alone).into_iter().collect())
-        };
-        let values: Vec<Values> = columns.iter().map(|&name| slower(name)).collect();
-        if let Some(own) = values[0].median() {
-            let other = values[1].median().unwrap_or(f64::NAN);
-            lines.push(Line {
-                figure: format!("slower with {MANY} up, times"),
-                values,
-                verdict: Some((own, other, Some(Goal::AtMost(1.1)))),
-            });
-        }
-        table(&columns, &lines)
     }
 }

@@ -6,40 +6,81 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use super::certificates::Certificates;
 use super::postgres::Postgres;
 use super::stage::{self, SYSTEM_CORE, pinned};
+use super::system::System;
+use super::transport::Transport;
 use crate::http;
 use crate::process::{Background, wait_for};
 use crate::run::output;
 
-/// Where it takes calls.
-pub(crate) const ADDRESS: &str = "127.77.0.70:5060";
+/// Which of two programs it is, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Its column in the table.
+    pub(crate) name: &'static str,
+    pub(crate) database: &'static str,
+    pub(crate) ip: &'static str,
+}
 
-const PORTAL: &str = "127.77.0.70:8080";
+/// The hub that is measured.
+pub(crate) const NOW: Place = Place { name: "hub", database: "tandem", ip: "127.77.0.70" };
+
+/// An older one that it is compared with.
+pub(crate) const BEFORE: Place = Place { name: "hub, before", database: "tandem_before", ip: "127.77.0.75" };
+
+impl Place {
+    /// Where it takes calls.
+    pub(crate) fn address(self, transport: Transport) -> String {
+        format!("{}:{}", self.ip, transport.port())
+    }
+
+    fn portal(self) -> String {
+        format!("{}:8080", self.ip)
+    }
+}
 
 /// How long it may take to read the route table.
 const START_WITHIN: Duration = Duration::from_secs(120);
 
 /// A hub whose database is filled.
 pub(crate) struct Hub {
+    place: Place,
     program: PathBuf,
     config: PathBuf,
-    log: PathBuf,
+    declaration: PathBuf,
+    folder: PathBuf,
+    /// How it reaches the gateways.
+    transport: Transport,
     process: Option<Background>,
 }
 
 impl Hub {
-    /// Fills a new database of `postgres` with members and the announcements of `prefixes`.
+    /// Fills a new database of `postgres` with members and the announcements of `prefixes`; the gateways are called
+    /// by UDP.
     pub(crate) fn set_up(
+        place: Place,
         program: &Path,
         folder: &Path,
         postgres: &Postgres,
+        certificates: &Certificates,
         prefixes: &[String],
     ) -> Result<Self> {
-        let url = postgres.create("tandem")?;
-        let config = folder.join("tandem.toml");
+        let name = place.database;
+        let url = postgres.create(name)?;
+        let file = |kind: &str| folder.join(format!("{name}{kind}"));
+        let mut listeners = String::new();
+        for transport in Transport::ALL {
+            _ = writeln!(
+                listeners,
+                "[[listener]]\nsite = \"bench\"\naddress = \"{}\"\ntransport = \"{}\"\n",
+                place.address(transport),
+                transport.as_str(),
+            );
+        }
         let settings = format!(
             r#"data_dir = "{data}"
 node = "bench"
@@ -47,43 +88,77 @@ node = "bench"
 [database]
 url = "{url}"
 
-[[listener]]
-site = "bench"
-address = "{ADDRESS}"
-transport = "udp"
+{listeners}
+[tls]
+certificate = "{tls}/certificate.pem"
+key = "{tls}/key.pem"
+trust = "{tls}/authority.pem"
 
 [portal]
-address = "{PORTAL}"
+address = "{portal}"
 
 [metrics]
-address = "127.77.0.70:9464"
+address = "{ip}:9464"
 
 [fabric]
 drain_s = 1
 max_calls = 100000
 "#,
-            data = folder.join("hub").display(),
+            data = file("-data").display(),
+            tls = certificates.systems.display(),
+            portal = place.portal(),
+            ip = place.ip,
         );
-        fs::write(&config, settings)?;
-        let declaration = folder.join("exchange.toml");
-        fs::write(&declaration, declare(prefixes))?;
-        // Tandem refuses a variable of its name that is no setting.
-        let mut apply = Command::new(program);
-        apply.env_remove("TANDEM_BIN");
-        apply.arg("apply").arg(&declaration).arg("--config").arg(&config);
-        output(&mut apply)?;
+        let hub = Self {
+            place,
+            program: program.to_owned(),
+            config: file(".toml"),
+            declaration: file("-exchange.toml"),
+            folder: folder.to_owned(),
+            transport: Transport::Udp,
+            process: None,
+        };
+        fs::write(&hub.config, settings)?;
+        hub.apply(prefixes)?;
         // As autovacuum would have done by the time that an exchange has grown to this.
-        postgres.sql("tandem", "vacuum analyze")?;
-        Ok(Self { program: program.to_owned(), config, log: folder.join("hub.log"), process: None })
+        postgres.sql(name, "vacuum analyze")?;
+        Ok(hub)
+    }
+
+    /// Declares the exchange as it is to be now.
+    fn apply(&self, prefixes: &[String]) -> Result<()> {
+        fs::write(&self.declaration, declare(prefixes, self.transport))?;
+        // Tandem refuses a variable of its name that is no setting.
+        let mut apply = Command::new(&self.program);
+        apply.env_remove("TANDEM_BIN");
+        apply.arg("apply").arg(&self.declaration).arg("--config").arg(&self.config);
+        output(&mut apply)?;
+        Ok(())
+    }
+
+    /// Starts it anew, with the gateways called by another transport.
+    pub(crate) fn reach_gateways_by(&mut self, transport: Transport, prefixes: &[String]) -> Result<()> {
+        self.stop();
+        self.transport = transport;
+        self.apply(prefixes)?;
+        self.start()
+    }
+
+    /// What is measured of it while it runs.
+    pub(crate) fn system(&self, database: u32) -> Result<System> {
+        let (name, transport) = (self.place.name, self.transport);
+        let pid = self.pid().with_context(|| format!("the {name} does not run"))?;
+        Ok(System { name, address: self.place.address(transport), transport, pid, database: Some(database) })
     }
 
     /// Starts it; it takes calls when this returns.
     pub(crate) fn start(&mut self) -> Result<()> {
         let mut serve = pinned(SYSTEM_CORE, &self.program);
         serve.arg("serve").arg("--config").arg(&self.config).env_remove("TANDEM_BIN");
-        let mut process = Background::start("tandem serve", &mut serve, &self.log)?;
+        let log = self.folder.join(format!("{}-{}.log", self.place.database, self.transport.as_str()));
+        let mut process = Background::start("tandem serve", &mut serve, &log)?;
         stage::prioritise(process.id());
-        let portal = PORTAL.parse()?;
+        let portal = self.place.portal().parse()?;
         wait_for("the hub to be ready", START_WITHIN, || {
             process.still_runs()?;
             Ok(http::status(portal, "/readyz") == Some(200))
@@ -109,25 +184,27 @@ max_calls = 100000
 }
 
 /// The exchange: `acme` calls, `globex` announces every prefix on two endpoints of equal standing, and two hundred
-/// others are there, so that the table of sources has something in it.
-fn declare(prefixes: &[String]) -> String {
+/// others are there, so that the table of sources has something in it. Only the two are called by `transport`.
+fn declare(prefixes: &[String], transport: Transport) -> String {
     let mut text = String::new();
-    let endpoint = |text: &mut String, name: &str, address: &str| {
+    let endpoint = |text: &mut String, name: &str, address: &str, transport: Transport| {
         _ = write!(
             text,
-            "[[member.endpoint]]\nname = \"{name}\"\nsource = [\"{host}\"]\ntarget = \"sip:{address};transport=udp\"\n",
+            "[[member.endpoint]]\nname = \"{name}\"\nsource = [\"{host}\"]\n\
+             target = \"sip:{address};transport={transport}\"\n",
             host = address.split(':').next().unwrap_or(address),
+            transport = transport.as_str(),
         );
     };
     text.push_str("[[member]]\nname = \"acme\"\n");
-    endpoint(&mut text, "acme-1", super::fabric::CALLER);
+    endpoint(&mut text, "acme-1", super::fabric::CALLER, Transport::Udp);
     for other in 1..=200 {
         _ = write!(text, "[[member]]\nname = \"other-{other}\"\n");
-        endpoint(&mut text, "only", &format!("127.77.7.{other}:5060"));
+        endpoint(&mut text, "only", &format!("127.77.7.{other}:5060"), Transport::Udp);
     }
     text.push_str("[[member]]\nname = \"globex\"\n");
     for (gateway, number) in super::fabric::GATEWAYS.iter().zip(1..) {
-        endpoint(&mut text, &format!("globex-{number}"), gateway);
+        endpoint(&mut text, &format!("globex-{number}"), gateway, transport);
     }
     for zone in 1..=9 {
         _ = write!(text, "[[member.range]]\nprefix = \"+{zone}\"\nauthority = \"valid\"\n");

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::certificates::Certificates;
 use super::postgres::Postgres;
 use super::stage::{self, SYSTEM_CORE, pinned};
+use super::system::System;
+use super::transport::Transport;
 use super::{fabric, usage};
 use crate::process::{Background, wait_for};
 use crate::run::{command, output};
@@ -48,11 +51,11 @@ impl Variant {
         }
     }
 
-    pub(crate) fn address(self) -> &'static str {
+    pub(crate) fn ip(self) -> &'static str {
         match self {
-            Self::Lean => "127.77.0.71:5060",
-            Self::Cdr => "127.77.0.72:5060",
-            Self::CdrAsync => "127.77.0.73:5060",
+            Self::Lean => "127.77.0.71",
+            Self::Cdr => "127.77.0.72",
+            Self::CdrAsync => "127.77.0.73",
         }
     }
 
@@ -83,7 +86,12 @@ pub(crate) struct Kamailio {
 
 impl Kamailio {
     /// Fills a new database of `postgres`.
-    pub(crate) fn set_up(folder: &Path, postgres: &Postgres, prefixes: &[String]) -> Result<Self> {
+    pub(crate) fn set_up(
+        folder: &Path,
+        postgres: &Postgres,
+        certificates: &Certificates,
+        prefixes: &[String],
+    ) -> Result<Self> {
         let url = postgres.create("kamailio")?;
         postgres.sql("kamailio", SCHEMA)?;
         let (caller, _) = fabric::CALLER.split_once(':').context("a port")?;
@@ -108,13 +116,26 @@ impl Kamailio {
         postgres.copy("kamailio", "prefix (tprefix, tvalue)", &table)?;
         postgres.sql("kamailio", "vacuum analyze")?;
         fs::write(folder.join("kamailio.cfg"), CONFIGURATION)?;
+        fs::write(folder.join("kamailio-tls.cfg"), tls(certificates))?;
         let shared_mb = if prefixes.len() > 200_000 { "4096" } else { "1024" };
         Ok(Self { folder: folder.to_owned(), url, shared_mb })
     }
 
-    /// Starts a variant; it takes calls when this returns.
-    pub(crate) fn start(&self, variant: Variant) -> Result<Running> {
-        let name = variant.address().replace(':', "-");
+    /// From the next start on the gateways are called by another transport.
+    pub(crate) fn reach_gateways_by(&self, transport: Transport, postgres: &Postgres) -> Result<()> {
+        let parameter = match transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
+        let destination = format!("split_part(destination, ';', 1) || '{parameter}'");
+        postgres.sql("kamailio", &format!("update dispatcher set destination = {destination}"))?;
+        Ok(())
+    }
+
+    /// Starts a variant with one listener; it takes calls when this returns.
+    pub(crate) fn start(&self, variant: Variant, transport: Transport) -> Result<Running> {
+        let name = format!("{}-{}", variant.ip(), transport.as_str());
         let control = format!("unix:{}", self.folder.join(format!("{name}.ctl")).display());
         let mut kamailio = pinned(SYSTEM_CORE, "kamailio");
         kamailio.args(["-DD", "-f"]).arg(self.folder.join("kamailio.cfg"));
@@ -123,11 +144,24 @@ impl Kamailio {
         for definition in variant.definitions() {
             kamailio.args(["-A", definition]);
         }
-        kamailio.args(["-l", &format!("udp:{}", variant.address()), "-n", variant.workers()]);
+        let workers = match transport {
+            Transport::Udp => "-n",
+            Transport::Tcp | Transport::Tls => {
+                kamailio.args(["-A", "STREAMS"]);
+                "-N"
+            }
+        };
+        if transport == Transport::Tls {
+            let file = self.folder.join("kamailio-tls.cfg");
+            kamailio.args(["-A", &format!("TLS_CONFIG=\"{}\"", file.display())]);
+        }
+        let listener = format!("{}:{}:{}", transport.as_str(), variant.ip(), transport.port());
+        kamailio.args(["-l", &listener, workers, variant.workers()]);
         kamailio.args(["-m", self.shared_mb, "-M", "32", "-x", ALLOCATOR, "-X", ALLOCATOR]);
         kamailio.arg("-Y").arg(&self.folder).arg("-w").arg(&self.folder);
         let log = self.folder.join(format!("{name}.log"));
-        let mut running = Running { process: Background::start("kamailio", &mut kamailio, &log)?, control };
+        let process = Background::start("kamailio", &mut kamailio, &log)?;
+        let mut running = Running { variant, transport, process, control };
         wait_for("Kamailio to take calls", START_WITHIN, || {
             running.process.still_runs()?;
             Ok(running.ask("tm.stats").is_ok())
@@ -137,8 +171,21 @@ impl Kamailio {
     }
 }
 
+/// The settings of its TLS: what the hub has for its own.
+fn tls(certificates: &Certificates) -> String {
+    let folder = certificates.systems.display();
+    let both = format!(
+        "method = TLSv1.2+\nprivate_key = {folder}/key.pem\ncertificate = {folder}/certificate.pem\n\
+         ca_list = {folder}/authority.pem\n"
+    );
+    let verify = |word: &str| format!("verify_certificate = {word}\nrequire_certificate = {word}\n");
+    format!("[server:default]\n{both}{}\n[client:default]\n{both}{}", verify("no"), verify("yes"))
+}
+
 /// One that runs.
 pub(crate) struct Running {
+    variant: Variant,
+    transport: Transport,
     process: Background,
     control: String,
 }
@@ -147,6 +194,13 @@ impl Running {
     /// Its first process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What is measured of it.
+    pub(crate) fn system(&self, database: u32) -> System {
+        let transport = self.transport;
+        let address = format!("{}:{}", self.variant.ip(), transport.port());
+        System { name: self.variant.name(), address, transport, pid: self.pid(), database: Some(database) }
     }
 
     fn ask(&self, what: &str) -> Result<String> {

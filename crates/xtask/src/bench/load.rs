@@ -8,13 +8,15 @@ use serde_json::Value;
 
 use super::stage::{LOAD_CORE, SYSTEM_CORE, pinned, prioritise};
 use super::system::System;
+use super::transport::Transport;
 use super::{fabric, usage};
 use crate::process::Background;
 
-/// The program, and the numbers that it calls.
+/// The program, the numbers that it calls, and the folder of its certificate.
 pub(crate) struct Sipload {
     pub(crate) program: PathBuf,
     pub(crate) numbers: PathBuf,
+    pub(crate) certificate: PathBuf,
 }
 
 /// What to place.
@@ -41,7 +43,11 @@ impl Sipload {
         // A relay knows one gateway.
         let gateways = if system.is_relay() { &fabric::GATEWAYS[..1] } else { &fabric::GATEWAYS };
         let mut sipload = pinned(LOAD_CORE, &self.program);
-        sipload.args(["call", "--target", system.address, "--caller", fabric::CALLER]);
+        sipload.args(["call", "--target", &system.address, "--caller", fabric::CALLER]);
+        sipload.args(["--transport", system.transport.as_str()]);
+        if system.transport == Transport::Tls {
+            sipload.arg("--tls").arg(&self.certificate);
+        }
         sipload.args(["--gateways", &gateways.join(",")]).arg("--numbers").arg(&self.numbers);
         sipload.args(["--rate", &plan.calls_per_second.to_string(), "--calls", &plan.calls.to_string()]);
         sipload.args(["--hold", &plan.hold_ms.to_string()]);

@@ -2,7 +2,9 @@
 //!
 //! `routing` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio.
 
+mod certificates;
 mod fabric;
+mod figures;
 mod hub;
 mod kamailio;
 mod load;
@@ -10,7 +12,9 @@ mod numbers;
 mod postgres;
 mod report;
 mod stage;
+mod streams;
 mod system;
+mod transport;
 mod usage;
 
 use anyhow::Result;

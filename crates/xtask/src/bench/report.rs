@@ -83,12 +83,12 @@ impl Line {
     }
 }
 
-/// The lines below the names of the systems.
-pub(crate) fn table(systems: &[&str], lines: &[Line]) -> String {
+/// The lines below the names of the systems; the hub is compared with `other`.
+pub(crate) fn table(systems: &[&str], other: &str, lines: &[Line]) -> String {
     let mut rows = vec![];
     let mut head = vec!["figure".to_owned()];
     head.extend(systems.iter().map(|&name| name.to_owned()));
-    head.extend(["hub / Kamailio".to_owned(), "goal".to_owned()]);
+    head.extend([format!("hub / {other}"), "goal".to_owned()]);
     rows.push(head);
     for line in lines {
         let mut row = vec![line.figure.clone()];

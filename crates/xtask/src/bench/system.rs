@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::load::{Outcome, Plan, Sipload};
+use super::transport::Transport;
 use super::usage::{self, RunTime};
 use crate::process::asked_to_stop;
 
@@ -13,7 +14,9 @@ use crate::process::asked_to_stop;
 #[derive(Clone)]
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    pub(crate) address: &'static str,
+    /// Where it takes calls, and how both legs of them travel.
+    pub(crate) address: String,
+    pub(crate) transport: Transport,
     /// Its first process.
     pub(crate) pid: u32,
     /// The first process of its database; none for a relay.

@@ -4,14 +4,18 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddrV4;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Options;
-use crate::datagram::{Received, Socket};
+use crate::clock::now;
+use crate::figures::Figures;
 use crate::message::{Message, after, number, within_brackets};
+use crate::socket::{Received, Socket};
+use crate::tls::Tls;
+use crate::transport::Transport;
 
 /// Pause between two looks at the sockets. Never a blocking receive: waking a blocked receiver is billed to the
 /// sender, which is the proxy that is measured; a nap wakes up on its own bill.
@@ -34,12 +38,6 @@ const NANOS_PER_MS: i64 = 1_000_000;
 const SDP: &str = "v=0\r\no=- 3861 3861 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
     m=audio 30000 RTP/AVP 8 0 18 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:18 G729/8000\r\n\
     a=fmtp:18 annexb=no\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n";
-
-/// Nanoseconds since 1970: the clock of the kernel's stamps.
-#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
-}
 
 /// One call, or the place where the next one with its index goes.
 #[derive(Default)]
@@ -85,22 +83,6 @@ struct Timers {
     running: VecDeque<(i64, usize, u32, Due)>,
 }
 
-/// What happened.
-#[derive(Default)]
-struct Counts {
-    placed: u64,
-    completed: u64,
-    failed: u64,
-    retransmitted: u64,
-    up: u64,
-    /// Answers that came after their call had ended.
-    late: u64,
-    /// Calls for which no index was free: the load was less than asked for.
-    unplaced: u64,
-    most_behind: i64,
-    refusals: std::collections::BTreeMap<u16, u64>,
-}
-
 struct Load<'a> {
     options: &'a Options,
     run: String,
@@ -109,18 +91,13 @@ struct Load<'a> {
     calls: Vec<Call<'a>>,
     free: Vec<usize>,
     timers: Vec<Timers>,
-    counts: Counts,
-    invite_transit: Vec<i64>,
-    ringing_transit: Vec<i64>,
-    setup: Vec<i64>,
-    answer_transit: Vec<i64>,
-    bye_round_trip: Vec<i64>,
+    figures: Figures,
 }
 
 /// Places the calls and waits for their ends; what is returned is what was measured.
 pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
     let mut load = Load::new(options)?;
-    let mut received = Received::new();
+    let mut received = Received::default();
     let gap = 1e9 / options.rate;
     let started = now();
     let mut placed_all_at = None;
@@ -128,19 +105,19 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
     loop {
         let mut is_idle = true;
         for _ in 0..BURST {
-            let due = started + (load.counts.placed as f64 * gap) as i64;
+            let due = started + (load.figures.placed as f64 * gap) as i64;
             let now = now();
-            if load.counts.placed >= options.calls || due > now {
+            if load.figures.placed >= options.calls || due > now {
                 break;
             }
-            load.counts.most_behind = load.counts.most_behind.max(now - due);
-            let number = numbers[load.counts.placed as usize % numbers.len()];
+            load.figures.most_behind = load.figures.most_behind.max(now - due);
+            let number = numbers[load.figures.placed as usize % numbers.len()];
             if !load.place(number, now) {
                 break;
             }
             is_idle = false;
         }
-        if load.counts.placed >= options.calls && placed_all_at.is_none() {
+        if load.figures.placed >= options.calls && placed_all_at.is_none() {
             placed_all_at = Some(now());
         }
         load.flush();
@@ -153,7 +130,8 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
             let now = now();
             for arrival in &received.arrivals {
                 let message = Message::read(received.octets(arrival));
-                // How late we looked is not the proxy's latency: the kernel's stamp tells when it was there.
+                // How late we looked at a datagram is not the proxy's latency: the kernel's stamp tells when it was
+                // there. For streams there is none, so that a nap is added.
                 if index == 0 {
                     load.caller_receives(&message, arrival.at, now);
                 } else {
@@ -165,9 +143,9 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
         is_idle &= !load.fire(now());
         load.flush();
         if let Some(at) = placed_all_at
-            && (load.counts.up == 0 || now() - at > patience)
+            && (load.figures.up == 0 || now() - at > patience)
         {
-            return Ok(load.result(at - started));
+            return Ok(load.figures.result(at - started));
         }
         if is_idle {
             sleep(NAP);
@@ -177,10 +155,13 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
 
 impl<'a> Load<'a> {
     fn new(options: &'a Options) -> Result<Self> {
-        let mut sockets = vec![Socket::bind(options.caller)?];
-        for gateway in &options.gateways {
-            sockets.push(Socket::bind(*gateway)?);
-        }
+        let Options { transport, caller, target, .. } = *options;
+        let tls = options.tls.as_deref().filter(|_| transport == Transport::Tls);
+        let tls = tls.map(Tls::read).transpose()?;
+        let gateways =
+            options.gateways.iter().map(|&gateway| Socket::gateway(gateway, transport, tls.as_ref()));
+        let mut sockets = gateways.collect::<Result<Vec<_>>>()?;
+        sockets.insert(0, Socket::caller(caller, target, transport, tls.as_ref())?);
         let lengths = [i64::from(options.ring), i64::from(options.answer), i64::from(options.hold)];
         let timers = lengths.into_iter().chain(RETRANSMISSIONS_MS);
         Ok(Self {
@@ -190,12 +171,7 @@ impl<'a> Load<'a> {
             calls: Vec::new(),
             free: Vec::new(),
             timers: timers.map(|ms| Timers { after: ms * NANOS_PER_MS, running: VecDeque::new() }).collect(),
-            counts: Counts::default(),
-            invite_transit: Vec::new(),
-            ringing_transit: Vec::new(),
-            setup: Vec::new(),
-            answer_transit: Vec::new(),
-            bye_round_trip: Vec::new(),
+            figures: Figures::default(),
         })
     }
 
@@ -255,7 +231,7 @@ impl<'a> Load<'a> {
             }
             Due::InviteAgain(step) => {
                 // A provisional response ends the retransmissions, not the waiting.
-                if !call.provisional_came {
+                if !call.provisional_came && !self.options.transport.is_reliable() {
                     self.note_retransmission(index);
                     self.invite(index);
                 }
@@ -270,8 +246,10 @@ impl<'a> Load<'a> {
                 }
             }
             Due::ByeAgain(step) => {
-                self.note_retransmission(index);
-                self.request(index, "BYE", 2);
+                if !self.options.transport.is_reliable() {
+                    self.note_retransmission(index);
+                    self.request(index, "BYE", 2);
+                }
                 self.start(now, index, Due::ByeAgain(step + 1));
             }
         }
@@ -279,15 +257,15 @@ impl<'a> Load<'a> {
 
     fn note_retransmission(&mut self, index: usize) {
         if !std::mem::replace(&mut self.calls[index].was_retransmitted, true) {
-            self.counts.retransmitted += 1;
+            self.figures.retransmitted += 1;
         }
     }
 
     fn end(&mut self, index: usize, is_complete: bool) {
         self.calls[index].is_up = false;
         self.free.push(index);
-        self.counts.up -= 1;
-        *if is_complete { &mut self.counts.completed } else { &mut self.counts.failed } += 1;
+        self.figures.up -= 1;
+        *if is_complete { &mut self.figures.completed } else { &mut self.figures.failed } += 1;
     }
 
     /// The caller's INVITE goes out; false where no more calls can be up.
@@ -299,7 +277,7 @@ impl<'a> Load<'a> {
                 self.calls.len() - 1
             }
             None => {
-                self.counts.unplaced += 1;
+                self.figures.unplaced += 1;
                 return false;
             }
         };
@@ -321,8 +299,8 @@ impl<'a> Load<'a> {
             echo_to: emptied(call.echo_to),
             ..Call::default()
         };
-        self.counts.placed += 1;
-        self.counts.up += 1;
+        self.figures.placed += 1;
+        self.figures.up += 1;
         self.invite(index);
         self.start(now, index, Due::InviteAgain(0));
         true
@@ -333,7 +311,7 @@ impl<'a> Load<'a> {
         let Some((index, generation)) = key(response.call_id, b'-') else { return };
         let Some(call) = self.calls.get_mut(index) else { return };
         if !call.is_up || call.generation != generation {
-            self.counts.late += 1;
+            self.figures.late += 1;
             return;
         }
         let is_to_invite = response.cseq.ends_with(b"INVITE");
@@ -342,8 +320,8 @@ impl<'a> Load<'a> {
                 call.provisional_came = true;
                 if let (180, Some(sent), Some(arrived_after)) = (status, call.ringing_at, call.arrived_after)
                 {
-                    self.ringing_transit.push(at - sent);
-                    self.setup.push(at - sent + arrived_after);
+                    self.figures.ringing_transit.push(at - sent);
+                    self.figures.setup.push(at - sent + arrived_after);
                 }
             }
             200..=299 if is_to_invite => {
@@ -352,7 +330,7 @@ impl<'a> Load<'a> {
                     return self.request(index, "ACK", 1);
                 }
                 if let Some(sent) = call.answering_at {
-                    self.answer_transit.push(at - sent);
+                    self.figures.answer_transit.push(at - sent);
                 }
                 call.to.extend(response.to);
                 call.remote_target.extend(within_brackets(response.contact).unwrap_or_default());
@@ -365,15 +343,15 @@ impl<'a> Load<'a> {
             _ if is_to_invite => {
                 self.acknowledge_failure(index, response.to);
                 if !self.calls[index].is_answered {
-                    *self.counts.refusals.entry(status).or_default() += 1;
+                    *self.figures.refusals.entry(status).or_default() += 1;
                     self.end(index, false);
                 }
             }
             _ => {
                 if let Some(sent) = call.bye_at {
-                    self.bye_round_trip.push(at - sent);
+                    self.figures.bye_round_trip.push(at - sent);
                     if status >= 300 {
-                        *self.counts.refusals.entry(status).or_default() += 1;
+                        *self.figures.refusals.entry(status).or_default() += 1;
                     }
                     self.end(index, status < 300);
                 }
@@ -396,7 +374,7 @@ impl<'a> Load<'a> {
             let (index, generation) = ((calling / GENERATIONS) as usize, calling % GENERATIONS);
             let Some(call) = self.calls.get_mut(index) else { return };
             if !call.is_up || call.generation % GENERATIONS != generation {
-                self.counts.late += 1;
+                self.figures.late += 1;
                 return;
             }
             if call.arrived_after.is_some() {
@@ -411,7 +389,7 @@ impl<'a> Load<'a> {
             call.gateway = gateway;
             call.peer = Some(from);
             call.arrived_after = Some(at - call.invited_at);
-            self.invite_transit.push(at - call.invited_at);
+            self.figures.invite_transit.push(at - call.invited_at);
             echo(&mut call.echo, request);
             call.echo_to.extend(request.to);
             self.respond(index, 100);
@@ -440,19 +418,20 @@ impl<'a> Load<'a> {
     fn invite(&mut self, index: usize) {
         let Load { run, options, .. } = self;
         let (call, socket) = (&self.calls[index], &mut self.sockets[0]);
-        let (number, generation, target) = (call.number, call.generation, options.target);
+        let (number, generation) = (call.number, call.generation);
+        let Options { target, transport, .. } = **options;
         let (name, user) = (socket.name.clone(), Calling(index, generation));
         write(
             socket.text(),
             format_args!(
                 "INVITE sip:+{number}@{target} SIP/2.0\r\n\
-                 Via: SIP/2.0/UDP {name};rport;branch=z9hG4bK{run}-{index}-{generation}-1\r\n\
+                 Via: SIP/2.0/{via} {name};rport;branch=z9hG4bK{run}-{index}-{generation}-1\r\n\
                  Max-Forwards: 70\r\n\
                  From: <sip:{user}@{name}>;tag=c{index}g{generation}\r\n\
                  To: <sip:+{number}@{target}>\r\n\
                  Call-ID: {index}-{generation}-{run}@bench\r\n\
                  CSeq: 1 INVITE\r\n\
-                 Contact: <sip:{user}@{name}>\r\n\
+                 Contact: <sip:{user}@{name}{parameter}>\r\n\
                  Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, INFO\r\n\
                  Supported: timer, 100rel\r\n\
                  P-Asserted-Identity: <sip:{user}@{name}>\r\n\
@@ -460,6 +439,8 @@ impl<'a> Load<'a> {
                  Content-Type: application/sdp\r\n\
                  Content-Length: {}\r\n\r\n{SDP}",
                 SDP.len(),
+                via = transport.via(),
+                parameter = transport.parameter(),
             ),
         );
         socket.put(target);
@@ -476,7 +457,8 @@ impl<'a> Load<'a> {
             text,
             format_args!(
                 " SIP/2.0\r\n\
-                 Via: SIP/2.0/UDP {name};rport;branch=z9hG4bK{run}-{index}-{generation}-{method}\r\n"
+                 Via: SIP/2.0/{via} {name};rport;branch=z9hG4bK{run}-{index}-{generation}-{method}\r\n",
+                via = self.options.transport.via(),
             ),
         );
         text.extend(&call.routes);
@@ -498,17 +480,19 @@ impl<'a> Load<'a> {
     fn acknowledge_failure(&mut self, index: usize, to: &[u8]) {
         let (call, socket) = (&self.calls[index], &mut self.sockets[0]);
         let (number, generation) = (call.number, call.generation);
-        let (run, name, target) = (&self.run, socket.name.clone(), self.options.target);
+        let (run, name) = (&self.run, socket.name.clone());
+        let Options { target, transport, .. } = *self.options;
         let text = socket.text();
         write(
             text,
             format_args!(
                 "ACK sip:+{number}@{target} SIP/2.0\r\n\
-                 Via: SIP/2.0/UDP {name};rport;branch=z9hG4bK{run}-{index}-{generation}-1\r\n\
+                 Via: SIP/2.0/{via} {name};rport;branch=z9hG4bK{run}-{index}-{generation}-1\r\n\
                  Max-Forwards: 70\r\n\
                  From: <sip:{user}@{name}>;tag=c{index}g{generation}\r\n\
                  Call-ID: {index}-{generation}-{run}@bench\r\n\
                  CSeq: 1 ACK\r\n",
+                via = transport.via(),
                 user = Calling(index, generation),
             ),
         );
@@ -533,7 +517,11 @@ impl<'a> Load<'a> {
         text.extend(b"To: ");
         text.extend(&call.echo_to);
         if status > 100 {
-            write(text, format_args!(";tag=s{index}g{generation}\r\nContact: <sip:gateway@{name}>"));
+            let parameter = self.options.transport.parameter();
+            write(
+                text,
+                format_args!(";tag=s{index}g{generation}\r\nContact: <sip:gateway@{name}{parameter}>"),
+            );
         }
         if status == 200 {
             write(
@@ -548,30 +536,6 @@ impl<'a> Load<'a> {
             text.extend(b"\r\nContent-Length: 0\r\n\r\n");
         }
         socket.put(peer);
-    }
-
-    fn result(mut self, placing_ns: i64) -> Value {
-        let counts = &self.counts;
-        let placing_s = (placing_ns as f64 / 1e9).max(1e-9);
-        let refusals: serde_json::Map<String, Value> =
-            counts.refusals.iter().map(|(status, count)| (status.to_string(), json!(count))).collect();
-        json!({
-            "placed": counts.placed,
-            "completed": counts.completed,
-            "failed": counts.failed,
-            "retransmitted": counts.retransmitted,
-            "unfinished": counts.up,
-            "late": counts.late,
-            "unplaced": counts.unplaced,
-            "refusals": refusals,
-            "calls_per_second": counts.placed as f64 / placing_s,
-            "most_behind_us": counts.most_behind / 1_000,
-            "invite_transit_us": percentiles(&mut self.invite_transit),
-            "ringing_transit_us": percentiles(&mut self.ringing_transit),
-            "invite_to_180_us": percentiles(&mut self.setup),
-            "answer_transit_us": percentiles(&mut self.answer_transit),
-            "bye_round_trip_us": percentiles(&mut self.bye_round_trip),
-        })
     }
 }
 
@@ -612,27 +576,9 @@ fn key(text: &[u8], separator: u8) -> Option<(usize, u32)> {
     Some((index as usize, number(rest)?.0))
 }
 
-/// How long things took, in microseconds.
-fn percentiles(nanos: &mut [i64]) -> Value {
-    nanos.sort_unstable();
-    let at = |share: f64| {
-        let index = (nanos.len() as f64 * share) as usize;
-        nanos.get(index.min(nanos.len().saturating_sub(1))).map(|nanos| nanos / 1_000)
-    };
-    json!({ "count": nanos.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": at(1.0) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_of_the_sorted_values_in_microseconds() {
-        let mut nanos: Vec<i64> = (1..=1_000).rev().map(|us| us * 1_000).collect();
-        let found = percentiles(&mut nanos);
-        assert_eq!((&found["p50"], &found["p99"], &found["max"]), (&json!(501), &json!(991), &json!(1_000)));
-        assert_eq!(percentiles(&mut [])["p50"], Value::Null);
-    }
 
     #[test]
     fn a_call_is_known_by_its_call_id_its_tag_and_its_calling_number() {

@@ -9,6 +9,8 @@ use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 
+use crate::socket::{Arrival, Received};
+
 /// Most datagrams of one system call.
 const BATCH: usize = 64;
 
@@ -21,42 +23,12 @@ const QUEUE: libc::c_int = 4 << 20;
 /// Room for the kernel's stamp in a received datagram's control data, aligned as the kernel wants it.
 type Control = [u64; 8];
 
-/// A datagram that came.
-pub(crate) struct Arrival {
-    pub(crate) from: SocketAddrV4,
-    /// When the kernel had it, in nanoseconds since 1970.
-    pub(crate) at: i64,
-    start: usize,
-    len: usize,
-}
-
-/// What has come: one batch.
-pub(crate) struct Received {
-    buffer: Vec<u8>,
-    pub(crate) arrivals: Vec<Arrival>,
-}
-
-impl Received {
-    pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; BATCH * ROOM], arrivals: Vec::with_capacity(BATCH) }
-    }
-
-    pub(crate) fn octets(&self, arrival: &Arrival) -> &[u8] {
-        &self.buffer[arrival.start..arrival.start + arrival.len]
-    }
-}
-
-/// A socket with the datagrams that wait to be sent.
-pub(crate) struct Socket {
+/// The socket.
+pub(crate) struct Datagrams {
     socket: UdpSocket,
-    pub(crate) name: String,
-    /// The waiting datagrams, one after the other.
-    text: Vec<u8>,
-    /// Where each one ends, and where it goes.
-    waiting: Vec<(usize, SocketAddrV4)>,
 }
 
-impl Socket {
+impl Datagrams {
     pub(crate) fn bind(address: SocketAddrV4) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
@@ -76,31 +48,20 @@ impl Socket {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { socket, name: address.to_string(), text: Vec::new(), waiting: Vec::new() })
+        Ok(Self { socket })
     }
 
-    /// Where the next datagram is written; [`Socket::put`] ends it.
-    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
-        &mut self.text
-    }
-
-    /// Queues what was written since the last call.
-    pub(crate) fn put(&mut self, to: SocketAddrV4) {
-        self.waiting.push((self.text.len(), to));
-    }
-
-    /// Sends what waits. What the kernel does not take is lost, as on a network.
-    pub(crate) fn flush(&mut self) {
+    /// Sends the datagrams in `text`: where each one ends, and where it goes. What the kernel does not take is lost,
+    /// as on a network.
+    pub(crate) fn send(&self, text: &[u8], waiting: &[(usize, SocketAddrV4)]) {
         let mut start = 0;
-        for batch in self.waiting.chunks(BATCH) {
-            self.send(start, batch);
+        for batch in waiting.chunks(BATCH) {
+            self.send_batch(text, start, batch);
             start = batch.last().map_or(start, |&(end, _)| end);
         }
-        self.text.clear();
-        self.waiting.clear();
     }
 
-    fn send(&self, mut start: usize, batch: &[(usize, SocketAddrV4)]) {
+    fn send_batch(&self, text: &[u8], mut start: usize, batch: &[(usize, SocketAddrV4)]) {
         // SAFETY: all zero is a valid value of these plain structures.
         let (mut names, mut vectors, mut headers): (
             [libc::sockaddr_in; BATCH],
@@ -114,10 +75,8 @@ impl Socket {
                 sin_addr: libc::in_addr { s_addr: u32::from(*to.ip()).to_be() },
                 sin_zero: [0; 8],
             };
-            vectors[index] = libc::iovec {
-                iov_base: self.text[start..end].as_ptr().cast_mut().cast(),
-                iov_len: end - start,
-            };
+            vectors[index] =
+                libc::iovec { iov_base: text[start..end].as_ptr().cast_mut().cast(), iov_len: end - start };
             let header = &mut headers[index].msg_hdr;
             header.msg_name = (&raw mut names[index]).cast();
             header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
@@ -152,6 +111,7 @@ impl Socket {
     /// Takes the next batch of what has come, which may be nothing.
     pub(crate) fn receive(&self, into: &mut Received) -> io::Result<()> {
         into.arrivals.clear();
+        into.buffer.resize(BATCH * ROOM, 0);
         // SAFETY: all zero is a valid value of these plain structures.
         let (mut names, mut vectors, mut headers): (
             [libc::sockaddr_in; BATCH],

@@ -1,13 +1,21 @@
 //! `sipload`: calls through a proxy, and what they took. One thread plays the caller and the gateway that answers, so
 //! one clock measures both ways, and costs less than the proxy that it loads.
 //!
-//! A call is seven datagrams into the proxy and seven out of it: INVITE, 100, 180, 200, ACK, BYE, 200. Retransmissions
-//! follow RFC 3261 for three and a half seconds, so that a lost datagram shows in the figures.
+//! A call is seven messages into the proxy and seven out of it: INVITE, 100, 180, 200, ACK, BYE, 200. Retransmissions
+//! follow RFC 3261 for three and a half seconds, so that a lost datagram shows in the figures. Over TCP and TLS the
+//! caller has one connection, and each gateway those that the proxy opens to it.
 
 mod call;
+mod clock;
 mod datagram;
+mod figures;
+mod frame;
 mod message;
 mod relay;
+mod socket;
+mod stream;
+mod tls;
+mod transport;
 
 use std::fs;
 use std::net::SocketAddrV4;
@@ -15,6 +23,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+
+use transport::Transport;
 
 /// Places calls through a proxy and answers them
 #[derive(Parser)]
@@ -36,7 +46,13 @@ struct Options {
     /// The proxy
     #[arg(long)]
     target: SocketAddrV4,
-    /// Where calls come from
+    /// How both legs of a call travel
+    #[arg(long, default_value = "udp")]
+    transport: Transport,
+    /// Folder with authority.pem, certificate.pem and key.pem, for TLS
+    #[arg(long, required_if_eq("transport", "tls"), value_name = "FOLDER")]
+    tls: Option<PathBuf>,
+    /// Where calls come from; over TCP and TLS its port is the system's choice
     #[arg(long)]
     caller: SocketAddrV4,
     /// Where calls are answered
