@@ -297,8 +297,17 @@ fn refer_to(value: &[u8], passage: &Passage<'_>) -> Option<Vec<u8>> {
 
 /// What the hub carries of the methods that a member lists.
 fn allowed(value: &[u8]) -> &'static str {
-    let bit = |method: &[u8], bit: usize| if lists(value, method) { bit } else { 0 };
-    ALLOWED[bit(b"UPDATE", 1) | bit(b"INFO", 2) | bit(b"PRACK", 4)]
+    let bits = value.split(|&octet| octet == b',').map(|item| {
+        let item = item.trim_ascii();
+        let (method, bit): (&[u8], usize) = match item.len() {
+            4 => (b"INFO", 2),
+            5 => (b"PRACK", 4),
+            6 => (b"UPDATE", 1),
+            _ => return 0,
+        };
+        if item.eq_ignore_ascii_case(method) { bit } else { 0 }
+    });
+    ALLOWED[bits.fold(0, |bits, bit| bits | bit)]
 }
 
 /// Option tags of Require that the hub does not have (RFC 3261 §8.2.2.3).

@@ -341,7 +341,10 @@ impl Metrics {
             )?,
             journal_backlog: gauge("tandem_journal_backlog_records", "Journal records not yet in Postgres.")?,
             journal_bytes: gauge("tandem_journal_bytes", "Octets of journal on disk.")?,
-            journal_errors: counter("tandem_journal_errors_total", "Failed writes and flushes of the journal.")?,
+            journal_errors: counter(
+                "tandem_journal_errors_total",
+                "Failed writes and flushes of the journal.",
+            )?,
             panics: counter(
                 "tandem_panics_total",
                 "Bugs that ended one call, or left one message unhandled.",

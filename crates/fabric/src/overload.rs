@@ -137,13 +137,17 @@ impl Overload {
     /// Tells the neighbour how many per cent of its new calls it is to hold back, where the top Via of a response
     /// shows that its request asked (RFC 7339 §4, §5.1). Other responses stay as they are.
     pub(crate) fn stamp(&self, response: &mut Vec<u8>) {
-        const VIA: &[u8] = b"\r\nVia: ";
-        let Some(line) = memchr::memmem::find(response, VIA) else { return };
-        let start = line + VIA.len();
-        let Some(len) = memchr::memmem::find(&response[start..], b"\r\n") else { return };
+        // It is the first header field of a response that the hub writes.
+        const VIA: &[u8] = b"Via: ";
+        let Some(line) = memchr::memchr(b'\n', response) else { return };
+        let start = line + 1 + VIA.len();
+        if !response[line + 1..].starts_with(VIA) {
+            return;
+        }
+        let Some(len) = memchr::memchr(b'\r', &response[start..]) else { return };
         let value = &response[start..start + len];
         // Most neighbours do not ask: that is seen at a glance.
-        if memchr::memmem::find(value, b"oc").is_none() {
+        if !memchr::memchr_iter(b'o', value).any(|at| value.get(at + 1) == Some(&b'c')) {
             return;
         }
         let Ok(via) = Via::parse(value) else { return };

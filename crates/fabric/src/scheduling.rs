@@ -24,9 +24,11 @@ struct Attributes {
 }
 
 /// Prefers the thread that calls it, as far as the process may: where it may not be preferred to others
-/// (`LimitNICE` of its unit), it wants short slices only.
+/// (`LimitNICE` of its unit), it wants short slices only. Who started it may have preferred it more than that already.
 pub(crate) fn prefer_this_thread() {
-    for nice in [NICENESS, 0] {
+    // SAFETY: it reads no memory; 0 is this thread. Where it fails it says -1, which is less than is asked for below.
+    let present = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    for nice in [NICENESS.min(present), present] {
         let attributes = Attributes {
             size: size_of::<Attributes>() as u32,
             policy: libc::SCHED_OTHER as u32,

@@ -289,7 +289,8 @@ impl Span {
     /// Reads the header line at `start..end`. One without a colon has no name, and all of it is its value.
     fn read(octets: &[u8], start: usize, end: usize) -> Span {
         let line = &octets[start..end];
-        let (name_len, after_colon) = match memchr::memchr(b':', line) {
+        // A name is short: a search would cost more before it begins.
+        let (name_len, after_colon) = match line.iter().position(|&octet| octet == b':') {
             Some(colon) => {
                 let mut len = colon;
                 while len > 0 && matches!(line[len - 1], b' ' | b'\t') {

@@ -162,7 +162,8 @@ impl Name {
                 let mut slot = slot(name);
                 loop {
                     let Some((known, text)) = KNOWN.get(usize::from(TABLE[slot])) else { return Name::Other };
-                    if text.as_bytes().eq_ignore_ascii_case(name) {
+                    // As the standards write it, mostly: that is told at a glance.
+                    if text.as_bytes() == name || text.as_bytes().eq_ignore_ascii_case(name) {
                         return *known;
                     }
                     slot = (slot + 1) % SLOTS;

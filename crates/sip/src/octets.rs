@@ -183,17 +183,7 @@ pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
             ipv6(&inside[..end])?;
             (&inside[..end], &inside[end + 1..])
         }
-        _ => {
-            let end = octets
-                .iter()
-                .position(|&octet| !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')))
-                .unwrap_or(octets.len());
-            let (host, rest) = octets.split_at(end);
-            if !is_host(host) {
-                return None;
-            }
-            (host, rest)
-        }
+        _ => octets.split_at(host_len(octets)?),
     };
     match trim_start(rest) {
         [b':', after @ ..] => {
@@ -204,6 +194,43 @@ pub(crate) fn host_port(octets: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
         }
         _ => Some((host, None, rest)),
     }
+}
+
+/// How long the host is that `octets` begin with, by [`is_host`]; `None` where they begin with none.
+pub(crate) fn host_len(octets: &[u8]) -> Option<usize> {
+    if let Some(len) = ipv4_len(octets) {
+        return Some(len);
+    }
+    let len = octets.iter().position(|&octet| !is_host_octet(octet)).unwrap_or(octets.len());
+    is_host(&octets[..len]).then_some(len)
+}
+
+const fn is_host_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')
+}
+
+/// How long the IPv4 address is that `octets` begin with, which most hosts on the wire are: told in one pass. `None`
+/// may still be a host.
+fn ipv4_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for part in 0..4 {
+        if part > 0 {
+            at += usize::from(octets.get(at) == Some(&b'.'));
+        }
+        let start = at;
+        let mut number = 0;
+        while let Some(digit @ b'0'..=b'9') = octets.get(at)
+            && at - start < 3
+        {
+            number = number * 10 + u32::from(digit - b'0');
+            at += 1;
+        }
+        let has_leading_zero = at - start > 1 && octets[start] == b'0';
+        if at == start || number > 255 || has_leading_zero {
+            return None;
+        }
+    }
+    octets.get(at).is_none_or(|&octet| !is_host_octet(octet)).then_some(at)
 }
 
 /// Octets of the longest host name (RFC 1035 §2.3.4).
@@ -299,7 +326,20 @@ pub(crate) mod work {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_host_read_in_one_pass_is_the_one_that_is_read_in_full(
+            text in "([0-9]{1,4}\\.){0,4}[0-9]{1,3}[-_.a:; ]?[0-9a.]{0,3}"
+        ) {
+            let octets = text.as_bytes();
+            let end = octets.iter().position(|&octet| !is_host_octet(octet)).unwrap_or(octets.len());
+            prop_assert_eq!(host_len(octets), is_host(&octets[..end]).then_some(end));
+        }
+    }
 
     fn values(line: &str) -> Vec<&str> {
         Values::new(line.as_bytes()).map(|value| std::str::from_utf8(value).unwrap()).collect()

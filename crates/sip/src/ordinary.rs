@@ -5,19 +5,17 @@
 //! function may say no to anything, and must never say yes to what the full reading refuses: a test holds it to that.
 
 use crate::judge::MAX_IDENTIFIER;
-use crate::octets::is_host;
+use crate::octets::host_len;
 use crate::via::MAGIC_COOKIE;
 
 /// Octets of a `token` without `%`, which in a URI begins an escape.
 const TOKEN: u8 = 1;
-/// Octets of a host that is no IPv6 address.
-const HOST: u8 = 2;
 /// Octets of a user without a password and without escapes.
-const USER: u8 = 4;
+const USER: u8 = 2;
 /// Octets of a parameter's value that need no quotes and separate nothing.
-const VALUE: u8 = 8;
+const VALUE: u8 = 4;
 /// Octets that a quoted string may hold as they are.
-const QUOTED: u8 = 16;
+const QUOTED: u8 = 8;
 
 static CLASS: [u8; 256] = {
     let mut table = [0; 256];
@@ -27,9 +25,6 @@ static CLASS: [u8; 256] = {
         let alphanumeric = byte.is_ascii_alphanumeric();
         if crate::octets::is_token_octet(byte) && byte != b'%' {
             table[octet] |= TOKEN;
-        }
-        if alphanumeric || matches!(byte, b'-' | b'.' | b'_') {
-            table[octet] |= HOST;
         }
         let mark = matches!(byte, b'-' | b'.' | b'_' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
         if alphanumeric || mark || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/') {
@@ -133,10 +128,7 @@ fn uri_before(octets: &[u8]) -> Option<&[u8]> {
 
 /// What follows a host that is no IPv6 address and its port, both at the start of `octets`.
 fn host_port(octets: &[u8]) -> Option<&[u8]> {
-    let (host, rest) = some(octets, HOST)?;
-    if !is_host(host) {
-        return None;
-    }
+    let rest = &octets[host_len(octets)?..];
     let Some(after_colon) = rest.strip_prefix(b":") else { return Some(rest) };
     let digits = after_colon.iter().take_while(|octet| octet.is_ascii_digit()).count();
     let (port, rest) = after_colon.split_at(digits);

@@ -175,6 +175,13 @@ pub(crate) fn write_status_line(out: &mut Vec<u8>, status: u16, phrase: &[u8]) {
 
 /// Appends octets without CR and LF, and with a blank for NUL: dropped, it would let `"\\NUL"` never close.
 pub(crate) fn extend_clean(out: &mut Vec<u8>, mut octets: &[u8]) {
+    /// Most octets that are looked at all at once: a search costs more before it begins.
+    const SHORT: usize = 64;
+    let is_bad = |octet: u8| matches!(octet, b'\r' | b'\n' | 0);
+    if octets.len() <= SHORT && !octets.iter().fold(false, |bad, &octet| bad | is_bad(octet)) {
+        out.extend_from_slice(octets);
+        return;
+    }
     while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, octets) {
         out.extend_from_slice(&octets[..at]);
         if octets[at] == 0 {

@@ -29,7 +29,7 @@ pub(crate) struct Place {
 /// The hub that is measured.
 pub(crate) const NOW: Place = Place { name: "hub", database: "tandem", ip: "127.77.0.70" };
 
-/// An older one that it is compared with.
+/// An older one that it is compared with: by UDP alone, for it may know no other settings than those of then.
 pub(crate) const BEFORE: Place = Place { name: "hub, before", database: "tandem_before", ip: "127.77.0.75" };
 
 impl Place {
@@ -73,12 +73,21 @@ impl Hub {
         let url = postgres.create(name)?;
         let file = |kind: &str| folder.join(format!("{name}{kind}"));
         let mut listeners = String::new();
-        for transport in Transport::ALL {
+        let is_now = place.name == NOW.name;
+        for transport in Transport::ALL.into_iter().filter(|transport| is_now || *transport == Transport::Udp)
+        {
             _ = writeln!(
                 listeners,
                 "[[listener]]\nsite = \"bench\"\naddress = \"{}\"\ntransport = \"{}\"\n",
                 place.address(transport),
                 transport.as_str(),
+            );
+        }
+        if is_now {
+            let folder = certificates.systems.display();
+            _ = writeln!(
+                listeners,
+                "[tls]\ncertificate = \"{folder}/certificate.pem\"\nkey = \"{folder}/key.pem\"\ntrust = \"{folder}/authority.pem\"\n",
             );
         }
         let settings = format!(
@@ -89,11 +98,6 @@ node = "bench"
 url = "{url}"
 
 {listeners}
-[tls]
-certificate = "{tls}/certificate.pem"
-key = "{tls}/key.pem"
-trust = "{tls}/authority.pem"
-
 [portal]
 address = "{portal}"
 
@@ -105,7 +109,6 @@ drain_s = 1
 max_calls = 100000
 "#,
             data = file("-data").display(),
-            tls = certificates.systems.display(),
             portal = place.portal(),
             ip = place.ip,
         );
