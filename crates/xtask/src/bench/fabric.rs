@@ -307,12 +307,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The hubs, and these variants instead of those that run, with the gateways called by another transport.
+    /// The hub, and these variants instead of those that run, with the gateways called by another transport. An older
+    /// hub, which has none but UDP, ends.
     pub(super) fn reach_gateways_by(&mut self, transport: Transport, variants: &[Variant]) -> Result<()> {
         self.kamailios.clear();
-        for hub in std::iter::once(&mut self.hub).chain(&mut self.before) {
-            hub.reach_gateways_by(transport, &self.setting.prefixes)?;
-        }
+        self.before = None;
+        self.hub.reach_gateways_by(transport, &self.setting.prefixes)?;
         self.kamailio.reach_gateways_by(transport, &self.setting.postgres)?;
         self.start_kamailios(variants, transport)?;
         sleep(AFTER_START);
