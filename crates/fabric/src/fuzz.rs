@@ -1,14 +1,16 @@
-//! What the fuzz target of the journal reaches: it is built with `--cfg fuzzing`, as libFuzzer's targets are.
+//! What the fuzz targets of the journal and of ENUM reach: it is built with `--cfg fuzzing`, as libFuzzer's targets are.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
 use chrono::DateTime;
-use tandem_model::{NodeId, Transport};
+use hickory_proto::op::{Message, MessageType};
+use tandem_model::{CallLimits, Facts, Member, MemberId, MemberState, NodeId, Transport};
 use tandem_routing::{RouteTable, SharedTable, shared};
 use tandem_sip::transaction::timer::T1;
 use uuid::Uuid;
 
+use crate::enum_answer::{Carrier, Zone};
 use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
 use crate::overload::EmergencyNumbers;
@@ -34,6 +36,34 @@ pub fn replay_journal(octets: &[u8]) {
         if !up.is_empty() {
             carry_on(up);
         }
+    }
+}
+
+/// Answers `octets` as a question that a member asks by UDP and by TCP.
+///
+/// # Panics
+/// When an answer cannot be read, is not one to this question, or is longer than its carrier allows; that is to be found.
+pub fn answer_enum(octets: &[u8]) {
+    let member_id = MemberId::from(Uuid::nil());
+    let table = RouteTable::from_facts(Facts {
+        members: vec![Member {
+            member_id,
+            name: "acme".into(),
+            state: MemberState::Approved,
+            limits: CallLimits::NONE,
+        }],
+        ..Facts::default()
+    });
+    let listener = (Transport::Udp, "192.0.2.1:5060".parse().expect("it is an address"));
+    let zone = Zone::new("e164.test", Duration::from_secs(5), std::iter::once(listener));
+    let zone = zone.expect("it is a domain");
+    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("it is a moment");
+    for (carrier, longest) in [(Carrier::Udp, 1_232), (Carrier::Tcp, 65_535)] {
+        let Some((answer, _)) = zone.answer(&table, member_id, octets, carrier, now) else { continue };
+        assert!(answer.len() <= longest);
+        let answer = Message::from_vec(&answer).expect("what is answered can be read");
+        assert_eq!(answer.metadata.message_type, MessageType::Response);
+        assert_eq!(answer.metadata.id.to_be_bytes(), octets[..2]);
     }
 }
 

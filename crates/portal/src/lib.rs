@@ -19,6 +19,8 @@ mod connect;
 mod csv;
 mod endpoint;
 mod endpoint_health;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod http_metrics;
 mod lines;

@@ -89,7 +89,7 @@ impl ApiError {
     }
 
     /// The row of the first field at fault.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn first_row(&self) -> Option<usize> {
         self.errors.first()?.row
     }

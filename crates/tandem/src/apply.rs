@@ -27,8 +27,8 @@ pub async fn run(db: &PgPool, file: &Path, at: DateTime<Utc>) -> anyhow::Result<
     Ok(())
 }
 
-/// Reads a declaration; the error has the line, the column and what is wrong there.
-fn read(name: &str, text: &str) -> anyhow::Result<Declaration> {
+/// Reads a declaration; the error begins with `name` and has the line, the column and what is wrong there.
+pub fn read(name: &str, text: &str) -> anyhow::Result<Declaration> {
     toml::from_str(text).map_err(|error| anyhow::anyhow!("{name}: {}", error.to_string().trim_end()))
 }
 

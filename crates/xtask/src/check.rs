@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::fuzz;
 use crate::machine::{Need, set_up};
 use crate::prepare;
 use crate::run::{Steps, cargo, run as command};
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result<()> {
                 .env("RUSTDOCFLAGS", "--deny warnings"),
         )
     });
+    steps.step("versions of the fuzz targets", fuzz::versions_are_current);
     // Of the whole workspace, so that it is built with the features that `cargo xtask test` builds it with.
     steps.step("OpenAPI", || command(&mut cargo(&["test", "--quiet", "--workspace", "--lib", "openapi"])));
     if web {

@@ -4,10 +4,11 @@
 //! panic, a broken assertion, a hang or memory beyond the limit is what can be found. `cargo fuzz run` works in the
 //! same folder for who has it. What a run learns is kept in `target/fuzz/corpus` and begins the next one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::run::{Steps, cargo, command, run as run_command};
 
@@ -49,6 +50,7 @@ const TARGETS: &[Target] = &[
     sip("uri", "a URI", &["crates/sip/fuzz/seeds/uri"], 512),
     sip("name_addr", "a From, To or Contact value", &["crates/sip/fuzz/seeds/name_addr"], 512),
     sip("via", "a Via value", &["crates/sip/fuzz/seeds/via"], 512),
+    sip("sdp", "a session description of which codecs are taken out", &["crates/sip/fuzz/seeds/sdp"], 4_096),
     Target {
         name: "journal",
         what: "a journal segment: read, replayed, its calls taken up",
@@ -56,17 +58,31 @@ const TARGETS: &[Target] = &[
         seeds: &["crates/fabric/fuzz/seeds/journal"],
         max_len: 8_192,
     },
+    Target {
+        name: "enum_query",
+        what: "a question to the ENUM listener: read, answered",
+        folder: "crates/fabric/fuzz",
+        seeds: &["crates/fabric/fuzz/seeds/enum_query"],
+        max_len: 1_232,
+    },
+    imported("settings", "a settings file", &["crates/tandem/fuzz/seeds/settings"]),
+    imported("declaration", "a file for `tandem apply`", &["crates/tandem/fuzz/seeds/declaration"]),
+    imported("csv", "an upload of announcements", &["crates/tandem/fuzz/seeds/csv"]),
 ];
 
 const fn sip(name: &'static str, what: &'static str, seeds: &'static [&'static str], max_len: u32) -> Target {
     Target { name, what, folder: "crates/sip/fuzz", seeds, max_len }
 }
 
+const fn imported(name: &'static str, what: &'static str, seeds: &'static [&'static str]) -> Target {
+    Target { name, what, folder: "crates/tandem/fuzz", seeds, max_len: 16_384 }
+}
+
 /// Lists the targets, then builds and runs all of them or the one that is named.
 #[expect(clippy::print_stderr, reason = "the list is for the person who asked")]
 pub(crate) fn run(options: &Options) -> Result<()> {
     for target in TARGETS {
-        eprintln!("{:10} {}", target.name, target.what);
+        eprintln!("{:11} {}", target.name, target.what);
     }
     let is_chosen = |target: &&Target| options.target.as_deref().is_none_or(|name| name == target.name);
     let chosen: Vec<&Target> = TARGETS.iter().filter(is_chosen).collect();
@@ -103,6 +119,20 @@ fn build(target: &Target) -> Result<()> {
     let mut build = cargo(&args);
     build.args(["--target", &machine(), "--target-dir"]).arg(built()).env("RUSTFLAGS", COVERAGE);
     run_command(&mut build)
+}
+
+/// An error where a crate of targets, which is none of the workspace, has a `Cargo.lock` that does not fit what the
+/// workspace depends on: the targets would not be built.
+pub(crate) fn versions_are_current() -> Result<()> {
+    let folders: BTreeSet<&str> = TARGETS.iter().map(|target| target.folder).collect();
+    for folder in folders {
+        let manifest = format!("{folder}/Cargo.toml");
+        let mut tree = cargo(&["tree", "--quiet", "--locked", "--depth", "0", "--manifest-path", &manifest]);
+        run_command(&mut tree).with_context(|| {
+            format!("run: cp Cargo.lock {folder}/ && cargo update --workspace --manifest-path {manifest}")
+        })?;
+    }
+    Ok(())
 }
 
 /// libFuzzer prints the seed when it begins and the executions when it ends.
