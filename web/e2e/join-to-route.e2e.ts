@@ -157,6 +157,50 @@ test("an agreement is proposed, then accepted by the other member", async () => 
   await globex.page.getByText("accepted", { exact: true }).waitFor();
 });
 
+test("other terms are offered, accepted, and stand in the history with who offered them", async () => {
+  const table = (page: Page) => page.getByRole("table", { name: "Agreements" });
+  const more = async ({ page }: Provider, other: Provider, item: string) => {
+    await page.getByRole("button", { name: `More about the agreement with ${other.name}` }).first().click();
+    await page.getByRole("menuitem", { name: item, exact: true }).click();
+  };
+  await more(globex, acme, "End");
+  await globex.page.getByRole("dialog").getByRole("button", { name: "End", exact: true }).click();
+  await table(globex.page).getByText("ended", { exact: true }).waitFor();
+
+  await go(acme.page, "Agreements");
+  await acme.page.getByRole("button", { name: "Propose an agreement" }).first().click();
+  const form = acme.page.getByRole("dialog");
+  await form.getByRole("combobox", { name: "With" }).fill(globex.name);
+  await acme.page.getByRole("option", { name: globex.name }).click();
+  await form.getByRole("button", { name: "Propose", exact: true }).click();
+  await form.waitFor({ state: "detached" });
+
+  await go(globex.page, "Overview");
+  await go(globex.page, "Agreements");
+  await more(globex, acme, "Offer other terms");
+  const other = globex.page.getByRole("dialog");
+  await other.getByLabel("Calls at once").fill("30");
+  await other.getByLabel("Days of notice").fill("7");
+  await other.getByRole("button", { name: "Offer", exact: true }).click();
+  await other.waitFor({ state: "detached" });
+  await table(globex.page).getByText(`${acme.display} must answer`).waitFor();
+
+  await go(acme.page, "Overview");
+  await go(acme.page, "Agreements");
+  await acme.page.getByRole("button", { name: `Accept the proposal of ${globex.name}` }).click();
+  await table(acme.page).getByText("accepted", { exact: true }).waitFor();
+  await more(acme, globex, "Suspend");
+  await table(acme.page).getByText("by you").waitFor();
+  await more(acme, globex, "Resume");
+  await table(acme.page).getByText("accepted", { exact: true }).waitFor();
+  await more(acme, globex, "History");
+  const history = acme.page.getByRole("dialog");
+  await history.getByText(`${globex.display} offered other terms`).waitFor();
+  await history.getByText("7 days of notice").waitFor();
+  await acme.page.keyboard.press("Escape");
+  await history.waitFor({ state: "detached" });
+});
+
 test("the lookup shows the route and hides the other member's endpoint", async () => {
   await expect
     .poll(

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdvanceOn, AgreementId, CallLimits, MemberId, Validity};
+use crate::{AdvanceOn, AgreementId, AgreementState, CallLimits, MemberId, Validity};
 
 /// Who may call whom under an agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,21 +16,8 @@ pub enum AgreementDirection {
     ToProposing,
 }
 
-/// How far an agreement has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AgreementState {
-    /// Offered by the proposing member; the other has not answered.
-    Proposed,
-    /// Accepted by both.
-    Accepted,
-    /// Turned down by the other member.
-    Refused,
-    /// Over: ended by one of the two.
-    Ended,
-}
-
-/// What two members agreed. Only an accepted agreement, within its validity, lets a call cross.
+/// What two members agreed. Only one that both have accepted, and that none of them suspended, lets a call
+/// cross, within its validity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Its id.

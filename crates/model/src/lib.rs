@@ -5,6 +5,7 @@
 
 mod advance;
 mod agreement;
+mod agreement_life;
 mod announcement;
 mod call_limits;
 mod call_mark;
@@ -29,7 +30,10 @@ mod trace;
 mod validity;
 
 pub use advance::AdvanceOn;
-pub use agreement::{Agreement, AgreementDirection, AgreementState};
+pub use agreement::{Agreement, AgreementDirection};
+pub use agreement_life::{
+    AgreementAction, AgreementLife, AgreementState, MAX_AGREEMENT_VERSIONS, MAX_NOTICE_DAYS, Party,
+};
 pub use announcement::Announcement;
 pub use call_limits::CallLimits;
 pub use call_mark::{CallMark, CallMarkError};

@@ -1,22 +1,18 @@
 //! What two members agree to send to each other.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use tandem_model::{
-    AdvanceOn, AgreementDirection, AgreementId, AgreementState, MemberId, MemberState, Reason,
-};
-use tandem_store::agreement::{self, Proposal, StoredAgreement};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use tandem_model::{AgreementAction, AgreementId, AgreementState, MemberId, MemberState, Party, Reason};
+use tandem_store::agreement::{self, AgreementEvent, AgreementEventKind, StoredAgreement};
 use tandem_store::{PgConnection, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::agreement_terms::{AgreementInput, CounterInput, TermsView};
 use crate::app::App;
-use crate::call_limits;
 use crate::member::MemberRef;
 use crate::page::{Page, PageQuery};
 use crate::problem::{ApiError, Faults};
@@ -25,146 +21,75 @@ use crate::session::{Change, Session};
 use crate::text;
 use crate::vocabulary;
 
-/// The final responses to an attempt after which a call goes on to the next candidate; one of the two lists is enough.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AdvanceLists {
-    /// Status codes of SIP, 300 to 699 without 487.
-    #[serde(default)]
-    #[schema(value_type = Vec<u16>, example = json!([486, 503]))]
-    statuses: BTreeSet<u16>,
-    /// Cause values of Q.850, 1 to 127, as the Reason header field of the response gives them.
-    #[serde(default)]
-    #[schema(value_type = Vec<u16>, example = json!([34]))]
-    causes: BTreeSet<u16>,
-}
-
-impl From<AdvanceOn> for AdvanceLists {
-    fn from(AdvanceOn { statuses, causes }: AdvanceOn) -> Self {
-        Self { statuses, causes: causes.into_iter().map(u16::from).collect() }
-    }
-}
-
-impl AdvanceLists {
-    /// The lists, once looked at; what is at fault is noted.
-    fn read(self, faults: &mut Faults) -> Option<AdvanceOn> {
-        AdvanceOn::new(self.statuses, self.causes).map_err(|fault| faults.note("advance_on", fault)).ok()
-    }
-}
-
 /// An agreement between two members, or the proposal of one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AgreementView {
     #[schema(value_type = Uuid)]
     agreement_id: AgreementId,
-    /// Who offered it.
+    /// Who offered it first.
     proposing_member: MemberRef,
     /// Who was asked to accept it.
     accepting_member: MemberRef,
-    #[schema(value_type = vocabulary::AgreementDirection)]
-    direction: AgreementDirection,
     #[schema(value_type = vocabulary::AgreementState)]
     state: AgreementState,
-    note: String,
+    /// Whose offer the terms are; while the agreement is proposed or countered, the other one answers it.
+    offered_by: MemberRef,
+    /// The how manieth offer the terms are, from 1. Earlier ones are in its history.
+    version: u32,
+    /// Who holds it up while it is suspended; each resumes it for itself.
+    suspended_by: Vec<MemberRef>,
     /// Since when it holds; null until it is accepted.
     #[schema(required)]
     valid_from: Option<DateTime<Utc>>,
+    /// When it ends, once notice was given, or ended.
     #[schema(required)]
     valid_until: Option<DateTime<Utc>>,
     proposed_at: DateTime<Utc>,
     #[schema(required)]
     decided_at: Option<DateTime<Utc>>,
+    /// When it was ended, or notice was given.
     #[schema(required)]
     ended_at: Option<DateTime<Utc>>,
-    /// Most calls up at once under it, both directions together; no bound where it is null.
-    #[schema(required)]
-    max_calls: Option<u32>,
-    /// Most new calls a second under it, both directions together; no bound where it is null.
-    #[schema(required)]
-    max_calls_per_second: Option<u32>,
-    /// After which failures a call under it goes on to the next candidate; by the rule of the hub where it is null: after
-    /// those that mean that the endpoint cannot, never after the called party's own no.
-    #[schema(required)]
-    advance_on: Option<AdvanceLists>,
-    /// Whether the member in the path may accept or refuse it now.
+    #[serde(flatten)]
+    terms: TermsView,
+    /// Whether the member in the path may accept it, refuse it or answer with other terms now.
     may_answer: bool,
-}
-
-/// Who may call whom, as the proposing member sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ProposedDirection {
-    /// Each may call the other.
-    Both,
-    /// The proposing member may call the other.
-    Outgoing,
-    /// The other may call the proposing member.
-    Incoming,
-}
-
-/// An agreement that a member proposes to another.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AgreementInput {
-    /// Name or id of the other member.
-    #[schema(example = "globex")]
-    with: String,
-    direction: ProposedDirection,
-    /// What the other member should know. At most 2000 characters.
-    #[serde(default)]
-    note: String,
-    /// Most calls up at once under it, both directions together; no bound where it is left out or null.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    max_calls: Option<u32>,
-    /// Most new calls a second under it, both directions together; no bound where it is left out or null.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    max_calls_per_second: Option<u32>,
-    /// After which failures a call under it goes on to the next candidate; by the rule of the hub where it is left out
-    /// or null.
-    #[serde(default)]
-    advance_on: Option<AdvanceLists>,
 }
 
 impl AgreementView {
     /// The agreement as `member`, one of the two, sees it.
     fn of(stored: StoredAgreement, member: MemberId) -> Self {
-        let asked = stored.accepting_member.member_id == member;
+        let life = stored.life;
+        let suspending =
+            [Party::Proposing, Party::Accepting].into_iter().filter(|party| life.is_suspended_by(*party));
+        let member_ref = |party| MemberRef::from(stored.member(party).clone());
         Self {
             agreement_id: stored.agreement_id,
-            proposing_member: stored.proposing_member.into(),
-            accepting_member: stored.accepting_member.into(),
-            direction: stored.direction,
-            state: stored.state,
-            note: stored.note,
-            valid_from: stored.valid_from,
-            valid_until: stored.valid_until,
+            state: life.state,
+            offered_by: member_ref(life.offered_by),
+            version: life.version,
+            suspended_by: suspending.map(member_ref).collect(),
+            valid_from: life.validity.map(|validity| validity.from),
+            valid_until: life.validity.and_then(|validity| validity.until),
             proposed_at: stored.proposed_at,
             decided_at: stored.decided_at,
             ended_at: stored.ended_at,
-            max_calls: stored.limits.max_calls,
-            max_calls_per_second: stored.limits.max_calls_per_second,
-            advance_on: stored.advance_on.map(AdvanceLists::from),
-            may_answer: asked && stored.state == AgreementState::Proposed,
+            may_answer: life.state.is_open() && life.offered_by != stored.party(member),
+            proposing_member: stored.proposing_member.into(),
+            accepting_member: stored.accepting_member.into(),
+            terms: stored.offer.into(),
         }
-    }
-
-    async fn read(db: &mut PgConnection, member: MemberId, id: AgreementId) -> Result<Self, ApiError> {
-        let stored = agreement::lock(db, member, id).await?;
-        Ok(Self::of(stored.ok_or_else(|| ApiError::new(Reason::NotFound))?, member))
     }
 }
 
-impl ProposedDirection {
-    /// The same, seen from outside.
-    fn of_proposal(self) -> AgreementDirection {
-        match self {
-            Self::Both => AgreementDirection::Both,
-            Self::Outgoing => AgreementDirection::ToAccepting,
-            Self::Incoming => AgreementDirection::ToProposing,
-        }
-    }
+/// The agreement as it is now, if the member has a part in it; kept so until the transaction ends.
+async fn lock(
+    db: &mut PgConnection,
+    member: MemberId,
+    id: AgreementId,
+    now: DateTime<Utc>,
+) -> Result<StoredAgreement, ApiError> {
+    agreement::lock(db, member, id, now).await?.ok_or_else(|| ApiError::new(Reason::NotFound))
 }
 
 /// `GET /api/v1/members/{member_id}/agreements`: the member's agreements and proposals, in both directions.
@@ -178,7 +103,8 @@ pub(crate) async fn list_agreements(
 ) -> Result<Json<Page<AgreementView>>, ApiError> {
     session.may_read(member)?;
     let place = query.read::<Uuid>()?;
-    let agreements = agreement::list(&app.db, member, place.after.map(AgreementId), place.reads()).await?;
+    let (after, now) = (place.after.map(AgreementId), app.clock.now());
+    let agreements = agreement::list(&app.db, member, after, place.reads(), now).await?;
     Ok(Json(place.page(agreements, |it| it.agreement_id.0, |it| AgreementView::of(it, member))))
 }
 
@@ -194,11 +120,10 @@ pub(crate) async fn propose_agreement(
 ) -> Result<(StatusCode, Json<AgreementView>), ApiError> {
     session.may_change(member)?;
     let mut faults = Faults::default();
-    let note = text::lines(&mut faults, "note", &input.note, 2000);
-    let with = text::line(&mut faults, "with", &input.with, 1, 40);
-    let limits = call_limits::read(&mut faults, input.max_calls, input.max_calls_per_second);
-    let advance_on = input.advance_on.and_then(|lists| lists.read(&mut faults));
-    let (note, with) = faults.hold(note.zip(with))?;
+    let (with, terms) = input.split();
+    let offer = terms.read(&mut faults, Party::Proposing);
+    let with = text::line(&mut faults, "with", &with, 1, 40);
+    let (offer, with) = faults.hold(offer.zip(with))?;
 
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     let proposing =
@@ -215,16 +140,9 @@ pub(crate) async fn propose_agreement(
         }
         Some(with) => with.member_id,
     };
-    let proposal = Proposal {
-        proposing_member: member,
-        accepting_member: accepting,
-        direction: input.direction.of_proposal(),
-        note: &note,
-        limits,
-        advance_on: advance_on.as_ref(),
-    };
-    let id = agreement::insert(&mut *transaction, &proposal, now).await?;
-    let view = AgreementView::read(&mut transaction, member, id).await?;
+    agreement::close_ended(&mut *transaction, member, accepting, now).await?;
+    let id = agreement::insert(&mut *transaction, member, accepting, &offer, now).await?;
+    let view = AgreementView::of(lock(&mut transaction, member, id, now).await?, member);
     let change = Change::of("agreement.propose", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;
     transaction.commit().await?;
@@ -242,15 +160,61 @@ pub(crate) async fn get_agreement(
 ) -> Result<Json<AgreementView>, ApiError> {
     session.may_read(member)?;
     let mut db = app.db.acquire().await?;
-    AgreementView::read(&mut db, member, id).await.map(Json)
+    let stored = lock(&mut db, member, id, app.clock.now()).await?;
+    Ok(Json(AgreementView::of(stored, member)))
 }
 
-/// What one of the two says about an agreement.
-#[derive(Clone, Copy)]
-enum Answer {
-    Accept,
-    Refuse,
-    End,
+/// `GET /api/v1/members/{member_id}/agreements/{agreement_id}/history`: what was done about it, the last first.
+#[utoipa::path(get, path = "/members/{member_id}/agreements/{agreement_id}/history", tag = "agreements",
+    params(("member_id" = Uuid, Path), ("agreement_id" = Uuid, Path), PageQuery),
+    responses((status = 200, body = Page<AgreementEventView>)))]
+pub(crate) async fn list_agreement_history(
+    State(app): State<App>,
+    session: Session,
+    Id((member, id)): Id<(MemberId, AgreementId)>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<AgreementEventView>>, ApiError> {
+    session.may_read(member)?;
+    let place = query.read::<u32>()?;
+    let mut db = app.db.acquire().await?;
+    lock(&mut db, member, id, app.clock.now()).await?;
+    let events = agreement::history(&mut *db, id, place.after, place.reads()).await?;
+    Ok(Json(place.page(events, |it| it.position, AgreementEventView::from)))
+}
+
+/// Something that was done about an agreement.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AgreementEventView {
+    at: DateTime<Utc>,
+    /// Who did it; null for what the operator declared in a file, and where it is not known any more.
+    #[schema(required)]
+    member: Option<MemberRef>,
+    #[schema(value_type = vocabulary::AgreementEventKind)]
+    action: AgreementEventKind,
+    /// The version of the terms that it was about.
+    version: u32,
+    /// The terms, where they were offered or declared; else null.
+    #[schema(required)]
+    terms: Option<TermsView>,
+}
+
+impl From<AgreementEvent> for AgreementEventView {
+    fn from(AgreementEvent { position: _, at, member, action, version, offer }: AgreementEvent) -> Self {
+        Self { at, member: member.map(MemberRef::from), action, version, terms: offer.map(TermsView::from) }
+    }
+}
+
+/// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/counter`: the asked member answers with other terms, which the other one answers.
+#[utoipa::path(post, path = "/members/{member_id}/agreements/{agreement_id}/counter", tag = "agreements",
+    params(("member_id" = Uuid, Path), ("agreement_id" = Uuid, Path)), request_body = CounterInput,
+    responses((status = 200, body = AgreementView)))]
+pub(crate) async fn counter_agreement(
+    State(app): State<App>,
+    session: Session,
+    Id(ids): Id<(MemberId, AgreementId)>,
+    Body(input): Body<CounterInput>,
+) -> Result<Json<AgreementView>, ApiError> {
+    act(app, session, ids, AgreementAction::Counter, Some(input)).await
 }
 
 /// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/accept`: the asked member says yes; calls cross from now.
@@ -262,7 +226,7 @@ pub(crate) async fn accept_agreement(
     session: Session,
     Id(ids): Id<(MemberId, AgreementId)>,
 ) -> Result<Json<AgreementView>, ApiError> {
-    answer(app, session, ids, Answer::Accept).await
+    act(app, session, ids, AgreementAction::Accept, None).await
 }
 
 /// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/refuse`: the asked member says no.
@@ -274,10 +238,34 @@ pub(crate) async fn refuse_agreement(
     session: Session,
     Id(ids): Id<(MemberId, AgreementId)>,
 ) -> Result<Json<AgreementView>, ApiError> {
-    answer(app, session, ids, Answer::Refuse).await
+    act(app, session, ids, AgreementAction::Refuse, None).await
 }
 
-/// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/end`: either member ends it; the proposing one also takes back a proposal.
+/// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/suspend`: either member holds it up; no new call crosses until it resumes it.
+#[utoipa::path(post, path = "/members/{member_id}/agreements/{agreement_id}/suspend", tag = "agreements",
+    params(("member_id" = Uuid, Path), ("agreement_id" = Uuid, Path)),
+    responses((status = 200, body = AgreementView)))]
+pub(crate) async fn suspend_agreement(
+    State(app): State<App>,
+    session: Session,
+    Id(ids): Id<(MemberId, AgreementId)>,
+) -> Result<Json<AgreementView>, ApiError> {
+    act(app, session, ids, AgreementAction::Suspend, None).await
+}
+
+/// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/resume`: who suspended it holds it up no more.
+#[utoipa::path(post, path = "/members/{member_id}/agreements/{agreement_id}/resume", tag = "agreements",
+    params(("member_id" = Uuid, Path), ("agreement_id" = Uuid, Path)),
+    responses((status = 200, body = AgreementView)))]
+pub(crate) async fn resume_agreement(
+    State(app): State<App>,
+    session: Session,
+    Id(ids): Id<(MemberId, AgreementId)>,
+) -> Result<Json<AgreementView>, ApiError> {
+    act(app, session, ids, AgreementAction::Resume, None).await
+}
+
+/// `POST /api/v1/members/{member_id}/agreements/{agreement_id}/end`: either member ends it, with the notice that the terms ask for, at once where it is suspended; who made an offer also takes it back.
 #[utoipa::path(post, path = "/members/{member_id}/agreements/{agreement_id}/end", tag = "agreements",
     params(("member_id" = Uuid, Path), ("agreement_id" = Uuid, Path)),
     responses((status = 200, body = AgreementView)))]
@@ -286,53 +274,58 @@ pub(crate) async fn end_agreement(
     session: Session,
     Id(ids): Id<(MemberId, AgreementId)>,
 ) -> Result<Json<AgreementView>, ApiError> {
-    answer(app, session, ids, Answer::End).await
+    act(app, session, ids, AgreementAction::End, None).await
 }
 
-async fn answer(
+/// Does what one of the two wants, if [`AgreementLife::step`](tandem_model::AgreementLife::step) lets it.
+async fn act(
     app: App,
     session: Session,
     (member, id): (MemberId, AgreementId),
-    answer: Answer,
+    action: AgreementAction,
+    input: Option<CounterInput>,
 ) -> Result<Json<AgreementView>, ApiError> {
     session.may_change(member)?;
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
-    let before = AgreementView::read(&mut transaction, member, id).await?;
-    let refuse = |reason, detail: &str| Err(ApiError::new(reason).detail(detail));
-    let asked = before.accepting_member.member_id == member;
-    let action = match (answer, before.state) {
-        (Answer::Accept | Answer::Refuse, AgreementState::Proposed) if !asked => {
-            return refuse(Reason::Forbidden, "Only the member that was asked can answer the proposal.");
+    let before = lock(&mut transaction, member, id, now).await?;
+    let party = before.party(member);
+    let offer = match input {
+        Some(input) => {
+            let mut faults = Faults::default();
+            let offer = input.read(&mut faults, party);
+            faults.hold(offer)?
         }
-        (Answer::Accept, AgreementState::Proposed) => {
-            let stored = member::get(&mut *transaction, member).await?;
-            if stored.is_none_or(|stored| stored.state != MemberState::Approved) {
-                return Err(ApiError::new(Reason::MemberNotApproved));
-            }
-            agreement::accept(&mut *transaction, id, now).await?;
-            "agreement.accept"
-        }
-        (Answer::Refuse, AgreementState::Proposed) => {
-            agreement::refuse(&mut *transaction, id, now).await?;
-            "agreement.refuse"
-        }
-        (Answer::End, AgreementState::Proposed) if asked => {
-            return refuse(Reason::Conflict, "It is a proposal to you: accept or refuse it.");
-        }
-        (Answer::End, AgreementState::Proposed | AgreementState::Accepted) => {
-            agreement::end(&mut *transaction, id, now).await?;
-            "agreement.end"
-        }
-        (Answer::Accept | Answer::Refuse, AgreementState::Accepted) => {
-            return refuse(Reason::Conflict, "It is accepted already; end it if you want it no more.");
-        }
-        (_, AgreementState::Refused | AgreementState::Ended) => {
-            return refuse(Reason::Conflict, "It is over; propose another one.");
-        }
+        None => before.offer.clone(),
     };
-    let after = AgreementView::read(&mut transaction, member, id).await?;
-    let change = Change::of(action, Some(member), id.0, Some(&before), Some(&after));
-    session.record(&mut transaction, now, change).await?;
-    transaction.commit().await?;
-    Ok(Json(after))
+    let notice = TimeDelta::days(before.offer.notice_days.into());
+    let life = before.life.step(action, party, notice, now).map_err(ApiError::new)?;
+    if matches!(action, AgreementAction::Counter | AgreementAction::Accept) {
+        let stored = member::get(&mut *transaction, member).await?;
+        if stored.is_none_or(|stored| stored.state != MemberState::Approved) {
+            return Err(ApiError::new(Reason::MemberNotApproved));
+        }
+    }
+    // To suspend what one has suspended already changes nothing.
+    if life != before.life {
+        agreement::act(&mut *transaction, id, member, action, &life, &offer, now).await?;
+        let after = AgreementView::of(lock(&mut transaction, member, id, now).await?, member);
+        let before = AgreementView::of(before, member);
+        let change = Change::of(audited(action), Some(member), id.0, Some(&before), Some(&after));
+        session.record(&mut transaction, now, change).await?;
+        transaction.commit().await?;
+        return Ok(Json(after));
+    }
+    Ok(Json(AgreementView::of(before, member)))
+}
+
+/// What the audit log calls it.
+fn audited(action: AgreementAction) -> &'static str {
+    match action {
+        AgreementAction::Counter => "agreement.counter",
+        AgreementAction::Accept => "agreement.accept",
+        AgreementAction::Refuse => "agreement.refuse",
+        AgreementAction::Suspend => "agreement.suspend",
+        AgreementAction::Resume => "agreement.resume",
+        AgreementAction::End => "agreement.end",
+    }
 }

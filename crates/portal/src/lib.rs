@@ -7,6 +7,7 @@
 
 mod access;
 mod agreement;
+mod agreement_terms;
 mod announcement;
 mod api;
 mod app;

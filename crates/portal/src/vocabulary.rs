@@ -55,7 +55,9 @@ vocabularies! {
     /// Who may call whom under an agreement.
     AgreementDirection ["both", "to_accepting", "to_proposing"]
     /// How far an agreement has come.
-    AgreementState ["proposed", "accepted", "refused", "ended"]
+    AgreementState ["proposed", "countered", "accepted", "suspended", "ending", "refused", "ended"]
+    /// What was done about an agreement.
+    AgreementEventKind ["propose", "declare", "counter", "accept", "refuse", "suspend", "resume", "end"]
     /// How a call ended.
     Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed", "redirected"]
     /// Who ended an answered call.
@@ -112,6 +114,8 @@ mod tests {
         reads::<tandem_model::MemberState>(MemberState::words());
         reads::<tandem_model::AgreementDirection>(AgreementDirection::words());
         reads::<tandem_model::AgreementState>(AgreementState::words());
+        assert_eq!(AgreementState::words().len(), tandem_model::AgreementState::ALL.len());
+        reads::<tandem_store::agreement::AgreementEventKind>(AgreementEventKind::words());
         reads::<tandem_model::Outcome>(Outcome::words());
         reads::<tandem_model::EndedBy>(EndedBy::words());
         reads::<tandem_store::node::NodeState>(NodeState::words());

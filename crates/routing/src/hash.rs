@@ -229,6 +229,9 @@ pub(crate) fn agreement(agreement: &Agreement) -> u128 {
         AgreementState::Accepted => 1,
         AgreementState::Refused => 2,
         AgreementState::Ended => 3,
+        AgreementState::Countered => 4,
+        AgreementState::Suspended => 5,
+        AgreementState::Ending => 6,
     };
     let digest = Digest::of(kind::AGREEMENT)
         .id(agreement.agreement_id.0)

@@ -27,6 +27,8 @@ mod terms;
 mod weight;
 
 #[cfg(test)]
+mod agreement_properties;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod properties;

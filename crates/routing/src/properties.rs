@@ -117,7 +117,7 @@ fn agreement() -> impl Strategy<Value = Agreement> {
         AgreementDirection::ToAccepting,
         AgreementDirection::ToProposing,
     ]);
-    let state = prop_oneof![4 => Just(AgreementState::Accepted), 1 => Just(AgreementState::Proposed)];
+    let state = prop_oneof![4 => Just(AgreementState::Accepted), 2 => one_of(&AgreementState::ALL[..])];
     let validity = prop::option::weighted(0.9, validity());
     let advance_on = prop::option::weighted(0.2, prop::collection::btree_set(300..400u16, 0..3))
         .prop_map(|list| list.map(|statuses| AdvanceOn { statuses, causes: [34].into() }));
@@ -262,11 +262,13 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
     let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
     for announcement in matching {
         let terminating = announcement.member_id;
-        let has_agreement = facts.agreements.iter().any(|agreement| {
-            agreement.state == AgreementState::Accepted
-                && agreement.validity.is_some_and(|validity| validity.contains(at(0)))
-                && agreement.permits(call.originating_member, terminating)
-        });
+        let has_agreement_that = |is_fit: fn(AgreementState) -> bool| {
+            facts.agreements.iter().any(|agreement| {
+                is_fit(agreement.state)
+                    && agreement.validity.is_some_and(|validity| validity.contains(at(0)))
+                    && agreement.permits(call.originating_member, terminating)
+            })
+        };
         let mut leave_out = |endpoint, reason| {
             left_out.push(format!(
                 "{:?}",
@@ -287,8 +289,11 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
             leave_out(None, Reason::MemberNotApproved);
         } else if call.originating_member == terminating {
             leave_out(None, Reason::OwnNumber);
-        } else if !has_agreement {
-            leave_out(None, Reason::NoAgreement);
+        } else if !has_agreement_that(|state| {
+            matches!(state, AgreementState::Accepted | AgreementState::Ending)
+        }) {
+            let is_suspended = has_agreement_that(|state| state == AgreementState::Suspended);
+            leave_out(None, if is_suspended { Reason::AgreementSuspended } else { Reason::NoAgreement });
         } else if announcement.endpoints.is_empty() {
             leave_out(None, Reason::EndpointDisabled);
         } else {
@@ -382,7 +387,7 @@ proptest! {
             let agreement =
                 facts.agreements.iter().find(|each| each.agreement_id == candidate.agreement).expect("it is a fact");
             prop_assert!(agreement.permits(call.originating_member, candidate.member));
-            prop_assert_eq!(agreement.state, AgreementState::Accepted);
+            prop_assert!(agreement.state.lets_calls_cross());
             prop_assert!(agreement.validity.unwrap().contains(at(0)));
             let range = facts.ranges.iter().find(|each| each.range_id == candidate.range).expect("it is a fact");
             prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);

@@ -98,8 +98,9 @@ pub struct LeftOut {
 
 /// Which reason is given for a call where several were found, the most telling first: what lies with the caller,
 /// then what lies with the member that holds the number.
-const TELLING: [Reason; 11] = [
+const TELLING: [Reason; 12] = [
     Reason::OwnNumber,
+    Reason::AgreementSuspended,
     Reason::NoAgreement,
     Reason::MemberNotApproved,
     Reason::RangeOfOther,
@@ -125,7 +126,7 @@ impl Selection {
     /// Why the call cannot be routed; `None` where there is a candidate.
     ///
     /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
-    /// `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
+    /// `AgreementSuspended`, `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
     /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found
     /// at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
@@ -288,7 +289,7 @@ impl Lookup<'_> {
         if originating == terminating {
             return Err(Reason::OwnNumber);
         }
-        self.table.agreement(originating, terminating, self.now).ok_or(Reason::NoAgreement)
+        self.table.agreement(originating, terminating, self.now)
     }
 }
 
@@ -514,12 +515,29 @@ mod tests {
 
     #[test]
     fn an_agreement_that_is_not_accepted_by_both_lets_nothing_cross() {
-        for state in [AgreementState::Proposed, AgreementState::Refused, AgreementState::Ended] {
+        for state in AgreementState::ALL {
+            if state.lets_calls_cross() || state == AgreementState::Suspended {
+                continue;
+            }
             let table = exchange("+4420 acme").with(|x| x.agreement("acme").state = state).table();
             assert_eq!(refusal(&table, LONDON), Some("no_agreement"));
         }
         let table = exchange("+4420 acme").with(|x| x.agreement("acme").validity = None).table();
         assert_eq!(refusal(&table, LONDON), Some("no_agreement"));
+    }
+
+    #[test]
+    fn a_suspended_agreement_lets_nothing_cross_and_one_that_is_ending_does_until_its_end() {
+        let suspended =
+            exchange("+4420 acme").with(|x| x.agreement("acme").state = AgreementState::Suspended).table();
+        assert_eq!(left_out(&suspended, LONDON), ["acme agreement_suspended"]);
+        assert_eq!(refusal(&suspended, LONDON), Some("agreement_suspended"));
+        let mut exchange = exchange("+4420 acme");
+        exchange.agreement("acme").state = AgreementState::Ending;
+        exchange.agreement("acme").validity = Some(Validity { from: at(-60), until: Some(at(60)) });
+        let table = exchange.table();
+        assert_eq!(candidates(&table, LONDON), ["acme"]);
+        assert_eq!(selection(&table, "caller", LONDON, at(60)).refusal(), Some(Reason::NoAgreement));
     }
 
     #[test]

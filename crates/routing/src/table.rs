@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
     AdvanceOn, Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, CallMark, E164, Endpoint,
-    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix,
+    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix, Reason,
 };
 
 use crate::access::AccessIndex;
@@ -41,7 +41,7 @@ pub struct RouteTable {
     certificates: CowMap<String, SmallVec<[EndpointId; 1]>>,
     pub(crate) access: AccessIndex,
     agreements: CowMap<AgreementId, Arc<Agreement>>,
-    /// Accepted agreements by originating and terminating member, sorted by id.
+    /// Accepted agreements, suspended ones too, by originating and terminating member, sorted by id.
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
     pub(crate) announcements: Catalog<Shared<AnnouncedTerms>>,
     pub(crate) ranges: Catalog<Shared<HeldTerms>>,
@@ -354,17 +354,26 @@ impl RouteTable {
         self.member(id).is_some_and(|member| member.state == MemberState::Approved)
     }
 
-    /// An accepted agreement in force that lets one member call another; of several the one with the lowest id.
+    /// An accepted agreement in force that lets one member call another, of several the one with the lowest id; or why
+    /// none does.
     pub(crate) fn agreement(
         &self,
         originating: MemberId,
         terminating: MemberId,
         now: DateTime<Utc>,
-    ) -> Option<AgreementId> {
-        let in_force =
-            |agreement: &&Arc<Agreement>| agreement.validity.as_ref().is_some_and(|v| v.contains(now));
-        let agreements = self.permitted.get(&(originating, terminating))?;
-        agreements.iter().find(in_force).map(|agreement| agreement.agreement_id)
+    ) -> Result<AgreementId, Reason> {
+        let agreements = self.permitted.get(&(originating, terminating)).ok_or(Reason::NoAgreement)?;
+        let mut found = Reason::NoAgreement;
+        for agreement in agreements {
+            if agreement.validity.as_ref().is_none_or(|validity| !validity.contains(now)) {
+                continue;
+            }
+            if agreement.state.lets_calls_cross() {
+                return Ok(agreement.agreement_id);
+            }
+            found = Reason::AgreementSuspended;
+        }
+        Err(found)
     }
 
     fn put_member(&mut self, member: Member) {
@@ -434,10 +443,10 @@ impl RouteTable {
 /// Who may call whom under an agreement, its validity aside: up to two ordered pairs.
 fn permitted_pairs(agreement: &Agreement) -> impl Iterator<Item = (MemberId, MemberId)> {
     let (one, other) = (agreement.proposing_member, agreement.accepting_member);
-    let is_accepted = agreement.state == AgreementState::Accepted && one != other;
+    let is_accepted = agreement.state.lets_calls_cross() || agreement.state == AgreementState::Suspended;
     [(one, other), (other, one)]
         .into_iter()
-        .filter(move |pair| is_accepted && agreement.permits(pair.0, pair.1))
+        .filter(move |pair| is_accepted && one != other && agreement.permits(pair.0, pair.1))
 }
 
 #[cfg(test)]

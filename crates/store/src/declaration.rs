@@ -286,6 +286,13 @@ pub struct AgreementDeclaration {
     /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance_on: Option<AdvanceOn>,
+    /// How many days it goes on after one of the two has ended it in the portal, at most 365; this file ends it at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub notice_days: u16,
+}
+
+fn is_zero(days: &u16) -> bool {
+    *days == 0
 }
 
 fn default_direction() -> AgreementDirection {
@@ -1316,6 +1323,7 @@ struct AgreementRow<'a> {
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     advance_on: Option<serde_json::Value>,
+    notice_days: i32,
     from: DateTime<Utc>,
 }
 
@@ -1329,14 +1337,23 @@ impl Row for AgreementRow<'_> {
         let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         let advance_on: Vec<Option<serde_json::Value>> =
             rows.iter().map(|row| row.advance_on.clone()).collect();
+        let notice_days: Vec<i32> = rows.iter().map(|row| row.notice_days).collect();
         sqlx::query!(
             r#"
-            insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
-                                 , proposed_at, decided_at, max_calls, max_calls_per_second, advance_on)
-            select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
-                 , max_calls, max_calls_per_second, advance_on
-              from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[], $7::jsonb[])
-                as t (proposing, accepting, direction, max_calls, max_calls_per_second, advance_on)
+            with declared as (
+                insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
+                                     , proposed_at, decided_at, max_calls, max_calls_per_second, advance_on, notice_days)
+                select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
+                     , max_calls, max_calls_per_second, advance_on, notice_days
+                  from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[], $7::jsonb[], $8::int[])
+                    as t (proposing, accepting, direction, max_calls, max_calls_per_second, advance_on, notice_days)
+                returning *
+            )
+            insert into agreement_event (agreement_id, position, at, action, version, terms)
+            select agreement_id, 1, $4, 'declare', 1
+                 , jsonb_build_object('direction', direction, 'note', note, 'notice_days', notice_days, 'max_calls', max_calls
+                                    , 'max_calls_per_second', max_calls_per_second, 'advance_on', advance_on)
+              from declared
             "#,
             &proposing,
             &accepting,
@@ -1345,6 +1362,7 @@ impl Row for AgreementRow<'_> {
             &max_calls as &[Option<i32>],
             &rates as &[Option<i32>],
             &advance_on as &[Option<serde_json::Value>],
+            &notice_days,
         )
         .execute(db)
         .await
@@ -1368,10 +1386,11 @@ async fn put_agreements(
     let present = sqlx::query!(
         r#"
         select agreement_id, proposing_member_id, accepting_member_id, direction, max_calls, max_calls_per_second, advance_on
-             , (state = 'accepted' and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
+             , notice_days
+             , (state in ('accepted', 'suspended') and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
           from agreement
          where proposing_member_id = any ($1) and accepting_member_id = any ($1)
-           and state in ('proposed', 'accepted')
+           and state in ('proposed', 'countered', 'accepted', 'suspended', 'ending')
         "#,
         &ids,
         at,
@@ -1397,6 +1416,7 @@ async fn put_agreements(
                 && known.max_calls == bound(agreement.max_calls)
                 && known.max_calls_per_second == bound(agreement.max_calls_per_second)
                 && known.advance_on == word::to_json(agreement.advance_on.as_ref())
+                && known.notice_days == i32::from(agreement.notice_days)
             {
                 continue;
             }
@@ -1413,6 +1433,7 @@ async fn put_agreements(
             max_calls: bound(agreement.max_calls),
             max_calls_per_second: bound(agreement.max_calls_per_second),
             advance_on: word::to_json(agreement.advance_on.as_ref()),
+            notice_days: i32::from(agreement.notice_days),
             from: at,
         });
     }
@@ -1421,15 +1442,24 @@ async fn put_agreements(
         applied.note("agreement", Action::Removed, format!("{first}–{second}"));
         gone.push(known.agreement_id);
     }
-    // A proposal is answered; what was agreed ends, and has never held if it had not begun.
+    // A proposal is answered; what was agreed ends without notice, and has never held if it had not begun.
     sqlx::query!(
         r#"
-        update agreement
-           set state = case state when 'proposed' then 'refused' else 'ended' end
-             , decided_at = coalesce(decided_at, $2)
-             , ended_at = case state when 'accepted' then $2 end
-             , valid_during = case state when 'accepted' then valid_during * tstzrange(null, $2) end
-         where agreement_id = any ($1)
+        with over as (
+            update agreement
+               set state = case when valid_during is null then 'refused' else 'ended' end
+                 , decided_at = coalesce(decided_at, $2)
+                 , ended_at = case when valid_during is not null then $2 end
+                 , valid_during = valid_during * tstzrange(null, $2)
+                 , suspended_by_proposing = false, suspended_by_accepting = false
+             where agreement_id = any ($1)
+            returning agreement_id, version, state
+        )
+        insert into agreement_event (agreement_id, position, at, action, version)
+        select o.agreement_id
+             , (select coalesce(max(e.position), 0) + 1 from agreement_event e where e.agreement_id = o.agreement_id)
+             , $2, case o.state when 'refused' then 'refuse' else 'end' end, o.version
+          from over o
         "#,
         &gone,
         at,

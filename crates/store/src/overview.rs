@@ -169,7 +169,7 @@ pub async fn objects(
              , (select count(*) from announcement
                  where valid_during @> $2::timestamptz and ($1::uuid is null or member_id = $1)) as "announcements!"
              , (select count(*) from agreement
-                 where state = 'accepted' and valid_during @> $2::timestamptz
+                 where state in ('accepted', 'ending') and valid_during @> $2::timestamptz
                    and ($1::uuid is null or $1 in (proposing_member_id, accepting_member_id))) as "agreements!"
              , (select count(*) from member
                  where state = 'approved' and ($1::uuid is null or member_id = $1)) as "members!"

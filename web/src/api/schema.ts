@@ -228,6 +228,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/agreements/{agreement_id}/counter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** the asked member answers with other terms, which the other one answers. */
+        post: operations["counter_agreement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/agreements/{agreement_id}/end": {
         parameters: {
             query?: never;
@@ -237,8 +254,25 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** either member ends it; the proposing one also takes back a proposal. */
+        /** either member ends it, with the notice that the terms ask for, at once where it is suspended; who made an offer also takes it back. */
         post: operations["end_agreement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/agreements/{agreement_id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what was done about it, the last first. */
+        get: operations["list_agreement_history"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -256,6 +290,40 @@ export interface paths {
         put?: never;
         /** the asked member says no. */
         post: operations["refuse_agreement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/agreements/{agreement_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** who suspended it holds it up no more. */
+        post: operations["resume_agreement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/agreements/{agreement_id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** either member holds it up; no new call crosses until it resumes it. */
+        post: operations["suspend_agreement"];
         delete?: never;
         options?: never;
         head?: never;
@@ -925,6 +993,24 @@ export interface components {
          * @enum {string}
          */
         AgreementDirection: "both" | "to_accepting" | "to_proposing";
+        /**
+         * @description What was done about an agreement.
+         * @enum {string}
+         */
+        AgreementEventKind: "propose" | "declare" | "counter" | "accept" | "refuse" | "suspend" | "resume" | "end";
+        /** @description Something that was done about an agreement. */
+        AgreementEventView: {
+            action: components["schemas"]["AgreementEventKind"];
+            /** Format: date-time */
+            at: string;
+            member: components["schemas"]["MemberRef"] | null;
+            terms: components["schemas"]["TermsView"] | null;
+            /**
+             * Format: int32
+             * @description The version of the terms that it was about.
+             */
+            version: number;
+        };
         /** @description An agreement that a member proposes to another. */
         AgreementInput: {
             advance_on?: components["schemas"]["AdvanceLists"] | null;
@@ -942,6 +1028,11 @@ export interface components {
             /** @description What the other member should know. At most 2000 characters. */
             note?: string;
             /**
+             * Format: int32
+             * @description How many days the agreement goes on after one of the two has ended it.
+             */
+            notice_days?: number;
+            /**
              * @description Name or id of the other member.
              * @example globex
              */
@@ -951,44 +1042,46 @@ export interface components {
          * @description How far an agreement has come.
          * @enum {string}
          */
-        AgreementState: "proposed" | "accepted" | "refused" | "ended";
+        AgreementState: "proposed" | "countered" | "accepted" | "suspended" | "ending" | "refused" | "ended";
         /** @description An agreement between two members, or the proposal of one. */
-        AgreementView: {
+        AgreementView: components["schemas"]["TermsView"] & {
             /** @description Who was asked to accept it. */
             accepting_member: components["schemas"]["MemberRef"];
-            advance_on: components["schemas"]["AdvanceLists"] | null;
             /** Format: uuid */
             agreement_id: string;
             /** Format: date-time */
             decided_at: string | null;
-            direction: components["schemas"]["AgreementDirection"];
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was ended, or notice was given.
+             */
             ended_at: string | null;
-            /**
-             * Format: int32
-             * @description Most calls up at once under it, both directions together; no bound where it is null.
-             */
-            max_calls: number | null;
-            /**
-             * Format: int32
-             * @description Most new calls a second under it, both directions together; no bound where it is null.
-             */
-            max_calls_per_second: number | null;
-            /** @description Whether the member in the path may accept or refuse it now. */
+            /** @description Whether the member in the path may accept it, refuse it or answer with other terms now. */
             may_answer: boolean;
-            note: string;
+            /** @description Whose offer the terms are; while the agreement is proposed or countered, the other one answers it. */
+            offered_by: components["schemas"]["MemberRef"];
             /** Format: date-time */
             proposed_at: string;
-            /** @description Who offered it. */
+            /** @description Who offered it first. */
             proposing_member: components["schemas"]["MemberRef"];
             state: components["schemas"]["AgreementState"];
+            /** @description Who holds it up while it is suspended; each resumes it for itself. */
+            suspended_by: components["schemas"]["MemberRef"][];
             /**
              * Format: date-time
              * @description Since when it holds; null until it is accepted.
              */
             valid_from: string | null;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it ends, once notice was given, or ended.
+             */
             valid_until: string | null;
+            /**
+             * Format: int32
+             * @description The how manieth offer the terms are, from 1. Earlier ones are in its history.
+             */
+            version: number;
         };
         /**
          * @description Whether the announced numbers are those of the member that announces them: it holds them (valid), another member does (invalid), nobody is known to (unknown), it holds only a part of them (too_broad), or did (expired).
@@ -1311,6 +1404,28 @@ export interface components {
         /** @description Where members point their switches. */
         ConnectView: {
             listeners: components["schemas"]["ListenerView"][];
+        };
+        /** @description Other terms, with which a member answers an offer. They replace the offered ones as a whole. */
+        CounterInput: {
+            advance_on?: components["schemas"]["AdvanceLists"] | null;
+            direction: components["schemas"]["ProposedDirection"];
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, both directions together; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, both directions together; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
+            /** @description What the other member should know. At most 2000 characters. */
+            note?: string;
+            /**
+             * Format: int32
+             * @description How many days the agreement goes on after one of the two has ended it.
+             */
+            notice_days?: number;
         };
         /** @description A user name and its realm, without the password: only hashes of that are kept. */
         CredentialView: {
@@ -1954,45 +2069,65 @@ export interface components {
             today: components["schemas"]["OutcomesView"];
         };
         /** @description Objects of one page. */
-        Page_AgreementView: {
+        Page_AgreementEventView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
+                action: components["schemas"]["AgreementEventKind"];
+                /** Format: date-time */
+                at: string;
+                member: components["schemas"]["MemberRef"] | null;
+                terms: components["schemas"]["TermsView"] | null;
+                /**
+                 * Format: int32
+                 * @description The version of the terms that it was about.
+                 */
+                version: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
+        Page_AgreementView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: (components["schemas"]["TermsView"] & {
                 /** @description Who was asked to accept it. */
                 accepting_member: components["schemas"]["MemberRef"];
-                advance_on: components["schemas"]["AdvanceLists"] | null;
                 /** Format: uuid */
                 agreement_id: string;
                 /** Format: date-time */
                 decided_at: string | null;
-                direction: components["schemas"]["AgreementDirection"];
-                /** Format: date-time */
+                /**
+                 * Format: date-time
+                 * @description When it was ended, or notice was given.
+                 */
                 ended_at: string | null;
-                /**
-                 * Format: int32
-                 * @description Most calls up at once under it, both directions together; no bound where it is null.
-                 */
-                max_calls: number | null;
-                /**
-                 * Format: int32
-                 * @description Most new calls a second under it, both directions together; no bound where it is null.
-                 */
-                max_calls_per_second: number | null;
-                /** @description Whether the member in the path may accept or refuse it now. */
+                /** @description Whether the member in the path may accept it, refuse it or answer with other terms now. */
                 may_answer: boolean;
-                note: string;
+                /** @description Whose offer the terms are; while the agreement is proposed or countered, the other one answers it. */
+                offered_by: components["schemas"]["MemberRef"];
                 /** Format: date-time */
                 proposed_at: string;
-                /** @description Who offered it. */
+                /** @description Who offered it first. */
                 proposing_member: components["schemas"]["MemberRef"];
                 state: components["schemas"]["AgreementState"];
+                /** @description Who holds it up while it is suspended; each resumes it for itself. */
+                suspended_by: components["schemas"]["MemberRef"][];
                 /**
                  * Format: date-time
                  * @description Since when it holds; null until it is accepted.
                  */
                 valid_from: string | null;
-                /** Format: date-time */
+                /**
+                 * Format: date-time
+                 * @description When it ends, once notice was given, or ended.
+                 */
                 valid_until: string | null;
-            }[];
+                /**
+                 * Format: int32
+                 * @description The how manieth offer the terms are, from 1. Earlier ones are in its history.
+                 */
+                version: number;
+            })[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
         };
@@ -2429,7 +2564,7 @@ export interface components {
             title: string;
         };
         /**
-         * @description Who may call whom, as the proposing member sees it.
+         * @description Who may call whom, as the member that offers it sees it.
          * @enum {string}
          */
         ProposedDirection: "both" | "outgoing" | "incoming";
@@ -2519,7 +2654,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -2658,6 +2793,27 @@ export interface components {
          * @enum {string}
          */
         Switch: "asterisk" | "freeswitch" | "kamailio" | "opensips" | "baresip";
+        /** @description What one member offered the other. */
+        TermsView: {
+            advance_on: components["schemas"]["AdvanceLists"] | null;
+            direction: components["schemas"]["AgreementDirection"];
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, both directions together; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, both directions together; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
+            note: string;
+            /**
+             * Format: int32
+             * @description How many days it goes on after one of the two has ended it.
+             */
+            notice_days: number;
+        };
         /** @description A new token. */
         TokenInput: {
             /**
@@ -3341,6 +3497,42 @@ export interface operations {
             };
         };
     };
+    counter_agreement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                agreement_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CounterInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgreementView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     end_agreement: {
         parameters: {
             query?: never;
@@ -3373,7 +3565,108 @@ export interface operations {
             };
         };
     };
+    list_agreement_history: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                agreement_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AgreementEventView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     refuse_agreement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                agreement_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgreementView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_agreement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                agreement_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgreementView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    suspend_agreement: {
         parameters: {
             query?: never;
             header?: never;

@@ -34,7 +34,10 @@ const ANNOUNCED: Record<Announcement["authority"], Look> = {
 
 const AGREEMENT: Record<Agreement["state"], Look> = {
   proposed: { color: WAITING, text: "proposed" },
+  countered: { color: WAITING, text: "other terms" },
   accepted: { color: DONE, text: "accepted" },
+  suspended: { color: DOWN, text: "suspended" },
+  ending: { color: WAITING, text: "ending" },
   refused: { color: DOWN, text: "refused" },
   ended: { color: OVER, text: "ended" },
 };

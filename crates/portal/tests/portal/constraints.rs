@@ -146,9 +146,9 @@ async fn an_agreement_is_answered_by_who_was_asked_and_ended_by_either() {
     assert_eq!((&made.json["direction"], &made.json["may_answer"]), (&json!("to_accepting"), &json!(false)));
     let id = made.text("agreement_id");
     for (member, action, problem) in [
-        (&acme, "accept", (403, "forbidden")),
-        (&acme, "refuse", (403, "forbidden")),
-        (&globex, "end", (409, "conflict")),
+        (&acme, "accept", (409, "agreement_awaits_other")),
+        (&acme, "refuse", (409, "agreement_awaits_other")),
+        (&globex, "end", (409, "agreement_awaits_you")),
     ] {
         let answer = member.post(&format!("agreements/{id}/{action}"), json!({})).await;
         assert_eq!(answer.problem(), problem, "{} {action}", member.name);

@@ -160,6 +160,15 @@ async fn it_shows_that_nobody_has_an_agreement() {
 }
 
 #[tokio::test]
+async fn it_shows_that_the_agreement_is_suspended() {
+    let scene = Scene::new(true).await;
+    scene.globex.announce("+49301").await.expect(201);
+    let id = scene.globex.get("agreements").await.items()[0]["agreement_id"].as_str().unwrap().to_owned();
+    scene.globex.post(&format!("agreements/{id}/suspend"), json!({})).await.expect(200);
+    scene.expect("4930", "+49301 globex accepted agreement_suspended").await;
+}
+
+#[tokio::test]
 async fn it_shows_that_no_endpoint_is_enabled() {
     let scene = Scene::new(true).await;
     scene.globex.announce("+49301").await.expect(201);

@@ -1,5 +1,6 @@
 //! The portal as its clients see it: a router, a database of its own for each test, a clock that tests move.
 
+mod agreements;
 mod announcements;
 mod bulk;
 mod calls;

@@ -423,6 +423,7 @@ mod tests {
                     max_calls: None,
                     max_calls_per_second: None,
                     advance_on: None,
+                    notice_days: 0,
                 })
                 .collect(),
         }

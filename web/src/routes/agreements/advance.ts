@@ -27,3 +27,8 @@ export function advanceText(lists: AdvanceLists | null): string {
   const all = [...statuses, ...causes];
   return all.length === 0 ? "after no response" : `after ${all.join(", ")}`;
 }
+
+export function advanceFields(lists: AdvanceLists | null): AdvanceFields {
+  const text = (numbers: number[] | undefined) => (numbers ?? []).join(", ");
+  return { statuses: text(lists?.statuses), causes: text(lists?.causes) };
+}

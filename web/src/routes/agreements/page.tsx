@@ -1,7 +1,8 @@
 import type { Audience } from "../../app/paths";
 import { useOwnMember } from "../../app/session";
 import { Page } from "../../parts/Page";
-import { Agreements, Propose } from "./Agreements";
+import { Agreements } from "./Agreements";
+import { Propose } from "./TermsForm";
 
 export const audience: Audience = "member";
 

@@ -13,7 +13,11 @@ function agreement(change: Partial<Agreement>): Agreement {
     accepting_member: globex,
     direction: "to_accepting",
     state: "proposed",
+    offered_by: acme,
+    version: 1,
+    suspended_by: [],
     note: "",
+    notice_days: 0,
     valid_from: null,
     valid_until: null,
     proposed_at: "2026-11-22T12:00:00Z",
@@ -38,4 +42,17 @@ test("a proposal waits for whoever was asked", () => {
   expect(standpoint(agreement({}), "a").waitsFor).toBe("Globex");
   expect(standpoint(agreement({ may_answer: true }), "g").waitsFor).toBe("You");
   expect(standpoint(agreement({ state: "accepted" }), "a").waitsFor).toBeNull();
+});
+
+test("terms that were answered with others wait for whoever did not offer them last", () => {
+  const countered = { state: "countered", offered_by: globex } as const;
+  expect(standpoint(agreement({ ...countered, may_answer: true }), "a")).toMatchObject({ waitsFor: "You", acts: [] });
+  expect(standpoint(agreement(countered), "g")).toMatchObject({ waitsFor: "Acme", acts: ["take back"] });
+});
+
+test("who suspended an agreement can resume it, and the other one can suspend it too", () => {
+  const suspended = agreement({ state: "suspended", suspended_by: [globex] });
+  expect(standpoint(suspended, "g")).toMatchObject({ heldUpBy: "you", acts: ["resume", "end"] });
+  expect(standpoint(suspended, "a")).toMatchObject({ heldUpBy: "Globex", acts: ["suspend", "end"] });
+  expect(standpoint(agreement({ state: "ending" }), "a").acts).toEqual(["suspend"]);
 });

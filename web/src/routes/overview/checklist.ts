@@ -99,16 +99,18 @@ function announcement({ announcements, endpoints, ranges }: Standing): Step {
 
 function agreement({ agreements, member }: Standing): Step {
   const step = { key: "agreement", title: "Agree with a member", href: "/agreements" } as const;
-  const accepted = agreements.filter(({ state }) => state === "accepted");
+  const accepted = agreements.filter(({ state }) => state === "accepted" || state === "ending");
   if (accepted.length > 0) return { ...step, state: "done", who: null, text: `${several(accepted.length, "agreement")} in force` };
-  const proposed = agreements.filter(({ state }) => state === "proposed");
-  const asked = proposed.find(({ may_answer }) => may_answer);
+  const open = agreements.filter(({ state }) => state === "proposed" || state === "countered");
+  const otherOf = ({ proposing_member, accepting_member }: (typeof open)[number]) =>
+    proposing_member.member_id === member.member_id ? accepting_member : proposing_member;
+  const asked = open.find(({ may_answer }) => may_answer);
   if (asked) {
-    return { ...step, state: "now", who: YOU, text: `${asked.proposing_member.display_name} proposes an agreement. Accept or refuse it.` };
+    return { ...step, state: "now", who: YOU, text: `${otherOf(asked).display_name} offers an agreement. Accept or refuse it.` };
   }
-  const offered = proposed.find(({ proposing_member }) => proposing_member.member_id === member.member_id);
+  const [offered] = open;
   if (offered) {
-    const other = offered.accepting_member.display_name;
+    const other = otherOf(offered).display_name;
     return { ...step, state: "waiting", who: other, text: `Your proposal waits for ${other}.` };
   }
   return { ...step, state: "now", who: YOU, text: "Propose to another member that your calls may cross." };

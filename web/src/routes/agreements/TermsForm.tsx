@@ -1,0 +1,145 @@
+import { Button, Group, Modal, NumberInput, Radio, Select, Stack, Textarea, TextInput } from "@mantine/core";
+import { useForm, type UseFormReturnType } from "@mantine/form";
+import { useDisclosure } from "@mantine/hooks";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+
+import { answer, api } from "../../api/client";
+import { problemOf } from "../../api/problem";
+import type { Agreement } from "../../api/types";
+import { showFieldErrors } from "../../parts/form";
+import { Icon } from "../../parts/Icon";
+import { LimitInputs } from "../../parts/LimitInputs";
+import { LIMIT_FIELDS } from "../../parts/limits";
+import { useMembers } from "../../parts/members";
+import { ProblemNote } from "../../parts/ProblemNote";
+import { numbersFault } from "./advance";
+import { standpoint } from "./standpoint";
+import { type TermsFields, termsFields, termsOf } from "./terms";
+
+const SHOWN = ["with", "direction", "note", "notice_days", ...LIMIT_FIELDS];
+const FAULTS = { statuses: numbersFault, causes: numbersFault };
+
+export function Propose({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
+  const [opened, { open, close }] = useDisclosure(false);
+  return (
+    <>
+      <Button variant={variant} onClick={open} leftSection={<Icon name="plus" size={15} />}>
+        Propose an agreement
+      </Button>
+      <Modal opened={opened} onClose={close} title="Propose an agreement">
+        <ProposeForm memberId={memberId} onDone={close} />
+      </Modal>
+    </>
+  );
+}
+
+function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => void }) {
+  const queries = useQueryClient();
+  const members = useMembers();
+  const form = useForm<TermsFields & { with: string }>({ initialValues: { with: "", ...termsFields("both") }, validate: FAULTS });
+  const propose = useMutation({
+    mutationFn: ({ with: other, ...fields }: typeof form.values) => {
+      const body = { with: other, ...termsOf(fields) };
+      return answer(api.POST("/api/v1/members/{member_id}/agreements", { params: { path: { member_id: memberId } }, body }));
+    },
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["agreements"] });
+      onDone();
+    },
+    onError: (thrown) => showFieldErrors(form, thrown),
+  });
+  const others = members.data?.filter(({ member_id, state }) => member_id !== memberId && state === "approved") ?? [];
+  return (
+    <form onSubmit={form.onSubmit((fields) => propose.mutate(fields))}>
+      <Stack>
+        <Select
+          label="With"
+          placeholder="Choose a member"
+          searchable
+          required
+          data={others.map(({ name, display_name }) => ({ value: name, label: `${display_name} (${name})` }))}
+          nothingFoundMessage={others.length === 0 ? "No other member is approved yet" : "No member of that name"}
+          {...form.getInputProps("with")}
+        />
+        <TermsInputs form={form} />
+        {propose.error && <ProblemNote problem={problemOf(propose.error)} shownFields={SHOWN} />}
+        <Buttons action="Propose" pending={propose.isPending} onCancel={onDone} />
+      </Stack>
+    </form>
+  );
+}
+
+/** Answers an offer with other terms. */
+export function Counter({ agreement, memberId, onDone }: { agreement: Agreement; memberId: string; onDone: () => void }) {
+  const queries = useQueryClient();
+  const { direction, other } = standpoint(agreement, memberId);
+  const form = useForm<TermsFields>({ initialValues: termsFields(direction, agreement), validate: FAULTS });
+  const counter = useMutation({
+    mutationFn: (fields: TermsFields) => {
+      const path = { member_id: memberId, agreement_id: agreement.agreement_id };
+      return answer(
+        api.POST("/api/v1/members/{member_id}/agreements/{agreement_id}/counter", { params: { path }, body: termsOf(fields) }),
+      );
+    },
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["agreements"] });
+      onDone();
+    },
+    onError: (thrown) => showFieldErrors(form, thrown),
+  });
+  return (
+    <Modal opened onClose={onDone} title={`Offer ${other.display_name} other terms`}>
+      <form onSubmit={form.onSubmit((fields) => counter.mutate(fields))}>
+        <Stack>
+          <TermsInputs form={form} />
+          {counter.error && <ProblemNote problem={problemOf(counter.error)} shownFields={SHOWN} />}
+          <Buttons action="Offer" pending={counter.isPending} onCancel={onDone} />
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+function TermsInputs<Fields extends TermsFields>({ form }: { form: UseFormReturnType<Fields> }) {
+  return (
+    <>
+      <Radio.Group label="Who may call" {...form.getInputProps("direction")}>
+        <Stack gap={6} mt={6}>
+          <Radio value="both" label="Each may call the other" />
+          <Radio value="outgoing" label="You may call them" />
+          <Radio value="incoming" label="They may call you" />
+        </Stack>
+      </Radio.Group>
+      <Textarea label="Note" description="What the other member should know. Optional." {...form.getInputProps("note")} />
+      <LimitInputs form={form} />
+      <NumberInput
+        label="Days of notice"
+        description="How long it goes on after one of you has ended it. Empty: not at all"
+        min={0}
+        max={365}
+        {...form.getInputProps("notice_days")}
+      />
+      <Group grow align="flex-start" gap="sm">
+        <TextInput
+          label="Try the next endpoint after"
+          description="SIP statuses, such as 486, 503. Both empty: as usual"
+          {...form.getInputProps("statuses")}
+        />
+        <TextInput label="Or after" description="Q.850 causes, such as 34" {...form.getInputProps("causes")} />
+      </Group>
+    </>
+  );
+}
+
+function Buttons({ action, pending, onCancel }: { action: string; pending: boolean; onCancel: () => void }) {
+  return (
+    <Group justify="flex-end">
+      <Button variant="default" onClick={onCancel}>
+        Cancel
+      </Button>
+      <Button type="submit" loading={pending}>
+        {action}
+      </Button>
+    </Group>
+  );
+}
