@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tandem_routing::Candidate;
+use tandem_model::E164;
+use tandem_routing::{Candidate, Dip};
 use tandem_sip::Dialog;
 
 use crate::early::{Early, Reliable};
@@ -40,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) ingress: Leg,
     /// The leg facing the member that is tried, or that answered.
     pub(crate) egress: Option<Leg>,
+    /// The number whose look-up it waits for before it is routed.
+    pub(crate) awaits: Option<E164>,
     /// How many of the selection's candidates have had their turn.
     pub(crate) candidates_done: u8,
     /// The INVITE that is being carried across: the first one, or a re-INVITE.
@@ -64,7 +67,7 @@ pub(crate) struct Call {
 /// The deadlines of a call; setting one of a place cancels the one that was there.
 #[derive(Debug, Default)]
 pub(crate) struct CallTimers {
-    /// Silence of the candidate, then the next retransmission of the 2xx.
+    /// The look-up of the called number, then silence of the candidate, then the next retransmission of the 2xx.
     pub(crate) step: TimerHandle,
     /// The end of ringing, or of waiting for the answer to a re-INVITE, then that of waiting for the ACK.
     pub(crate) patience: TimerHandle,
@@ -204,6 +207,14 @@ impl Call {
     pub(crate) fn target(&self) -> &str {
         let redirected = self.invite.as_ref().and_then(|invite| invite.redirected.as_ref());
         redirected.map_or(&self.cdr.called, |redirected| &redirected.called)
+    }
+
+    /// What the look-up of that number has found.
+    pub(crate) fn target_dip(&self) -> Option<Dip> {
+        match self.invite.as_ref().and_then(|invite| invite.redirected.as_ref()) {
+            Some(redirected) => redirected.dip,
+            None => self.cdr.selection.as_ref()?.dip,
+        }
     }
 
     /// The next candidate, if one is left of the first `limit`.

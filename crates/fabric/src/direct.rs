@@ -5,10 +5,11 @@
 //! candidate in the answer that it may be called so. Where no candidate may, the hub carries the call as ever.
 
 use tandem_model::{Endpoint, Outcome};
-use tandem_routing::Candidate;
+use tandem_routing::{Candidate, Dip};
 
 use crate::call::CallKey;
 use crate::invite::{MAX_ATTEMPTS, policy_of, write_called};
+use crate::routing_number;
 use crate::worker::{Now, Worker};
 
 impl Worker {
@@ -29,7 +30,8 @@ impl Worker {
             };
             // One that is down would cost the caller a time-out.
             if self.admit_to(now, key, candidate.endpoint).is_ok() {
-                contacts.push(contact(&self.calls[key].cdr.called, endpoint, contacts.len()));
+                let call = &self.calls[key];
+                contacts.push(contact(&call.cdr.called, call.target_dip(), endpoint, contacts.len()));
             }
         }
         if contacts.is_empty() {
@@ -51,11 +53,12 @@ fn may_be_called_directly(endpoint: &Endpoint) -> bool {
 
 /// The number at an endpoint's target, in the form that the endpoint takes; the later, the less it is preferred
 /// (RFC 3261 §20.10).
-fn contact(digits: &str, endpoint: &Endpoint, position: usize) -> String {
-    let number = write_called(digits, &endpoint.policy.numbers);
+fn contact(digits: &str, dip: Option<Dip>, endpoint: &Endpoint, position: usize) -> String {
+    let numbers = &endpoint.policy.numbers;
+    let number = write_called(digits, numbers) + &routing_number::write(dip, numbers);
     let target = endpoint.target.to_string();
     let place = target.strip_prefix("sip:").unwrap_or(&target);
-    let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
+    let phone = if numbers.user_phone { ";user=phone" } else { "" };
     match position {
         0 => format!("<sip:{number}@{place}{phone}>;q=1.0"),
         _ => format!("<sip:{number}@{place}{phone}>;q=0.{}", 10_usize.saturating_sub(position)),

@@ -5,7 +5,7 @@ use tandem_model::{
     CallId, Cause, E164, Endpoint, EndpointId, HealthSign, NumberForm, NumberPolicy, Outcome, Policy, Reason,
     Transport,
 };
-use tandem_routing::{CallRequest, Candidate, LeftOut, RouteTable, select};
+use tandem_routing::{CallRequest, Candidate, Dip, LeftOut, RouteTable, select};
 use tandem_sip::session_timer::{LONGEST_S, TooBrief, min_se};
 use tandem_sip::transaction::timer::T1;
 use tandem_sip::{MAX_HEAD, Message, Method, Name, RequestLine, Scheme, StartLine, Uri};
@@ -27,6 +27,7 @@ use crate::passes::TOKEN;
 use crate::record::{AttemptRecord, CallRecord};
 use crate::registrar::request_uri;
 use crate::response::{is_egress_failure, outcome_of};
+use crate::routing_number;
 use crate::session::{Session, judge_session};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, cancel, format_branch};
@@ -98,16 +99,26 @@ impl Worker {
             Ok(lease) => self.calls[key].ingress.lease = Some(lease),
             Err(full) => return self.refuse_call(now, key, full.reason),
         }
+        self.calls[key].cdr.called = called.digits().into();
+        match self.read_dip(request, endpoint) {
+            None if self.await_dip(now, key, called) => {}
+            dip => self.route(now, key, called, dip),
+        }
+    }
+
+    /// Routes a call by its called number, or by what the look-up of that has found, and sends it to the first candidate.
+    pub(crate) fn route(&mut self, now: Now, key: CallKey, called: E164, dip: Option<Dip>) {
+        let table = self.table.clone();
+        let draw = self.rng.next_u64();
+        let call = &mut self.calls[key];
         let question = CallRequest {
-            originating_member: endpoint.member_id,
+            originating_member: call.ingress.member,
             called,
-            dip: None,
-            site: Some(&self.locals[usize::from(flow.listener)].site),
-            draw: self.rng.next_u64(),
+            dip,
+            site: Some(&self.locals[usize::from(call.ingress.flow.listener)].site),
+            draw,
         };
         let selection = select(&table, &question, now.utc);
-        let call = &mut self.calls[key];
-        call.cdr.called = called.digits().into();
         let refusal = selection.refusal();
         call.cdr.selection = Some(Box::new(selection));
         if let Some(reason) = refusal {
@@ -226,6 +237,7 @@ impl Worker {
             acked: false,
             ingress,
             egress: None,
+            awaits: None,
             candidates_done: 0,
             invite: Some(Box::new(invite)),
             exchanges: Vec::new(),
@@ -433,7 +445,7 @@ impl Worker {
         let passage = Passage::new(own_host, sender, &endpoint.policy)
             .with_timer(session.is_offered)
             .with_redirections(diversions);
-        let (uri, to_value) = addresses_of(endpoint, flow, called);
+        let (uri, to_value) = addresses_of(endpoint, flow, called, call.target_dip());
         let egress_call_id = format!("{}@{}", format_tag(tag), local.host);
         let via = format!(
             "SIP/2.0/{} {};rport;branch={}",
@@ -781,15 +793,22 @@ pub(crate) fn write_called(digits: &str, numbers: &NumberPolicy) -> String {
     }
 }
 
-/// Request-URI and To of a request for a number, kept as digits, that goes to an endpoint by `flow`.
-pub(crate) fn addresses_of(endpoint: &Endpoint, flow: Flow, digits: &str) -> (String, String) {
+/// Request-URI and To of a request for a number, kept as digits, that goes to an endpoint by `flow`. The Request-URI says
+/// what the look-up of the number has found, where the endpoint is told that.
+pub(crate) fn addresses_of(
+    endpoint: &Endpoint,
+    flow: Flow,
+    digits: &str,
+    dip: Option<Dip>,
+) -> (String, String) {
     let number = write_called(digits, &endpoint.policy.numbers);
+    let routed = number.clone() + &routing_number::write(dip, &endpoint.policy.numbers);
     let phone = if endpoint.policy.numbers.user_phone { ";user=phone" } else { "" };
     let (place, parameter) = place_of(&endpoint.target, flow);
     let registration = endpoint.access.registration.as_ref();
     let uri = match registration.filter(|_| endpoint.target.is_registration()) {
-        Some(registration) => request_uri(&registration.contact, &number, phone),
-        None => format!("sip:{number}@{place}{parameter}{phone}"),
+        Some(registration) => request_uri(&registration.contact, &routed, phone),
+        None => format!("sip:{routed}@{place}{parameter}{phone}"),
     };
     (uri, format!("<sip:{number}@{place}{phone}>"))
 }

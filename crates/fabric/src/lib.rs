@@ -16,6 +16,7 @@ mod datagram;
 mod destination;
 mod dialog_request;
 mod digest;
+mod dipper;
 mod direct;
 mod driver;
 mod early;
@@ -52,6 +53,7 @@ mod registrar;
 mod resolution;
 mod resolver;
 mod response;
+mod routing_number;
 mod saved_names;
 mod scheduling;
 mod secure;
@@ -75,6 +77,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use dipper::{DipService, DipSettings};
 pub use enum_server::EnumSettings;
 pub use hep::{HepSettings, HepTransport};
 pub use node::{ListenerSettings, Node, NodeSettings, StartError};

@@ -9,6 +9,7 @@ use tandem_model::{EndpointState, Outcome, Reason};
 use crate::connection::TooMany;
 use crate::identity::Unproven;
 use crate::page::PageOutcome;
+use crate::routing_number;
 use crate::secure::Handshake;
 use crate::source_guard::Cause;
 use crate::stream::Cut;
@@ -20,6 +21,7 @@ pub(crate) struct Metrics {
     refusals: IntCounterVec,
     drops: IntCounterVec,
     left_out: IntCounterVec,
+    routing_numbers: IntCounterVec,
     bans: IntCounterVec,
     too_many: IntCounterVec,
     cuts: IntCounterVec,
@@ -272,6 +274,11 @@ impl Metrics {
                 "Strangers banned for a while, by what they did.",
                 "cause",
             )?,
+            routing_numbers: counters(
+                "tandem_routing_numbers_total",
+                "Requests that came with rn or npdi (RFC 4694), by what became of it; what is not believed is ignored.",
+                "outcome",
+            )?,
             left_out: counters(
                 "tandem_candidates_left_out_total",
                 "Candidates that a call was not sent to though routing chose them, by reason.",
@@ -383,6 +390,9 @@ impl Metrics {
         for unproven in Unproven::ALL {
             metrics.unproven.with_label_values(&[unproven.as_str()]);
         }
+        for outcome in routing_number::OUTCOMES {
+            metrics.routing_numbers.with_label_values(&[outcome]);
+        }
         for class in CLASSES {
             metrics.responses_in.with_label_values(&[class]);
         }
@@ -400,6 +410,17 @@ impl Metrics {
     /// Counts a request that was refused.
     pub(crate) fn count_refusal(&self, reason: Reason) {
         self.refusals.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts a request that said something of ported numbers.
+    pub(crate) fn count_routing_number(&self, outcome: &str) {
+        self.routing_numbers.with_label_values(&[outcome]).inc();
+    }
+
+    /// How many requests said something of ported numbers that had this outcome.
+    #[cfg(test)]
+    pub(crate) fn routing_numbers(&self, outcome: &str) -> u64 {
+        self.routing_numbers.with_label_values(&[outcome]).get()
     }
 
     /// Counts a candidate that was left out.

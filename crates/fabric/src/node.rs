@@ -16,6 +16,7 @@ use tandem_model::{Clock, NodeId, Transport};
 use tandem_routing::SharedTable;
 use tokio::sync::mpsc;
 
+use crate::dipper::{DipSettings, DipThread, Dipper};
 use crate::driver::{Command, Driver, Listening};
 use crate::enum_server::{EnumServer, EnumSettings};
 use crate::flusher::Flusher;
@@ -88,6 +89,8 @@ pub struct NodeSettings {
     pub dns: DnsSettings,
     /// Where it answers questions about numbers by ENUM, if it does.
     pub enum_listener: Option<EnumSettings>,
+    /// The service that says which numbers are ported, if one is asked.
+    pub dip: Option<DipSettings>,
     /// Whether it probes the endpoints whose policy says so; what calls show of them counts in any case.
     pub probes: bool,
     /// Takes what the node finds out about the health of endpoints; what there is no room for waits in the node.
@@ -114,6 +117,7 @@ impl NodeSettings {
             flush_interval: Some(Duration::from_millis(20)),
             dns: DnsSettings::default(),
             enum_listener: None,
+            dip: None,
             probes: true,
             health_reports: None,
         }
@@ -184,6 +188,8 @@ pub struct Node {
     _resolver: Resolver,
     /// Ends with the node.
     _enum_server: Option<EnumServer>,
+    /// Ends with the workers.
+    _dip_thread: Option<DipThread>,
     tap: Arc<Tap>,
     /// Until somebody runs it.
     recorder: Mutex<Option<Recorder>>,
@@ -293,11 +299,14 @@ impl Node {
         });
         let enum_server = enum_server.transpose()?;
         let (tap, told) = Tap::new(&settings.trace, &metrics);
+        let dipper = settings.dip.as_ref().map(|dip| Dipper::new(dip.deadline, registry)).transpose()?;
+        let (dipper, questions) = dipper.unzip();
         let make = |share, journal| {
             let (settings, locals, table) = (worker_settings.clone(), locals.clone(), table.clone());
             let mut worker =
                 Worker::new(settings, share, locals, table, journal, metrics.clone(), seeds.random());
             worker.tracer = Tracer::new(tap.clone());
+            worker.dipper = dipper.clone();
             worker
         };
         let now = Now { instant: clock.instant(), utc: clock.now() };
@@ -318,6 +327,13 @@ impl Node {
         }
         let (parcels, mut mailboxes): (Vec<_>, Vec<_>) =
             (0..settings.workers).map(|_| mpsc::channel(crate::driver::MAILBOX)).unzip();
+        let dip_thread = settings.dip.clone().zip(dipper.as_ref()).zip(questions).map(
+            |((settings, dipper), questions)| {
+                DipThread::start(settings, dipper, questions, parcels.clone(), clock.clone())
+            },
+        );
+        let dip_thread = dip_thread.transpose().map_err(StartError::Thread)?;
+        drop(dipper);
         let mut threads = Vec::new();
         for (index, (worker, sockets)) in workers.into_iter().zip(sockets).enumerate().rev() {
             let flusher = settings
@@ -361,6 +377,7 @@ impl Node {
             common,
             _resolver: resolver,
             _enum_server: enum_server,
+            _dip_thread: dip_thread,
             tap,
             recorder,
             workers: threads,

@@ -6,7 +6,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tandem_model::{EndpointId, HealthSign, Transport};
+use tandem_model::{E164, EndpointId, HealthSign, Transport};
+use tandem_routing::Dip;
+
+use crate::call::CallKey;
 
 /// Octets of a message that may have to be sent again.
 pub(crate) type Octets = Arc<[u8]>;
@@ -68,6 +71,8 @@ pub(crate) enum Parcel {
     Sign { endpoint: EndpointId, sign: HealthSign, since: Instant },
     /// An endpoint asked to be left alone until then; it is the watch that reports it.
     Hold { endpoint: EndpointId, until: Instant },
+    /// What the service for ported numbers says of the number that a call waits for.
+    Dipped { call: CallKey, number: E164, dip: Dip },
 }
 
 /// Messages to send, in order.

@@ -2,7 +2,7 @@
 //! would be, one transaction on each side, its body as it came. It leaves no CDR; it is counted.
 
 use tandem_model::{E164, Endpoint, EndpointId, PassOrRefuse, Reason, Transport};
-use tandem_routing::{CallRequest, Candidate, RouteTable, select};
+use tandem_routing::{CallRequest, Candidate, Dip, RouteTable, select};
 use tandem_sip::{MAX_HEAD, Message, Method, RequestLine, StartLine};
 
 use rand::Rng;
@@ -112,7 +112,7 @@ impl Worker {
         let question = CallRequest {
             originating_member: sender.member_id,
             called,
-            dip: None,
+            dip: self.read_dip(request, sender).or_else(|| self.recall_dip(now, called)),
             site: Some(&self.locals[usize::from(flow.listener)].site),
             draw: self.rng.next_u64(),
         };
@@ -121,7 +121,7 @@ impl Worker {
         let standings = &self.share.common.standings;
         selection.candidates.sort_by_key(|candidate| standings.badness(candidate.endpoint) >= DOWN);
         for candidate in &selection.candidates {
-            match self.send_message(now, table, sender, candidate, request, called) {
+            match self.send_message(now, table, sender, candidate, request, (called, selection.dip)) {
                 Ok((outgoing, further)) => {
                     let page = Page {
                         request: Octets::from(request.octets()),
@@ -179,7 +179,7 @@ impl Worker {
         sender: &Endpoint,
         candidate: &Candidate,
         request: &Message<'_>,
-        called: E164,
+        (called, dip): (E164, Option<Dip>),
     ) -> Result<(Outgoing, Lease), Reason> {
         let endpoint = table.endpoint(candidate.endpoint).ok_or(Reason::EndpointDisabled)?;
         if !passes(endpoint) {
@@ -192,7 +192,7 @@ impl Worker {
         let local = &self.locals[usize::from(flow.listener)];
         let passage = Passage::new(local.host_to(&endpoint.policy), &sender.policy, &endpoint.policy);
         let digits = called.digits();
-        let (uri, to) = addresses_of(endpoint, flow, &digits);
+        let (uri, to) = addresses_of(endpoint, flow, &digits, dip);
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);
         let hops = hops.to_string();
         let via = format!(

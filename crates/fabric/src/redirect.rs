@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 use tandem_model::{E164, NumberPolicy, Outcome, Reason, Redirect};
-use tandem_routing::{CallRequest, LeftOut, select};
+use tandem_routing::{CallRequest, Dip, LeftOut, select};
 use tandem_sip::{Message, Name, NameAddr, Scheme};
 
 use rand::Rng;
@@ -24,6 +24,8 @@ const MAX_REDIRECTIONS: usize = 5;
 pub(crate) struct Redirected {
     /// The number that it goes to, as digits.
     pub(crate) called: Box<str>,
+    /// What the look-up of that number has found.
+    pub(crate) dip: Option<Dip>,
     /// The numbers that it went to before, in that order; at least one.
     pub(crate) diversions: SmallVec<[Redirection; 1]>,
 }
@@ -75,6 +77,7 @@ impl Worker {
     fn redirect(&mut self, now: Now, key: CallKey, called: E164) -> Result<(), Reason> {
         let table = self.table.clone();
         let draw = self.rng.next_u64();
+        let dip = self.recall_dip(now, called);
         let call = &mut self.calls[key];
         let digits = called.digits();
         let from: Box<str> = call.target().into();
@@ -89,15 +92,15 @@ impl Worker {
         if diversions.len() > MAX_REDIRECTIONS {
             return Err(Reason::TooManyRedirections);
         }
-        invite.redirected = Some(Box::new(Redirected { called: digits.into(), diversions }));
         let question = CallRequest {
             originating_member: call.ingress.member,
             called,
-            dip: None,
+            dip,
             site: Some(&self.locals[usize::from(call.ingress.flow.listener)].site),
             draw,
         };
         let next = select(&table, &question, now.utc);
+        invite.redirected = Some(Box::new(Redirected { called: digits.into(), dip: next.dip, diversions }));
         let refusal = next.refusal();
         let done = usize::from(call.candidates_done);
         let selection = call.cdr.selection.as_mut().expect("a candidate of it was tried");

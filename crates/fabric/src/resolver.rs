@@ -218,7 +218,7 @@ impl Resolver {
                 let before = saved.load(present(clock.as_ref()));
                 let follower = Follower {
                     asker: Asker {
-                        dns: connect(&settings),
+                        dns: connect_by(&settings),
                         permits: Arc::new(Semaphore::new(MAX_QUESTIONS)),
                         clock: clock.clone(),
                         metrics: metrics.clone(),
@@ -263,7 +263,7 @@ fn system_servers(text: &str) -> Vec<SocketAddr> {
 
 /// The means to ask. With no server to ask every question fails, which is told in the log and by the metrics: it is
 /// no reason to carry no calls.
-fn connect(settings: &DnsSettings) -> Option<TokioResolver> {
+fn connect_by(settings: &DnsSettings) -> Option<TokioResolver> {
     let servers = match settings.servers.is_empty() {
         true => system_servers(&std::fs::read_to_string(SYSTEM_SERVERS).unwrap_or_default()),
         false => settings.servers.clone(),
@@ -274,11 +274,16 @@ fn connect(settings: &DnsSettings) -> Option<TokioResolver> {
         );
         return None;
     }
+    connect(&servers, settings.timeout)
+}
+
+/// The means to ask these servers, each of which may take so long.
+pub(crate) fn connect(servers: &[SocketAddr], timeout: Duration) -> Option<TokioResolver> {
     let servers = servers.iter().map(name_server).collect();
     let provider = TokioRuntimeProvider::default();
     let mut builder = Dns::builder_with_config(ResolverConfig::from_name_servers(servers), provider);
     let options = builder.options_mut();
-    options.timeout = settings.timeout;
+    options.timeout = timeout;
     options.attempts = TRIES;
     options.max_active_requests = MAX_QUESTIONS;
     // What is kept for how long is decided here, and a name means what the DNS says.

@@ -47,6 +47,7 @@ mod redirect;
 mod registration;
 mod requests;
 mod ringing;
+mod routing_numbers;
 mod session;
 mod sharing;
 mod strangers;

@@ -58,6 +58,8 @@ pub(crate) enum CallTimer {
     Overdue(u32),
     /// A leg is to be refreshed, or was not, or the call has been up for as long as one may be.
     Session,
+    /// The service for ported numbers has not said in time where the called number went.
+    Dip,
     /// Ask both sides whether they know a call that was taken up after a restart.
     Probe,
 }

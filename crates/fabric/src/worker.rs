@@ -23,6 +23,7 @@ use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse
 
 use crate::call::{Call, CallKey, CallTimers};
 use crate::crossing::{ALLOW, SUPPORTED};
+use crate::dipper::Dipper;
 use crate::identity::endpoint_at;
 use crate::journal::Journal;
 use crate::late_prack::LatePrack;
@@ -179,6 +180,8 @@ pub(crate) struct Worker {
     pub(crate) is_within_rate: bool,
     pub(crate) wire: Wire,
     pub(crate) tracer: Tracer,
+    /// By which called numbers are looked up elsewhere, where they are.
+    pub(crate) dipper: Option<Dipper>,
     /// The first worker's watch over the endpoints; the others have none.
     pub(crate) watch: Option<Box<Watch>>,
     pub(crate) journal: Journal,
@@ -234,6 +237,7 @@ impl Worker {
             is_within_rate: true,
             wire: Wire { outbox: Outbox::default(), timers: TimerQueue::default(), metrics },
             tracer: Tracer::default(),
+            dipper: None,
             journal,
             journal_timer: TimerHandle::NONE,
             rng,
@@ -275,6 +279,7 @@ impl Worker {
                 (None, None) => self.settings.max_duration,
             };
             let call = Call {
+                awaits: None,
                 cdr,
                 started: now.instant,
                 answered: None,
@@ -465,6 +470,7 @@ impl Worker {
             Parcel::Send(flow, octets) => self.wire.outbox.push(flow, octets),
             Parcel::Sign { endpoint, sign, since } => self.hear_sign(now, endpoint, sign, since),
             Parcel::Hold { endpoint, until } => self.take_hold(now, endpoint, until),
+            Parcel::Dipped { call, number, dip } => self.dipped(now, call, number, dip),
         }
     }
 
@@ -722,6 +728,7 @@ impl Worker {
             CallTimer::Overdue(number) => self.exchange_overdue(now, key, number),
             CallTimer::Probe => self.probe(now, key),
             CallTimer::Session => self.session_due(now, key),
+            CallTimer::Dip => self.dip_late(now, key),
         }
     }
 

@@ -56,7 +56,7 @@ pub use policy::{
     EarlyMedia, FailurePolicy, HeaderName, HeaderPolicy, HeaderRule, HeaderRules, HeaderValue, IdentityField,
     IdentityPolicy, NumberForm, NumberPolicy, OtherHeaders, OwnHost, PassOrRefuse, Policy, PolicyError,
     PolicyFault, ProbePolicy, Profile, Redirect, RequestPolicy, SessionPolicy, SessionTimer, Settings,
-    SizePolicy, Unprefixed,
+    SizePolicy, Trust, Unprefixed,
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
 pub use range::{AnnouncementAuthority, Authority, Range};

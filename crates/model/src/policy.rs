@@ -23,6 +23,7 @@ mod profile;
 mod requests;
 mod session;
 mod size;
+mod trust;
 
 pub use codecs::{CodecName, CodecOrder, CodecPolicy};
 pub use direct::DirectPolicy;
@@ -36,6 +37,7 @@ pub use profile::Profile;
 pub use requests::{PassOrRefuse, RequestPolicy};
 pub use session::{EarlyMedia, Redirect, SessionPolicy, SessionTimer};
 pub use size::SizePolicy;
+pub use trust::Trust;
 
 /// Most octets of the overrides as JSON.
 const MAX_OVERRIDES: usize = 16 * 1024;
@@ -148,7 +150,9 @@ impl Settings {
     /// Whether messages cross as they came, save what a back-to-back user agent makes anew.
     fn carries_as_received(&self) -> bool {
         let neutral = Profile::Neutral.settings();
-        self.numbers == neutral.numbers
+        let NumberPolicy { routing_number, write_routing_number, .. } = self.numbers;
+        // Those two are about the Request-URI, which is made anew in any case.
+        self.numbers == NumberPolicy { routing_number, write_routing_number, ..neutral.numbers }
             && self.identity == neutral.identity
             && self.diversion == neutral.diversion
             && self.headers == neutral.headers
@@ -216,24 +220,26 @@ impl Policy {
         &NEUTRAL
     }
 
-    /// The same, with the word of the exchange's operator on whether the switch is trusted with identities:
-    /// `identity.trusted` is for nobody else to set.
+    /// The same, with the word of the exchange's operator on whether the switch is trusted with something, which is for
+    /// nobody else to set.
     #[must_use]
-    pub fn with_trust(&self, trusted: bool) -> Self {
-        if self.identity.trusted == trusted {
+    pub fn with_trust(&self, with: Trust, trusted: bool) -> Self {
+        if self.trusts(with) == trusted {
             return self.clone();
         }
         let mut overrides = Value::Object(self.0.overrides.clone());
-        lay_over(&mut overrides, &serde_json::json!({ "identity": { "trusted": trusted } }));
+        let (group, name) = with.setting();
+        lay_over(&mut overrides, &serde_json::json!({ group: { name: trusted } }));
         let Value::Object(overrides) = overrides else {
             unreachable!("an object laid over an object is one")
         };
         Self::new(self.0.profile, overrides).expect("either value is free of faults")
     }
 
-    /// Whether the overrides say if the switch is trusted with identities.
-    pub fn says_trust(&self) -> bool {
-        self.0.overrides.get("identity").is_some_and(|identity| identity.get("trusted").is_some())
+    /// Whether the overrides say if the switch is trusted with something.
+    pub fn says_trust(&self, with: Trust) -> bool {
+        let (group, name) = with.setting();
+        self.0.overrides.get(group).is_some_and(|settings| settings.get(name).is_some())
     }
 
     /// The profile.
@@ -336,12 +342,15 @@ mod tests {
     #[test]
     fn the_operator_s_word_on_trust_changes_nothing_else() {
         let policy = read(json!({"profile": "teams", "overrides": {"identity": {"write": "both"}}})).unwrap();
-        let distrusted = policy.with_trust(false);
-        assert!(!distrusted.identity.trusted && distrusted.says_trust() && !policy.says_trust());
+        let with = Trust::Identities;
+        let distrusted = policy.with_trust(with, false);
+        assert!(!distrusted.identity.trusted && distrusted.says_trust(with) && !policy.says_trust(with));
         assert_eq!(distrusted.identity.write, IdentityField::Both);
         assert_eq!((distrusted.profile(), &distrusted.numbers), (Profile::Teams, &policy.numbers));
-        assert_eq!(*distrusted.with_trust(true), *policy);
-        assert_eq!(policy.with_trust(true), policy);
+        assert_eq!(*distrusted.with_trust(with, true), *policy);
+        assert_eq!(policy.with_trust(with, true), policy);
+        let trusted = policy.with_trust(Trust::RoutingNumbers, true);
+        assert!(trusted.numbers.routing_number && trusted.identity == policy.identity);
     }
 
     #[test]

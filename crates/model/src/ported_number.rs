@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{E164, RoutingNumber};
+use crate::{E164, Reason, RoutingNumber};
 
 /// A number that was ported, and by which number it is routed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,4 +70,17 @@ pub enum PortedError {
     /// More routing numbers than can be told apart.
     #[error("there are more than {} routing numbers", u32::MAX)]
     TooManyRoutingNumbers,
+}
+
+impl PortedError {
+    /// The code for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::OutOfOrder { .. } => Reason::PortedDeltaOutOfOrder,
+            Self::Repeated(_) => Reason::PortedNumberRepeated,
+            Self::AlreadyPorted(_) => Reason::PortedNumberExists,
+            Self::NotPorted(_) => Reason::PortedNumberUnknown,
+            Self::TooManyRoutingNumbers => Reason::PortedNetworksTooMany,
+        }
+    }
 }

@@ -282,6 +282,22 @@ reasons! {
         "Refer to a sip: URI with a full number, without Replaces; a call is handed over by its number alone."
     TooManyRedirections "too_many_redirections" 482 "the call was redirected too often"
         "The terminating members look for numbers that redirect to each other."
+
+    // Files of ported numbers: a node says which it does not use.
+    PortedFileUnreadable "ported_file_unreadable" 503 "the file of ported numbers, or the folder of its deltas, cannot be read"
+        "The operator checks portability.file and portability.deltas, and who may read them."
+    PortedFileMalformed "ported_file_malformed" 422 "a file of ported numbers is not as it was written"
+        "The log names the line; the file is made again, and moved into its place when it is whole."
+    PortedDeltaOutOfOrder "ported_delta_out_of_order" 409 "a delta of ported numbers does not follow the state that the node holds"
+        "The operator brings the delta that is missing, or a base of later numbers."
+    PortedNumberRepeated "ported_number_repeated" 409 "a number is there more than once in a file of ported numbers"
+        "Whoever makes the file leaves one of the two out; the log names the number."
+    PortedNumberExists "ported_number_exists" 409 "a delta adds a number that is ported already"
+        "The delta changes the number instead, or the operator brings a new base; the log names the number."
+    PortedNumberUnknown "ported_number_unknown" 409 "a delta changes or removes a number that is not ported"
+        "The delta adds the number instead, or the operator brings a new base; the log names the number."
+    PortedNetworksTooMany "ported_networks_too_many" 422 "a file of ported numbers has more routing numbers than a node tells apart"
+        "Check that each line has the number first and its routing number second."
 }
 
 impl std::fmt::Display for Reason {

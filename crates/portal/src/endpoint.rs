@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tandem_model::{
     Access, CallMark, CallMarkError, Endpoint, EndpointId, Host, MemberId, Reason, Scope, Source, Target,
+    Trust,
 };
 use tandem_store::{announcement, endpoint, listener, member};
 use utoipa::ToSchema;
@@ -413,7 +414,11 @@ pub(crate) async fn create_endpoint(
         return Err(ApiError::new(Reason::Conflict).detail(detail));
     }
     // Who is distrusted does not come by trust with another endpoint.
-    let trusted = !endpoint::has_distrusted(&mut *transaction, member).await?;
+    let is_distrusted = endpoint::has_distrusted(&mut *transaction, member).await?;
+    let trusted = |with| match with {
+        Trust::Identities => !is_distrusted,
+        Trust::RoutingNumbers => false,
+    };
     let new = Endpoint { policy: keep_trust(&session, &new.policy, trusted)?, ..new };
     let id = endpoint::insert(&mut transaction, &new, now).await?;
     let endpoint = Endpoint { endpoint_id: id, ..new };
@@ -456,7 +461,7 @@ pub(crate) async fn update_endpoint(
     endpoint::lock(&mut *transaction, member, id).await?;
     let stored = endpoint::get(&mut *transaction, member, id).await?;
     let stored = stored.ok_or_else(|| ApiError::new(Reason::NotFound))?;
-    let policy = keep_trust(&session, &described.policy, stored.endpoint.policy.identity.trusted)?;
+    let policy = keep_trust(&session, &described.policy, |with| stored.endpoint.policy.trusts(with))?;
     let (described, before) = (Endpoint { policy, ..described }, EndpointView::from(stored));
     endpoint::update(&mut transaction, &described).await?;
     let created_at = before.created_at;

@@ -64,7 +64,8 @@ pub(crate) struct DipView {
     /// The number by which the call is routed; null where the called one is not ported.
     #[schema(required)]
     routing_number: Option<String>,
-    /// Who looked it up: the sender of the call, or the node.
+    /// Who looked it up: the sender of the call, the node, or a service that it asks; `unanswered` where that did not
+    /// answer in time and the called number decides.
     #[schema(value_type = vocabulary::DipSource)]
     source: &'static str,
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::problem::ApiError;
+use crate::reason::ReasonView;
 use crate::session::Session;
 use crate::vocabulary;
 
@@ -29,6 +30,15 @@ pub(crate) struct NodeView {
     active_calls: u32,
     /// Call events that it has yet to write to the database.
     journal_backlog: u64,
+    /// How many ported numbers it holds; null where it is told of none, or has not read them yet.
+    #[schema(required)]
+    ported_numbers: Option<u64>,
+    /// Serial of the state that they are in.
+    #[schema(required)]
+    ported_serial: Option<u64>,
+    /// Why it does not use the newest file of them; calls go by the last state.
+    #[schema(required)]
+    ported_fault: Option<ReasonView>,
     /// Whether it reported lately and its route table has every change.
     current: bool,
 }
@@ -67,6 +77,9 @@ pub(crate) async fn list_nodes(
         table_hash: node.table_hash,
         active_calls: node.active_calls,
         journal_backlog: node.journal_backlog,
+        ported_numbers: node.ported_numbers,
+        ported_serial: node.ported_serial,
+        ported_fault: node.ported_fault.map(ReasonView::from),
     });
     Ok(Json(NodesView { items: items.collect(), feed_position }))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tandem_model::{Policy, Profile, Reason, Settings};
+use tandem_model::{Policy, Profile, Reason, Settings, Trust};
 use utoipa::ToSchema;
 
 use crate::problem::{ApiError, Faults, FieldError};
@@ -35,8 +35,8 @@ pub(crate) struct PolicyInput {
     #[schema(value_type = vocabulary::Profile)]
     profile: Profile,
     /// What differs from the profile, by group and setting: `{"numbers": {"country": "44"}}`. The groups and settings
-    /// are those of `GET /profiles`. `identity.trusted` is the operator's to set, and stays as it is where a member
-    /// leaves it out.
+    /// are those of `GET /profiles`. `identity.trusted` and `numbers.routing_number` are the operator's to set, and stay
+    /// as they are where a member leaves them out.
     #[schema(value_type = BTreeMap<String, Value>)]
     overrides: Map<String, Value>,
 }
@@ -57,21 +57,30 @@ impl PolicyInput {
     }
 }
 
-/// The policy as it may be set: whether a switch is trusted with identities (`identity.trusted`) is the operator's
-/// word. A member's endpoint keeps `trusted`; who leaves it out, leaves it as it is.
-pub(crate) fn keep_trust(session: &Session, policy: &Policy, trusted: bool) -> Result<Policy, ApiError> {
+/// The policy as it may be set: with what a switch is trusted is the operator's word. A member's endpoint stays `trusted`
+/// as it is; who leaves it out, leaves it so.
+pub(crate) fn keep_trust(
+    session: &Session,
+    policy: &Policy,
+    trusted: impl Fn(Trust) -> bool,
+) -> Result<Policy, ApiError> {
     if session.is_operator() {
         return Ok(policy.clone());
     }
-    if policy.says_trust() && policy.identity.trusted != trusted {
-        let error = FieldError {
-            field: "policy.overrides.identity.trusted".to_owned(),
-            message: format!("it is {trusted}, and only the operator of the exchange changes it"),
+    let is_changed = |with: &Trust| policy.says_trust(*with) && policy.trusts(*with) != trusted(*with);
+    let error = |with: Trust| {
+        let (group, name) = with.setting();
+        FieldError {
+            field: format!("policy.overrides.{group}.{name}"),
+            message: format!("it is {}, and only the operator of the exchange changes it", trusted(with)),
             row: None,
-        };
-        return Err(ApiError::new(Reason::OperatorSetting).errors(vec![error]));
+        }
+    };
+    let errors: Vec<FieldError> = Trust::ALL.into_iter().filter(is_changed).map(error).collect();
+    if !errors.is_empty() {
+        return Err(ApiError::new(Reason::OperatorSetting).errors(errors));
     }
-    Ok(policy.with_trust(trusted))
+    Ok(Trust::ALL.into_iter().fold(policy.clone(), |policy, with| policy.with_trust(with, trusted(with))))
 }
 
 /// What is known of one kind of switch.

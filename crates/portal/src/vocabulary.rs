@@ -73,8 +73,8 @@ vocabularies! {
     /// What was heard of an endpoint, or not heard.
     HealthSign ["probe_answered", "probe_unanswered", "probe_refused", "call_taken", "call_unanswered",
         "call_refused", "retry_after", "time_passed"]
-    /// Who looked a called number up among the ported ones: the sender of the call, or the node.
-    DipSource ["call", "node"]
+    /// Who looked a called number up among the ported ones: the sender of the call, the node, a service, or nobody in time.
+    DipSource ["call", "node", "service", "unanswered"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }

@@ -22,6 +22,10 @@ pub enum DipSource {
     Call,
     /// The node, among the ported numbers that it holds.
     Node,
+    /// A service that the node asks.
+    Service,
+    /// Nobody: the service did not answer in time, and the called number decides.
+    Unanswered,
 }
 
 impl Dip {
@@ -35,6 +39,8 @@ impl DipSource {
         match self {
             Self::Call => "call",
             Self::Node => "node",
+            Self::Service => "service",
+            Self::Unanswered => "unanswered",
         }
     }
 }

@@ -24,6 +24,7 @@ const SORTED_AT_ONCE: usize = if cfg!(test) { 8 } else { 1 << 20 };
 pub struct PortedNumbers {
     serial: u64,
     len: usize,
+    bytes: usize,
     rns: Arc<RoutingNumbers>,
     /// The first number of each chunk.
     firsts: Arc<[u64]>,
@@ -69,6 +70,11 @@ impl PortedNumbers {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Heap bytes, an estimate that leaves out what the allocator adds to small objects.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The number by which calls to a ported one are routed.
@@ -117,8 +123,12 @@ impl PortedNumbers {
     }
 
     fn of(serial: u64, len: usize, rns: RoutingNumbers, chunks: Vec<Arc<[Block]>>) -> Self {
-        let firsts = chunks.iter().map(|chunk| chunk[0].first()).collect();
-        Self { serial, len, rns: Arc::new(rns), firsts, chunks: chunks.into() }
+        let firsts: Arc<[u64]> = chunks.iter().map(|chunk| chunk[0].first()).collect();
+        let blocks: usize = chunks.iter().flat_map(|chunk| chunk.iter()).map(Block::bytes).sum();
+        let each_rn = size_of::<RoutingNumber>() + size_of::<(RoutingNumber, u32)>() + 1;
+        let each_chunk = size_of::<Arc<[Block]>>() + size_of::<u64>();
+        let bytes = blocks + chunks.len() * each_chunk + rns.all.len() * each_rn;
+        Self { serial, len, bytes, rns: Arc::new(rns), firsts, chunks: chunks.into() }
     }
 }
 

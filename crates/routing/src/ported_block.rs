@@ -52,6 +52,13 @@ impl Block {
         }
     }
 
+    /// Bytes of the block itself and on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Of the counters of an `Arc`.
+        const COUNTERS: usize = 16;
+        size_of::<Self>() + COUNTERS + self.bytes.len()
+    }
+
     /// The first number.
     pub(crate) fn first(&self) -> u64 {
         self.first

@@ -195,7 +195,8 @@ impl RouteTable {
                 + self.permitted.bytes()
                 + self.called.bytes()
                 + self.announced_terms.bytes()
-                + self.held_terms.bytes(),
+                + self.held_terms.bytes()
+                + self.ported.bytes(),
         }
     }
 

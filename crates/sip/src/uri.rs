@@ -112,12 +112,18 @@ impl<'a> Uri<'a> {
 
     /// The parameter of the telephone number: of the user in `sip:+1…;rn=…@host`, of the URI in `tel:`.
     pub fn number_param(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        let params = match self.scheme {
+        self.number_params()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// All parameters of the telephone number, with their values, escapes as they were written.
+    pub fn number_params(&self) -> Params<'a> {
+        Params::new(match self.scheme {
             Scheme::Tel => self.params,
-            Scheme::Sip | Scheme::Sips => cut(self.user?, b';').1,
-            Scheme::Other => return None,
-        };
-        Params::find(params, name.as_bytes())
+            Scheme::Sip | Scheme::Sips => cut(self.user.unwrap_or_default(), b';').1,
+            Scheme::Other => &[],
+        })
     }
 }
 

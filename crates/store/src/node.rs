@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgExecutor, Result};
-use tandem_model::NodeId;
+use tandem_model::{NodeId, Reason};
 
 use crate::word;
 
@@ -47,6 +47,12 @@ pub struct NodeReport {
     pub active_calls: u32,
     /// CDRs in its journal that are not yet in the database.
     pub journal_backlog: u64,
+    /// How many ported numbers it holds; none where it is told of none, or has not read them yet.
+    pub ported_numbers: Option<u64>,
+    /// Serial of the state that they are in.
+    pub ported_serial: Option<u64>,
+    /// Why it does not use the newest file of them.
+    pub ported_fault: Option<Reason>,
 }
 
 /// Puts a report in the place of the node's last one. A node that lost its id takes its name along.
@@ -60,13 +66,15 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
         sqlx::query!(
             r#"
             insert into node (node_id, name, started_at, seen_at, state, table_version, table_hash
-                            , active_calls, journal_backlog)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                            , active_calls, journal_backlog, ported_numbers, ported_serial, ported_fault)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             on conflict (node_id) do update
                set name = excluded.name, started_at = excluded.started_at, seen_at = excluded.seen_at
                  , state = excluded.state, table_version = excluded.table_version
                  , table_hash = excluded.table_hash, active_calls = excluded.active_calls
                  , journal_backlog = excluded.journal_backlog
+                 , ported_numbers = excluded.ported_numbers, ported_serial = excluded.ported_serial
+                 , ported_fault = excluded.ported_fault
             "#,
             report.node_id.0,
             report.name,
@@ -77,6 +85,9 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
             report.table_hash,
             i32::try_from(report.active_calls).unwrap_or(i32::MAX),
             i64::try_from(report.journal_backlog).unwrap_or(i64::MAX),
+            report.ported_numbers.map(|numbers| i64::try_from(numbers).unwrap_or(i64::MAX)),
+            report.ported_serial.map(|serial| i64::try_from(serial).unwrap_or(i64::MAX)),
+            report.ported_fault.map(Reason::code),
         )
         .execute(&mut *transaction)
         .await?;
@@ -90,7 +101,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
     let rows = sqlx::query!(
         r#"
         select node_id, name, started_at, seen_at, state, table_version, table_hash, active_calls
-             , journal_backlog
+             , journal_backlog, ported_numbers, ported_serial, ported_fault
           from node
          order by name
         "#
@@ -109,6 +120,12 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
                 table_hash: row.table_hash,
                 active_calls: row.active_calls.try_into().unwrap_or(0),
                 journal_backlog: row.journal_backlog.try_into().unwrap_or(0),
+                ported_numbers: row.ported_numbers.map(|numbers| numbers.try_into().unwrap_or(0)),
+                ported_serial: row.ported_serial.map(|serial| serial.try_into().unwrap_or(0)),
+                // One that a later version of the program knows says at least that there is one.
+                ported_fault: row
+                    .ported_fault
+                    .map(|code| Reason::from_code(&code).unwrap_or(Reason::PortedFileMalformed)),
             })
         })
         .collect()

@@ -1,20 +1,30 @@
 //! `tandem lookup`: who would get a call, and why, in sentences.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use tandem_model::{E164, EndpointId, MemberId, Numbering};
-use tandem_routing::{CallRequest, Dip, DipSource, RouteTable, Selection, select};
+use tandem_routing::{CallRequest, Dip, DipSource, RouteTable, Selection, port, select};
 use tandem_store::{PgPool, facts};
 
+use crate::portability::{self, PortabilitySettings};
 use crate::say;
 
 /// Loads the route table and prints the selection for a call from the member `from` to `number`.
-pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn run(
+    db: &PgPool,
+    ported: &PortabilitySettings,
+    from: &str,
+    number: &str,
+    draw: u64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
     let called: E164 = number.parse().with_context(|| format!("{number:?} is not a number"))?;
-    let (table, originating_member) = load(db, from).await?;
+    let (table, originating_member) = load(db, ported, from, HashSet::from([called])).await?;
     let call = CallRequest { originating_member, called, dip: None, site: None, draw };
     say(explain(&table, from, &select(&table, &call, now)).trim_end());
     Ok(())
@@ -23,15 +33,18 @@ pub async fn run(db: &PgPool, from: &str, number: &str, draw: u64, now: DateTime
 /// The same for each line of a file, a line each; fails at the end where a line is not a number.
 pub async fn run_file(
     db: &PgPool,
+    ported: &PortabilitySettings,
     from: &str,
     file: &Path,
     draw: u64,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let (table, originating_member) = load(db, from).await?;
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let numbers = lines().filter_map(|line| line.parse().ok()).collect();
+    let (table, originating_member) = load(db, ported, from, numbers).await?;
     let mut bad = 0;
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in lines() {
         match line.parse() {
             Ok(called) => {
                 let call = CallRequest { originating_member, called, dip: None, site: None, draw };
@@ -49,13 +62,27 @@ pub async fn run_file(
     Ok(())
 }
 
-async fn load(db: &PgPool, from: &str) -> anyhow::Result<(RouteTable, MemberId)> {
+/// The table with what a node knows of `numbers` that are ported, and the member.
+async fn load(
+    db: &PgPool,
+    ported: &PortabilitySettings,
+    from: &str,
+    numbers: HashSet<E164>,
+) -> anyhow::Result<(Arc<RouteTable>, MemberId)> {
     let table = RouteTable::from_facts(facts::load(db).await.context("cannot load the route table")?.facts);
     let Some(member) = table.member_by_name(from) else {
         bail!("there is no member {from:?}; the members are {}", names(&table));
     };
     let id = member.member_id;
-    Ok((table, id))
+    let table = tandem_routing::shared(table);
+    if ported.file.is_some() {
+        let (numbers, fault) = portability::look_up(ported, numbers).context("the ported numbers")?;
+        if let Some(error) = fault {
+            say(format_args!("The newest file of ported numbers is not used: {error} ({}).", error.reason()));
+        }
+        port(&table, &numbers);
+    }
+    Ok((table.load_full(), id))
 }
 
 /// The selection in a line: the number, then the endpoints in order or the code of the refusal.
@@ -102,6 +129,7 @@ fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
         let found = match source {
             DipSource::Call => "says the call",
             DipSource::Node => "say the ported numbers",
+            DipSource::Service | DipSource::Unanswered => "says the service for ported numbers",
         };
         say(format_args!("It was ported: it is routed by {rn}, {found}."));
     }

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use tandem::account::{self, Scope};
 use tandem::clock::{SystemClock, entropy, seed};
 use tandem::database::Database;
+use tandem::portability::command::{self as portability, PortabilityCommand};
 use tandem::settings::{LogFormat, LogSettings, Settings};
 use tandem::{apply, lookup, serve, settings, simulate};
 use tandem_model::Clock;
@@ -57,6 +58,9 @@ enum Command {
         #[arg(long, conflicts_with = "number")]
         file: Option<PathBuf>,
     },
+    /// Files of ported numbers, which a node reads
+    #[command(subcommand)]
+    Portability(PortabilityCommand),
     /// Bearer tokens of the API
     #[command(subcommand)]
     Token(TokenCommand),
@@ -118,6 +122,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         print_settings();
         return Ok(());
     }
+    if let Command::Portability(command) = &arguments.command {
+        return portability::run(command);
+    }
     let settings = Settings::load(arguments.config.as_deref(), std::env::vars())?;
     let is_server = matches!(arguments.command, Command::Serve | Command::Simulate(_));
     log(&settings.log, is_server)?;
@@ -153,10 +160,11 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
         }
         Command::Lookup { from, number, file } => {
             let draw = StdRng::from_seed(seed()).random();
+            let ported = &settings.portability;
             with_database(settings, async |db| match (number, file) {
-                (_, Some(file)) => lookup::run_file(db, &from, &file, draw, clock.now()).await,
+                (_, Some(file)) => lookup::run_file(db, ported, &from, &file, draw, clock.now()).await,
                 (number, None) => {
-                    lookup::run(db, &from, &number.unwrap_or_default(), draw, clock.now()).await
+                    lookup::run(db, ported, &from, &number.unwrap_or_default(), draw, clock.now()).await
                 }
             })
             .await
@@ -173,7 +181,7 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
             })
             .await
         }
-        Command::Settings => Ok(()),
+        Command::Settings | Command::Portability(_) => Ok(()),
     }
 }
 

@@ -12,6 +12,8 @@ use tandem_store::node::{self, NodeReport, NodeState};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::portability::{PortedState, SharedState};
+
 /// Time between two reports when nothing happens.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,8 @@ pub struct Reporter {
     pub state: watch::Receiver<NodeState>,
     /// Tells of swaps of the table.
     pub swaps: watch::Receiver<u64>,
+    /// Which ported numbers it holds.
+    pub ported: SharedState,
     /// Calls that are up, and records that are not yet in the database.
     pub load: Box<dyn Fn() -> (u32, u64) + Send + Sync>,
 }
@@ -74,6 +78,7 @@ impl Reporter {
             let table = self.table.load();
             (table.version(), table.hash().to_string())
         };
+        let PortedState { held, fault } = PortedState::clone(&self.ported.load());
         let report = NodeReport {
             node_id: self.node_id,
             name: self.name.clone(),
@@ -84,6 +89,9 @@ impl Reporter {
             table_hash,
             active_calls,
             journal_backlog,
+            ported_numbers: held.map(|(numbers, _)| numbers),
+            ported_serial: held.map(|(_, serial)| serial),
+            ported_fault: fault,
         };
         node::report(&self.db, &report).await
     }

@@ -26,6 +26,7 @@ use crate::data_dir::DataDir;
 use crate::database::Database;
 use crate::follower::Follower;
 use crate::health::HealthReporter;
+use crate::portability::PortabilityKeeper;
 use crate::report::Reporter;
 use crate::settings::Settings;
 use crate::{metrics, say, snapshot};
@@ -85,6 +86,7 @@ pub async fn run(
     let saved = snapshot::path(data_dir.path());
     let follower = Follower::new(db.clone(), table.clone(), clock.clone(), Some(saved), &registry)?;
     follower.restore().await;
+    let keeper = PortabilityKeeper::new(settings.portability.clone(), table.clone(), &registry)?;
     let (health_sender, health_reports) = mpsc::channel(HEALTH_REPORTS);
     let node = match settings.roles.fabric {
         true => {
@@ -101,6 +103,7 @@ pub async fn run(
                 flush_interval: settings.fabric.flush_interval,
                 dns: settings.dns.clone(),
                 enum_listener: settings.enum_listener.clone(),
+                dip: settings.dip.clone(),
                 trace: settings.trace.clone(),
                 probes: settings.fabric.probes,
                 health_reports: Some(health_sender),
@@ -133,6 +136,7 @@ pub async fn run(
             clock: clock.clone(),
             state: states.clone(),
             swaps: swaps.clone(),
+            ported: keeper.state(),
             load: Box::new({
                 let node = Arc::downgrade(node);
                 move || node.upgrade().map_or((0, 0), |node| (node.active_calls(), node.journal_backlog()))
@@ -189,6 +193,9 @@ pub async fn run(
             match follower.run().await {}
         }
     });
+    if settings.portability.file.is_some() {
+        tasks.spawn(async move { match keeper.run().await {} });
+    }
     say(format_args!("metrics  http://{}/metrics", metrics_listener.local_addr()?));
     tasks.spawn({
         let registry = registry.clone();

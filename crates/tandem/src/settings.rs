@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tandem_fabric::{
-    DnsSettings, EnumSettings, HepSettings, HepTransport, ListenerSettings, OtlpSettings, TlsSettings,
-    TraceSettings,
+    DipService, DipSettings, DnsSettings, EnumSettings, HepSettings, HepTransport, ListenerSettings,
+    OtlpSettings, TlsSettings, TraceSettings,
 };
 use tandem_model::{Host, Transport};
 use toml::{Table, Value};
+
+use crate::portability::PortabilitySettings;
 
 /// The annotated defaults, as `tandem settings` prints them.
 pub const DEFAULTS: &str = include_str!("settings.toml");
@@ -44,6 +46,10 @@ pub struct Settings {
     pub fabric: FabricSettings,
     /// How the DNS names of endpoints are resolved.
     pub dns: DnsSettings,
+    /// Where ported numbers come from.
+    pub portability: PortabilitySettings,
+    /// The service that says which numbers are ported; `None` where none is asked.
+    pub dip: Option<DipSettings>,
     /// Where questions about numbers are answered by ENUM; `None` where they are not.
     pub enum_listener: Option<EnumSettings>,
     /// Which calls are traced.
@@ -412,6 +418,8 @@ impl Values {
                 max_stale: self.seconds("dns.max_stale_s", 0..=604_800)?,
                 private_addresses: self.flag("dns.private_addresses")?,
             },
+            portability: self.portability()?,
+            dip: self.dip()?,
             enum_listener: self.enum_listener()?,
             trace: TraceSettings {
                 sample: self.share("trace.sample")?,
@@ -503,6 +511,45 @@ impl Values {
         };
         let numbers = self.get(key).as_array().and_then(|numbers| numbers.iter().map(number).collect());
         numbers.ok_or_else(|| self.wrong(key, "a list of numbers, such as [\"112\", \"+44999\"]"))
+    }
+
+    fn portability(&self) -> Result<PortabilitySettings, SettingsError> {
+        let path = |key: &str| -> Result<Option<PathBuf>, SettingsError> {
+            Ok(Some(self.text(key)?).filter(|text| !text.is_empty()).map(PathBuf::from))
+        };
+        let (file, deltas) = (path("portability.file")?, path("portability.deltas")?);
+        if file.is_none() && deltas.is_some() {
+            return Err(self.wrong("portability.file", "the path of the base that the deltas follow"));
+        }
+        if file.is_some() && !self.text("portability.dip")?.is_empty() {
+            return Err(
+                self.wrong("portability.dip", "nothing where portability.file has all ported numbers")
+            );
+        }
+        Ok(PortabilitySettings { file, deltas })
+    }
+
+    fn dip(&self) -> Result<Option<DipSettings>, SettingsError> {
+        let deadline = self.integer("portability.dip_deadline_ms", 10..=2_000)?;
+        let ttl = self.seconds("portability.dip_ttl_s", 1..=86_400)?;
+        let text = self.text("portability.dip")?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let is_http = text.starts_with("http://") && text.contains("{number}");
+        let by_enum = text.strip_prefix("enum://").and_then(|rest| {
+            let (server, suffix) = rest.split_once('/')?;
+            let server = server.parse().ok()?;
+            let is_domain = tandem_model::credential::is_own_realm(suffix);
+            is_domain.then(|| DipService::Enum { server, suffix: suffix.to_owned() })
+        });
+        let service = by_enum.or_else(|| is_http.then_some(DipService::Http(text)));
+        let service = service.ok_or_else(|| {
+            let wanted =
+                "a URL such as http://127.0.0.1:8090/numbers/{number} or enum://192.0.2.53:53/e164.arpa";
+            self.wrong("portability.dip", wanted)
+        })?;
+        Ok(Some(DipSettings { service, deadline: Duration::from_millis(deadline.into()), ttl }))
     }
 
     fn enum_listener(&self) -> Result<Option<EnumSettings>, SettingsError> {
@@ -765,7 +812,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portal], [tls], [trace]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portability], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -773,7 +820,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portal], [tls], [trace]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portability], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\naddress = \"8080\"",
@@ -806,6 +853,18 @@ mod tests {
             (
                 "[dns]\nprivate_addresses = \"no\"",
                 "t.toml: dns.private_addresses is \"no\"; write true or false",
+            ),
+            (
+                "[portability]\ndeltas = \"deltas\"",
+                "default: portability.file is \"\"; write the path of the base that the deltas follow",
+            ),
+            (
+                "[portability]\ndip = \"https://dips.example/{number}\"",
+                "t.toml: portability.dip is \"https://dips.example/{number}\"; write a URL such as http://127.0.0.1:8090/numbers/{number} or enum://192.0.2.53:53/e164.arpa",
+            ),
+            (
+                "[portability]\nfile = \"numbers.base\"\ndip = \"enum://192.0.2.53:53/e164.arpa\"",
+                "t.toml: portability.dip is \"enum://192.0.2.53:53/e164.arpa\"; write nothing where portability.file has all ported numbers",
             ),
             ("[fabric]\ndrain_s = -1", "t.toml: fabric.drain_s is -1; write a whole number from 0 to 86400"),
             (

@@ -1442,15 +1442,18 @@ export interface components {
             username: string;
         };
         /**
-         * @description Who looked a called number up among the ported ones: the sender of the call, or the node.
+         * @description Who looked a called number up among the ported ones: the sender of the call, the node, a service, or nobody in time.
          * @enum {string}
          */
-        DipSource: "call" | "node";
+        DipSource: "call" | "node" | "service" | "unanswered";
         /** @description What was found when the called number was looked up among the ported ones. */
         DipView: {
             /** @description The number by which the call is routed; null where the called one is not ported. */
             routing_number: string | null;
-            /** @description Who looked it up: the sender of the call, or the node. */
+            /**
+             * @description Who looked it up: the sender of the call, the node, or a service that it asks; `unanswered` where that did not
+             *     answer in time and the called number decides.
+             */
             source: components["schemas"]["DipSource"];
         };
         /**
@@ -1954,6 +1957,17 @@ export interface components {
             name: string;
             /** Format: uuid */
             node_id: string;
+            ported_fault: components["schemas"]["ReasonView"] | null;
+            /**
+             * Format: int64
+             * @description How many ported numbers it holds; null where it is told of none, or has not read them yet.
+             */
+            ported_numbers: number | null;
+            /**
+             * Format: int64
+             * @description Serial of the state that they are in.
+             */
+            ported_serial: number | null;
             /** Format: date-time */
             seen_at: string;
             /** Format: date-time */
@@ -2501,8 +2515,8 @@ export interface components {
         PolicyInput: {
             /**
              * @description What differs from the profile, by group and setting: `{"numbers": {"country": "44"}}`. The groups and settings
-             *     are those of `GET /profiles`. `identity.trusted` is the operator's to set, and stays as it is where a member
-             *     leaves it out.
+             *     are those of `GET /profiles`. `identity.trusted` and `numbers.routing_number` are the operator's to set, and stay
+             *     as they are where a member leaves them out.
              * @default {}
              */
             overrides?: {
@@ -2654,7 +2668,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];

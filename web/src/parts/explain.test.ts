@@ -37,6 +37,13 @@ test("a ported number is explained by its routing number", () => {
   );
 });
 
+test("of a number about which nobody answered in time it is said so", () => {
+  const dip = { routing_number: null, source: "unanswered" as const };
+  expect(explain(selection({ dip, candidates: [candidate("globex")] }), "then").summary).toContain(
+    "Whether +44 20 7946 0000 is ported was not said in time, so the number itself decided. +44 20 7946 was the longest",
+  );
+});
+
 test("several candidates say that they are tried in order", () => {
   expect(explain(selection({ candidates: [candidate("globex"), candidate("globex")] }), "now").summary).toContain(
     "The call goes to globex, to 2 endpoints in this order until one takes it.",

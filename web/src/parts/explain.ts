@@ -58,10 +58,16 @@ function orderOf(candidates: Selection["candidates"]): Tried[] {
 }
 
 function portedOf(called: string, dip: Selection["dip"], tense: "now" | "then"): string | null {
+  if (dip?.source === "unanswered") return `Whether ${called} is ported was not said in time, so the number itself decided.`;
   if (!dip?.routing_number) return null;
-  const found = dip.source === "call" ? "as the call said" : "by the ported numbers of the node";
-  return `${called} ${tense === "now" ? "is" : "was"} ported to ${written(dip.routing_number)}, ${found}.`;
+  return `${called} ${tense === "now" ? "is" : "was"} ported to ${written(dip.routing_number)}, ${SAID_BY[dip.source]}.`;
 }
+
+const SAID_BY = {
+  call: "as the call said",
+  node: "by the ported numbers of the node",
+  service: "by the service that the node asks",
+};
 
 function foundOf(called: string, matched: string | null, tense: "now" | "then"): string {
   const is = tense === "now" ? "is" : "was";

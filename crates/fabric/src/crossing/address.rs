@@ -5,6 +5,7 @@ use tandem_model::CallingForm;
 use tandem_sip::{NameAddr, Scheme, Uri};
 
 use super::Passage;
+use crate::routing_number;
 
 /// The host of a caller who wishes to stay unknown (RFC 3323 §4.1.1.3); it names nobody.
 pub(super) const ANONYMOUS_HOST: &str = "anonymous.invalid";
@@ -94,10 +95,10 @@ pub(super) fn write_uri(uri: &Uri<'_>, text: &[u8], passage: &Passage<'_>, out: 
                 Some(number) => {
                     is_phone = passage.receiver.numbers.user_phone;
                     out.extend_from_slice(number.as_bytes());
-                    out.extend_from_slice(&user[uri.user_number().map_or(0, <[u8]>::len)..]);
                 }
-                None => out.extend_from_slice(user),
+                None => out.extend_from_slice(uri.user_number().unwrap_or(user)),
             }
+            write_params(uri, out);
             out.push(b'@');
             let is_anonymous = uri.host.eq_ignore_ascii_case(ANONYMOUS_HOST.as_bytes());
             let host = if is_anonymous { ANONYMOUS_HOST } else { passage.host };
@@ -110,16 +111,37 @@ pub(super) fn write_uri(uri: &Uri<'_>, text: &[u8], passage: &Passage<'_>, out: 
             Some(number) => {
                 out.extend_from_slice(b"tel:");
                 out.extend_from_slice(number.as_bytes());
-                if !uri.params.is_empty() {
-                    out.push(b';');
-                    out.extend_from_slice(uri.params);
-                }
+                write_params(uri, out);
             }
-            None => out.extend_from_slice(text),
+            None if uri.params.is_empty() => out.extend_from_slice(text),
+            None => {
+                out.extend_from_slice(b"tel:");
+                out.extend_from_slice(uri.user.unwrap_or_default());
+                write_params(uri, out);
+            }
         },
         Scheme::Other => return false,
     }
     true
+}
+
+/// Writes the parameters of a number. Where it was ported to is no member's to tell another (see [`routing_number`]).
+fn write_params(uri: &Uri<'_>, out: &mut Vec<u8>) {
+    let params = match uri.scheme {
+        Scheme::Tel => uri.params,
+        _ => {
+            let len = uri.user_number().map_or(0, <[u8]>::len);
+            uri.user.unwrap_or_default().get(len + 1..).unwrap_or_default()
+        }
+    };
+    if params.is_empty() {
+        return;
+    }
+    for param in params.split(|&octet| octet == b';').filter(|param| !routing_number::is_about_porting(param))
+    {
+        out.push(b';');
+        out.extend_from_slice(param);
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +172,12 @@ mod tests {
             ("\"A, B\" <sip:+44@h1>, <tel:+4420>", Some("\"A, B\" <sip:+44@hub:5060>, <tel:+4420>")),
             ("<sip:10.0.0.1>", None),
             ("<urn:service:sos>", None),
+            // Where a number was ported to is nothing that one member tells another, however it is written.
+            ("<sip:+4420;rn=+3319;npdi;cpc=ordinary@h>", Some("<sip:+4420;cpc=ordinary@hub:5060>")),
+            ("<sip:+4420;RN=+3319;Npdi=yes;%72n=+3318;rn-context=+33@h>", Some("<sip:+4420@hub:5060>")),
+            ("<sip:+4420;rnx=1;xrn=2@h>", Some("<sip:+4420;rnx=1;xrn=2@hub:5060>")),
+            ("<tel:+4420;npdi;rn=+3319>", Some("<tel:+4420>")),
+            ("<tel:+4420;ext=1;rn=+3319>", Some("<tel:+4420;ext=1>")),
         ];
         for (value, expected) in table {
             assert_eq!(written(value, Profile::Neutral, Profile::Neutral).as_deref(), expected, "{value}");

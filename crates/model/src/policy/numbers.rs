@@ -28,6 +28,12 @@ pub struct NumberPolicy {
     pub calling: CallingForm,
     /// Whether URIs that hold a number say so by `user=phone` (RFC 3261 §19.1.1).
     pub user_phone: bool,
+    /// Whether what it says of a look-up among ported numbers, by `rn` and `npdi` of RFC 4694, is believed: its call is
+    /// routed by that, then, and the number not looked up again. What another says is as if it were not there. The
+    /// operator's to set.
+    pub routing_number: bool,
+    /// Whether it is told, by `rn` and `npdi` in the Request-URI, what a look-up of the called number has found.
+    pub write_routing_number: bool,
 }
 
 /// How a number is written.
@@ -76,6 +82,8 @@ impl Default for NumberPolicy {
             unprefixed: Unprefixed::International,
             calling: CallingForm::Received,
             user_phone: true,
+            routing_number: false,
+            write_routing_number: false,
         }
     }
 }

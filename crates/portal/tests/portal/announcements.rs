@@ -86,6 +86,9 @@ async fn an_announcement_says_why_it_does_not_route_and_on_how_many_nodes_it_is_
             table_hash: "00".to_owned(),
             active_calls: 0,
             journal_backlog: 0,
+            ported_numbers: None,
+            ported_serial: None,
+            ported_fault: None,
         };
         node::report(exchange.database.pool(), &report).await.unwrap();
     }

@@ -280,6 +280,42 @@ async fn only_the_operator_says_whether_an_endpoint_is_trusted_with_identities()
 }
 
 #[tokio::test]
+async fn only_the_operator_says_whether_an_endpoint_is_trusted_with_routing_numbers() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.member("acme").await;
+    let with = |name: &str, number: u8, numbers: serde_json::Value| {
+        let mut body = endpoint(name, number);
+        body["policy"] = json!({ "overrides": { "numbers": numbers } });
+        body
+    };
+    let (trusted, told) = (json!({ "routing_number": true }), json!({ "write_routing_number": true }));
+    let refused = |answer: Answer| {
+        assert_eq!(answer.problem(), (403, "operator_setting"), "{}", answer.text);
+        assert_eq!(answer.fields(), ["policy.overrides.numbers.routing_number"]);
+    };
+    refused(acme.post("endpoints", with("acme-1", 1, trusted.clone())).await);
+    let id = acme.post("endpoints", with("acme-1", 1, told.clone())).await.expect(201).text("endpoint_id");
+    let path = format!("endpoints/{id}");
+    refused(acme.put(&path, with("acme-1", 1, trusted.clone())).await);
+
+    // The operator trusts it, and it stays so while the member changes the rest; another endpoint does not.
+    exchange
+        .operator
+        .send("PUT", &acme.path(&path), Some(with("acme-1", 1, trusted.clone())))
+        .await
+        .expect(200);
+    let after = acme.put(&path, with("acme-1", 1, told.clone())).await.expect(200);
+    assert_eq!(
+        after.json["policy"]["overrides"]["numbers"],
+        json!({ "routing_number": true, "write_routing_number": true })
+    );
+    refused(acme.put(&path, with("acme-1", 1, json!({ "routing_number": false }))).await);
+    let second = acme.post("endpoints", with("acme-2", 2, told.clone())).await.expect(201);
+    assert_eq!(second.json["policy"]["overrides"]["numbers"], told);
+    refused(acme.post("endpoints", with("acme-3", 3, trusted)).await);
+}
+
+#[tokio::test]
 async fn two_members_share_an_address_where_each_has_a_tech_prefix() {
     let exchange = Exchange::new().await;
     let (acme, globex) = (exchange.member("acme").await, exchange.member("globex").await);

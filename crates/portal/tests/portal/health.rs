@@ -23,6 +23,9 @@ async fn report_node(exchange: &Exchange, number: u128) -> NodeId {
         table_hash: "abc".to_owned(),
         active_calls: 0,
         journal_backlog: 0,
+        ported_numbers: None,
+        ported_serial: None,
+        ported_fault: None,
     };
     node::report(exchange.database.pool(), &report).await.unwrap();
     node_id

@@ -41,6 +41,7 @@ pub(crate) fn measure(count: u64) {
     let (numbers, unsorted) = stopwatch::time(|| load(count, |n| n * 982_451_653 % count));
     let bytes = Heap::since(before, count as usize);
     let peak = Heap::peak_since(before);
+    let estimated = numbers.bytes() as f64 / count as f64;
     let mut random = Random(5);
     let called: Vec<_> = (0..LOOKUPS)
         .map(|n| match n % 2 {
@@ -69,7 +70,7 @@ pub(crate) fn measure(count: u64) {
     let (next, delta_took) = stopwatch::time(|| numbers.apply(&delta).expect("it fits"));
     assert_eq!(next.len() as u64, count + CHANGED / 4);
     println!(
-        "\n{count} ported numbers: {:.2} bytes each ({:.2} set aside; {:.0} MB at most while loading), loaded in {:.1} s \
+        "\n{count} ported numbers: {:.2} bytes each ({:.2} set aside, {estimated:.2} as the node counts them; {:.0} MB at most while loading), loaded in {:.1} s \
          in order and {:.1} s in none, found in {cold_ns:.0} ns cold and {warm_ns:.0} ns warm; a delta of {CHANGED} in \
          {:.0} ms",
         bytes[0],

@@ -20,6 +20,9 @@ async fn report_node(db: &PgPool, number: u128, state: NodeState, seen_at: DateT
         table_hash: "abc".to_owned(),
         active_calls: 0,
         journal_backlog: 0,
+        ported_numbers: None,
+        ported_serial: None,
+        ported_fault: None,
     };
     node::report(db, &report).await.unwrap();
 }

@@ -19,6 +19,9 @@ fn report(number: u128, table_version: u64) -> NodeReport {
         table_hash: "abc".to_owned(),
         active_calls: 3,
         journal_backlog: 0,
+        ported_numbers: None,
+        ported_serial: None,
+        ported_fault: None,
     }
 }
 

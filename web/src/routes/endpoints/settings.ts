@@ -64,6 +64,19 @@ export const SETTING_GROUPS: SettingGroup[] = [
         ],
       },
       { name: "user_phone", label: "URIs with a number say user=phone", kind: "yes" },
+      {
+        name: "write_routing_number",
+        label: "Is told to where a number was ported",
+        description: "By rn and npdi in the Request-URI (RFC 4694)",
+        kind: "yes",
+      },
+      {
+        name: "routing_number",
+        label: "Trusted with routing numbers",
+        description: "The rn and npdi that it sends decide, and the number is not looked up again",
+        kind: "yes",
+        isOperators: true,
+      },
     ],
   },
   {

@@ -36,6 +36,7 @@ export default function Nodes() {
       ),
     },
     { header: "Hash", cell: ({ table_hash }) => <span className="mono" title={table_hash}>{table_hash.slice(0, 12)}</span> },
+    { header: "Ported numbers", cell: (node) => <Ported {...node} /> },
     { header: "Calls up", align: "end", cell: ({ active_calls }) => <span className="figures">{count(active_calls)}</span> },
     { header: "Journal backlog", align: "end", cell: ({ journal_backlog }) => <span className="figures">{count(journal_backlog)}</span> },
     { header: "Heard", cell: ({ seen_at }) => <span className="figures">{since(seen_at, new Date(dataUpdatedAt))}</span> },
@@ -54,5 +55,18 @@ export default function Nodes() {
         empty={<Empty title="No node has reported">Start tandem with the fabric role; it appears here within seconds.</Empty>}
       />
     </Page>
+  );
+}
+
+function Ported({ ported_numbers, ported_serial, ported_fault }: Node) {
+  return (
+    <span className="figures">
+      {ported_numbers === null ? "none" : `${count(ported_numbers)} of serial ${count(ported_serial ?? 0)}`}{" "}
+      {ported_fault && (
+        <Badge color="red" title={`${ported_fault.sentence}. ${ported_fault.remedy}`}>
+          {ported_fault.code}
+        </Badge>
+      )}
+    </span>
   );
 }
