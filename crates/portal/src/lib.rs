@@ -20,6 +20,7 @@ mod connect;
 mod csv;
 mod endpoint;
 mod endpoint_health;
+pub mod forecast;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod health;

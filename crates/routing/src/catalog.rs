@@ -44,6 +44,11 @@ impl<T> Catalog<T> {
         self.tree.get(prefix, id)
     }
 
+    /// The prefix under which the entry of this id is.
+    pub(crate) fn prefix_of(&self, id: Uuid) -> Option<u64> {
+        self.ids.prefixes(fold(id)).find(|prefix| self.tree.get(*prefix, id).is_some())
+    }
+
     /// Gives each entry under a prefix that the digits begin with, and how many digits that has: the longest first.
     pub(crate) fn matches<'a>(
         &'a self,

@@ -128,7 +128,7 @@ fn reasons(selection: &Selection, announcement: AnnouncementId) -> impl Iterator
 }
 
 /// Why an announcement is not routable in itself.
-fn fault(
+pub(crate) fn fault(
     table: &RouteTable,
     announcement: AnnouncementId,
     member: MemberId,

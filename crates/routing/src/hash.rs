@@ -30,6 +30,12 @@ impl TableHash {
         self.0 = self.0.wrapping_sub(object);
     }
 
+    /// The hash of this and of a text after it: of a plan for this table, or of what came of it.
+    #[must_use]
+    pub fn followed_by(self, text: &str) -> Self {
+        Self(Digest::of(kind::FOLLOWED).wide(self.0).text(text).finish())
+    }
+
     /// Of two sums, the sum.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
@@ -164,6 +170,7 @@ pub(crate) mod kind {
     pub(crate) const AGREEMENT: u64 = 5;
     pub(crate) const ANNOUNCED_TERMS: u64 = 6;
     pub(crate) const HELD_TERMS: u64 = 7;
+    pub(crate) const FOLLOWED: u64 = 8;
 }
 
 // The numbers below are part of the hash: a new variant takes a new one, none is used again.

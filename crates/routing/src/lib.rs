@@ -8,6 +8,7 @@
 mod access;
 mod called;
 mod catalog;
+mod comparison;
 mod cow_map;
 mod digits;
 mod dip;
@@ -38,6 +39,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use access::{port, register, replace};
+pub use comparison::{
+    Comparison, IdleAnnouncement, PastCall, Replay, Route, RouteChange, RouteChangeKind, Taker,
+};
 pub use dip::{Dip, DipSource};
 pub use glass::{Glass, Seen};
 pub use hash::TableHash;

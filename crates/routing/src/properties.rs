@@ -10,7 +10,7 @@ use tandem_model::{
 };
 
 use crate::exchange::{at, id, number};
-use crate::{CallRequest, LeftOut, Reach, ReachDelta, RouteTable, Selection, select};
+use crate::{CallRequest, Comparison, LeftOut, Reach, ReachDelta, RouteTable, Selection, select};
 
 /// Names are few, so that objects meet each other; the last of each is never declared by a fact.
 const MEMBERS: [&str; 4] = ["acme", "globex", "initech", "nobody"];
@@ -376,6 +376,54 @@ proptest! {
                 let is_routed = select(&table, call, at(0)).refusal().is_none();
                 prop_assert_eq!(longest.copied().unwrap_or(false), is_routed, "{:?}", call);
             }
+        }
+    }
+
+    #[test]
+    fn a_comparison_names_what_a_search_through_all_prefixes_and_members_finds(
+        whole in changes(40), change in changes(12), calls in prop::collection::vec(call(), 1..12),
+    ) {
+        let (before, after) = (RouteTable::from_facts(whole.clone()), RouteTable::from_facts(whole).apply(change.clone()));
+        let comparison = Comparison::of(&before, &change, usize::MAX, at(0));
+        let named: Vec<(Prefix, MemberId)> =
+            comparison.changes.iter().map(|it| (it.prefix, it.originating_member)).collect();
+        // Takers with what decides among them, and the prefix that decided.
+        let ask = |table: &RouteTable, originating_member, called| {
+            let call = CallRequest { originating_member, called, dip: None, site: None, draw: 0 };
+            let selection = select(table, &call, at(0));
+            let mut takers: Vec<_> = selection
+                .candidates
+                .iter()
+                .map(|it| (it.endpoint, table.endpoint(it.endpoint).map(|it| (it.priority, it.weight))))
+                .collect();
+            takers.sort_unstable();
+            (takers, selection.matched)
+        };
+        let announced = [&before, &after].map(|table| table.facts().announcements);
+        let prefixes: std::collections::BTreeSet<String> =
+            announced.iter().flatten().map(|it| it.prefix.digits()).collect();
+        let mut expected = Vec::new();
+        for prefix in prefixes {
+            let prefix: Prefix = prefix.parse().unwrap();
+            let mut members = MEMBERS.map(id);
+            members.sort_unstable();
+            for member in members {
+                let ((was, at_before), (is, at_after)) =
+                    (ask(&before, member, prefix.into()), ask(&after, member, prefix.into()));
+                if was != is && [at_before, at_after].contains(&Some(prefix)) {
+                    expected.push((prefix, member));
+                }
+            }
+        }
+        prop_assert_eq!(&named, &expected);
+        prop_assert_eq!(comparison.added + comparison.changed + comparison.removed, named.len() as u64);
+        // And of every number it says what becomes of it: the longest prefix at which anything counts does.
+        for call in &calls {
+            let ((was, at_before), (is, at_after)) =
+                (ask(&before, call.originating_member, call.called), ask(&after, call.originating_member, call.called));
+            let decisive = at_before.into_iter().chain(at_after).max_by_key(|prefix| prefix.len());
+            let is_named = decisive.is_some_and(|prefix| named.contains(&(prefix, call.originating_member)));
+            prop_assert_eq!(was != is, is_named, "{:?}", call);
         }
     }
 

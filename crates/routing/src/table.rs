@@ -350,6 +350,11 @@ impl RouteTable {
         announced.map_or(CallLimits::NONE, |announced| announced.terms.limits)
     }
 
+    /// The agreement with this id, in whatever state.
+    pub fn agreement_by_id(&self, id: AgreementId) -> Option<&Agreement> {
+        self.agreements.get(&id).map(Arc::as_ref)
+    }
+
     /// Whether a member is known and may exchange calls.
     pub(crate) fn is_approved(&self, id: MemberId) -> bool {
         self.member(id).is_some_and(|member| member.state == MemberState::Approved)

@@ -230,6 +230,65 @@ pub async fn list_up(
     .collect()
 }
 
+/// A call that was answered, as far as it can be routed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredCall {
+    /// Its id.
+    pub call_id: CallId,
+    /// When it came.
+    pub started_at: DateTime<Utc>,
+    /// Who sent it.
+    pub originating_member: MemberId,
+    /// From which endpoint.
+    pub originating_endpoint: EndpointId,
+    /// The called number as digits, or what was called where that is no number.
+    pub called: String,
+    /// The endpoint that answered.
+    pub terminating_endpoint: Option<EndpointId>,
+    /// What its selection says of portability, as JSON.
+    pub dip: Option<serde_json::Value>,
+}
+
+/// Answered calls that started from `from` to before `until`, the first first, at most `limit`; only those after
+/// `after`, where that is given.
+pub async fn answered(
+    db: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    after: Option<(DateTime<Utc>, CallId)>,
+    limit: i64,
+) -> Result<Vec<AnsweredCall>> {
+    let (after_at, after_id) = after.unzip();
+    let rows = sqlx::query!(
+        r#"
+        select call_id, started_at, originating_member_id, originating_endpoint_id, called, terminating_endpoint_id
+             , selection -> 'dip' as dip
+          from call
+         where started_at >= $1 and started_at < $2 and answered_at is not null
+           and ($3::timestamptz is null or (started_at, call_id) > ($3, $4::uuid))
+         order by started_at, call_id
+         limit $5
+        "#,
+        from,
+        until,
+        after_at,
+        after_id.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    let calls = rows.into_iter().map(|row| AnsweredCall {
+        call_id: CallId(row.call_id),
+        started_at: row.started_at,
+        originating_member: MemberId(row.originating_member_id),
+        originating_endpoint: EndpointId(row.originating_endpoint_id),
+        called: row.called,
+        terminating_endpoint: row.terminating_endpoint_id.map(EndpointId),
+        dip: row.dip.filter(|dip| !dip.is_null()),
+    });
+    Ok(calls.collect())
+}
+
 /// How far the time within a call's id may be from the time at which it started.
 const ID_TIME_SLACK: TimeDelta = TimeDelta::seconds(10);
 

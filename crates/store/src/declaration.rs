@@ -18,10 +18,11 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{Connection, PgConnection, PgPool};
 use tandem_model::{
-    AdvanceOn, AgreementDirection, Authority, CallMark, CallMarkError, Policy, Prefix, Source, Target,
+    AdvanceOn, AgreementDirection, Authority, CallMark, CallMarkError, Facts, Policy, Prefix, Source, Target,
 };
 
 use crate::database;
+use crate::rehearsal::Rehearsal;
 use crate::target::TargetColumns;
 use crate::word;
 
@@ -477,18 +478,80 @@ async fn apply_once(
     sqlx::query_scalar!("select set_config('statement_timeout', $1, true)", limit)
         .fetch_one(&mut *transaction)
         .await?;
+    let applied = write(&mut transaction, declaration, at).await?;
+    transaction.commit().await?;
+    Ok(applied)
+}
+
+async fn write(
+    db: &mut PgConnection,
+    declaration: &Declaration,
+    at: DateTime<Utc>,
+) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
-    let members = put_members(&mut transaction, declaration, &mut applied).await?;
-    let present = Present::read(&mut transaction, &members, at).await?;
+    let members = put_members(db, declaration, &mut applied).await?;
+    let present = Present::read(db, &members, at).await?;
     let plan = Plan::new(declaration, &members, present, at, &mut applied);
     // What goes, goes first: its numbers, addresses and names may be wanted by what comes.
-    plan.remove(&mut transaction, at).await?;
-    plan.put(&mut transaction).await?;
-    credential::put(&mut transaction, declaration, &members, at, &mut applied).await?;
-    put_agreements(&mut transaction, declaration, &members, at, &mut applied).await?;
-    transaction.commit().await?;
+    plan.remove(db, at).await?;
+    plan.put(db).await?;
+    credential::put(db, declaration, &members, at, &mut applied).await?;
+    put_agreements(db, declaration, &members, at, &mut applied).await?;
     applied.changes.sort();
     Ok(applied)
+}
+
+/// What an application does, seen before it takes place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The rows that it changes.
+    pub applied: Applied,
+    /// What others changed after the version that it is compared with.
+    pub missed: Facts,
+    /// What it changes of what routing is built from.
+    pub changes: Facts,
+}
+
+/// Makes the exchange what `declaration` says, from `at` on, if what that does `is_wanted`; compared with the version
+/// `since` of a route table. Says what it does, and whether it took place; nothing else is changed meanwhile. `None`
+/// where the table is too old to be compared with.
+pub async fn apply_if(
+    db: &PgPool,
+    declaration: &Declaration,
+    since: u64,
+    at: DateTime<Utc>,
+    is_wanted: impl Fn(&Rehearsed) -> bool,
+) -> Result<Option<(Rehearsed, bool)>, ApplyError> {
+    check(declaration)?;
+    let mut tries = 1;
+    loop {
+        let work = async { Ok(apply_if_once(db, declaration, since, at, &is_wanted).await) };
+        match database::within(APPLY_TIMEOUT, work).await? {
+            Err(ApplyError::Database(error)) if database::is_clash(&error) && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn apply_if_once(
+    db: &PgPool,
+    declaration: &Declaration,
+    since: u64,
+    at: DateTime<Utc>,
+    is_wanted: impl Fn(&Rehearsed) -> bool,
+) -> Result<Option<(Rehearsed, bool)>, ApplyError> {
+    let Some((mut rehearsal, missed)) = Rehearsal::begin(db, since, APPLY_TIMEOUT).await? else {
+        return Ok(None);
+    };
+    let applied = write(rehearsal.connection(), declaration, at).await?;
+    let changes = rehearsal.effect().await?;
+    let rehearsed = Rehearsed { applied, missed, changes };
+    let is_wanted = is_wanted(&rehearsed);
+    match is_wanted {
+        true => rehearsal.commit().await?,
+        false => rehearsal.roll_back().await?,
+    }
+    Ok(Some((rehearsed, is_wanted)))
 }
 
 /// The declared members' ids, by name.

@@ -126,6 +126,35 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
     .await
 }
 
+/// What changed after the position `since`, up to `until`, as this transaction sees it; `None` where the feed does not
+/// lead from the one to the other, or leads over more than so many changes.
+pub(crate) async fn between(
+    db: &mut PgConnection,
+    since: u64,
+    until: u64,
+    most: u64,
+) -> Result<Option<Facts>> {
+    if until < since || until - since > most {
+        return Ok(None);
+    }
+    let entries = sqlx::query!(
+        "select kind, object_id from feed_entry where position > $1 and position <= $2",
+        to_i64(since),
+        to_i64(until),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    if entries.len() as u64 != until - since {
+        return Ok(None);
+    }
+    let mut wanted = ObjectIds::default();
+    entries.into_iter().for_each(|entry| wanted.add(&entry.kind, entry.object_id));
+    let mut facts = read(db, Some(&wanted)).await?.facts;
+    facts.position = until;
+    facts.gone = wanted.missing_from(&facts);
+    Ok(Some(facts))
+}
+
 async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
     let mut transaction = db.begin_with("begin isolation level repeatable read, read only").await?;
     sqlx::query_scalar!(
@@ -137,7 +166,7 @@ async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgr
     Ok(transaction)
 }
 
-async fn position(db: &mut PgConnection) -> Result<u64> {
+pub(crate) async fn position(db: &mut PgConnection) -> Result<u64> {
     sqlx::query_scalar!("select position from feed_head").fetch_one(db).await.map(to_u64)
 }
 

@@ -27,6 +27,7 @@ pub mod node;
 pub mod number_range;
 pub mod overview;
 pub mod registration;
+pub mod rehearsal;
 pub mod session;
 mod target;
 pub mod throwaway;

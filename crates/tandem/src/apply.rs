@@ -5,26 +5,37 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use tandem_store::PgPool;
-use tandem_store::declaration::{self, Declaration};
+use tandem_store::declaration::{self, Applied, Declaration};
 
 use crate::say;
 
 /// Most changes that are printed one by one.
-const MOST_SHOWN: usize = 100;
+pub(crate) const MOST_SHOWN: usize = 100;
 
 /// Applies `file` and prints what it changed.
 pub async fn run(db: &PgPool, file: &Path, at: DateTime<Utc>) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let name = file.display().to_string();
-    let declaration = read(&name, &text)?;
+    let (name, declaration) = read_file(file)?;
     let applied =
         declaration::apply(db, &declaration, at).await.with_context(|| format!("{name} was not applied"))?;
+    show(&applied);
+    Ok(())
+}
+
+/// Prints the changes, if they are many the first of them, and how many there are of each kind.
+pub(crate) fn show(applied: &Applied) {
     applied.changes.iter().take(MOST_SHOWN).for_each(say);
     if applied.changes.len() > MOST_SHOWN {
         say(format_args!("… and {} more", applied.changes.len() - MOST_SHOWN));
     }
     say(applied.summary());
-    Ok(())
+}
+
+/// The declaration in a file, and what to call the file.
+pub(crate) fn read_file(file: &Path) -> anyhow::Result<(String, Declaration)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let name = file.display().to_string();
+    let declaration = read(&name, &text)?;
+    Ok((name, declaration))
 }
 
 /// Reads a declaration; the error begins with `name` and has the line, the column and what is wrong there.

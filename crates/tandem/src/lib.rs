@@ -12,6 +12,7 @@ pub mod follower;
 pub mod health;
 pub mod lookup;
 pub mod metrics;
+pub mod plan;
 pub mod portability;
 pub mod report;
 pub mod serve;

@@ -14,7 +14,7 @@ use tandem::clock::{SystemClock, entropy, seed};
 use tandem::database::Database;
 use tandem::portability::command::{self as portability, PortabilityCommand};
 use tandem::settings::{LogFormat, LogSettings, Settings};
-use tandem::{apply, lookup, serve, settings, simulate};
+use tandem::{apply, lookup, plan, serve, settings, simulate};
 use tandem_model::Clock;
 use tandem_store::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +43,15 @@ enum Command {
     Migrate,
     /// Brings the exchange to the state that a file declares, and prints what it changed
     Apply {
+        /// Members, endpoints, ranges, announcements and agreements, as TOML
+        file: PathBuf,
+        /// Only if it still does what `tandem plan` said, by the hash that this printed
+        #[arg(long, value_name = "HASH")]
+        plan: Option<String>,
+    },
+    /// Says what `tandem apply` would change: rows, routes, and where the calls of the last day would go. Exits with 2
+    /// where anything would change, with 0 where nothing would
+    Plan {
         /// Members, endpoints, ranges, announcements and agreements, as TOML
         file: PathBuf,
     },
@@ -99,7 +108,7 @@ enum OperatorCommand {
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say_error(&error);
             ExitCode::FAILURE
@@ -117,13 +126,13 @@ fn print_settings() {
     print!("{}", settings::DEFAULTS);
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Command::Settings = arguments.command {
         print_settings();
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if let Command::Portability(command) = &arguments.command {
-        return portability::run(command);
+        return portability::run(command).map(|()| ExitCode::SUCCESS);
     }
     let settings = Settings::load(arguments.config.as_deref(), std::env::vars())?;
     let is_server = matches!(arguments.command, Command::Serve | Command::Simulate(_));
@@ -145,9 +154,16 @@ fn log(settings: &LogSettings, is_server: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
+/// How `tandem plan` ends where the file would change something.
+const WOULD_CHANGE: u8 = 2;
+
+async fn perform(command: Command, settings: &Settings) -> anyhow::Result<ExitCode> {
     let clock = Arc::new(SystemClock);
-    match command {
+    let done = match command {
+        Command::Plan { file } => {
+            let planned = with_database(settings, async |db| plan::run(db, &file, clock.now()).await).await?;
+            return Ok(if planned { ExitCode::from(WOULD_CHANGE) } else { ExitCode::SUCCESS });
+        }
         Command::Serve => serve::run(settings, clock, seed(), signals()?).await,
         Command::Simulate(options) => {
             let mut signals = signals()?;
@@ -155,8 +171,12 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
             simulate::run(&options, clock, seed(), stop).await
         }
         Command::Migrate => with_database(settings, async |_| Ok(())).await,
-        Command::Apply { file } => {
-            with_database(settings, async |db| apply::run(db, &file, clock.now()).await).await
+        Command::Apply { file, plan } => {
+            with_database(settings, async |db| match plan {
+                None => apply::run(db, &file, clock.now()).await,
+                Some(planned) => plan::apply(db, &file, &planned, clock.now()).await,
+            })
+            .await
         }
         Command::Lookup { from, number, file } => {
             let draw = StdRng::from_seed(seed()).random();
@@ -182,14 +202,15 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<()> {
             .await
         }
         Command::Settings | Command::Portability(_) => Ok(()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Opens the database for one command; a private cluster that is started for it is stopped after it.
-async fn with_database(
+async fn with_database<T>(
     settings: &Settings,
-    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let database = Database::open_now(settings).await?;
     let outcome = work(&database.pool).await;
     database.close().await?;
