@@ -21,7 +21,7 @@ use crate::leg::{Side, format_tag};
 use crate::outbox::{Flow, Octets};
 use crate::record::Record;
 use crate::refer::{self, Refer};
-use crate::session::{Offer, judge_session};
+use crate::session::{Offer, judge_session, write_timer};
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Fingerprint, Outgoing, TransactionKey, User, format_branch, parse_hex};
 use crate::worker::{Arrival, Now, Worker};
@@ -441,8 +441,10 @@ impl Worker {
             && let Some(leg) = call.egress.as_ref()
         {
             let flow = leg.next_hop(&egress, table.endpoint(leg.endpoint));
-            let number = egress.next_cseq();
-            let bye = self.build_in_dialog(&egress, flow, Method::Bye, number, None, |_| {});
+            let (number, is_offered) = (egress.next_cseq(), leg.session.is_offered);
+            let bye = self.build_in_dialog(&egress, flow, Method::Bye, number, None, |writer| {
+                write_timer(writer, is_offered);
+            });
             self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
         }
         if self.calls[key].ingress.tag != pair {
@@ -533,8 +535,11 @@ impl Worker {
         let Some(leg) = self.calls[key].leg_mut(side) else { return };
         let Some(mut dialog) = leg.dialog.clone() else { return };
         let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
-        let number = dialog.next_cseq();
-        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, extra);
+        let (number, is_offered) = (dialog.next_cseq(), leg.session.is_offered);
+        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |writer| {
+            write_timer(writer, is_offered);
+            extra(writer);
+        });
         self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
     }
 
@@ -547,7 +552,10 @@ impl Worker {
             let number = dialog.next_cseq();
             let dialog = dialog.clone();
             let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
-            let probe = self.build_in_dialog(&dialog, flow, Method::Options, number, None, |_| {});
+            let is_offered = leg.session.is_offered;
+            let probe = self.build_in_dialog(&dialog, flow, Method::Options, number, None, |writer| {
+                write_timer(writer, is_offered);
+            });
             self.transactions.open_client(
                 &mut self.wire,
                 now.instant,

@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use tandem_model::EndpointId;
 use tandem_model::credential::is_own_realm;
+use tandem_model::{EndpointId, SessionTimer};
 use tandem_sip::{Message, Method, Name, NameAddr, Writer};
 
 use crate::leg::format_tag;
 use crate::outbox::Octets;
+use crate::session::write_timer;
 use crate::timer::{TimerHandle, Wake};
 use crate::transaction::{Outgoing, User, format_branch};
 use crate::worker::{Now, Worker};
@@ -141,6 +142,7 @@ impl Worker {
         writer.header("CSeq", format_args!("{cseq} REGISTER"));
         writer.header("Contact", contact);
         writer.header("Expires", expires_s);
+        write_timer(&mut writer, endpoint.policy.session.timer != SessionTimer::Off);
         writer.finish(None, b"");
         let outgoing = Outgoing { branch, flow, octets: Octets::from(self.scratch.as_slice()) };
         let user = User::Registration(index);

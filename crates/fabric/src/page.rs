@@ -1,7 +1,7 @@
 //! MESSAGE outside a dialog (RFC 3428), where the policies of both endpoints let it pass: routed as a call to its number
 //! would be, one transaction on each side, its body as it came. It leaves no CDR; it is counted.
 
-use tandem_model::{E164, Endpoint, EndpointId, PassOrRefuse, Reason, Transport};
+use tandem_model::{E164, Endpoint, EndpointId, PassOrRefuse, Reason, SessionTimer, Transport};
 use tandem_routing::{CallRequest, Candidate, Dip, RouteTable, select};
 use tandem_sip::{MAX_HEAD, Message, Method, RequestLine, StartLine};
 
@@ -190,7 +190,8 @@ impl Worker {
         let lease = reserved.map_err(|full| full.reason)?;
         let (tag, branch) = (self.mint(), self.mint());
         let local = &self.locals[usize::from(flow.listener)];
-        let passage = Passage::new(local.host_to(&endpoint.policy), &sender.policy, &endpoint.policy);
+        let passage = Passage::new(local.host_to(&endpoint.policy), &sender.policy, &endpoint.policy)
+            .with_timer(endpoint.policy.session.timer != SessionTimer::Off);
         let digits = called.digits();
         let (uri, to) = addresses_of(endpoint, flow, &digits, dip);
         let hops = request.max_forwards().ok().flatten().unwrap_or(DEFAULT_MAX_FORWARDS).saturating_sub(1);

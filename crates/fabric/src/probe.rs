@@ -2,12 +2,13 @@
 //!
 //! Any final response says so, save 408 and 503, and by policy other 5xx. It counts only from where the probe went.
 
-use tandem_model::{HealthSign, Transport};
+use tandem_model::{HealthSign, SessionTimer, Transport};
 use tandem_sip::{Message, Method, Writer};
 
 use crate::leg::format_tag;
 use crate::metrics::ProbeOutcome;
 use crate::outbox::Octets;
+use crate::session::write_timer;
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch};
 use crate::watch::{Underway, WatchKey};
 use crate::worker::{Now, Worker};
@@ -41,6 +42,7 @@ impl Worker {
         writer.header("CSeq", "1 OPTIONS");
         writer.header("Contact", local.contact_to(&endpoint.policy));
         writer.header("Accept", "application/sdp");
+        write_timer(&mut writer, endpoint.policy.session.timer != SessionTimer::Off);
         writer.finish(None, b"");
         let octets = Octets::from(self.scratch.as_slice());
         let request = Outgoing { branch, flow, octets };

@@ -9,11 +9,12 @@ use tandem_sip::{Dialog, Message, Method, Name, StartLine, StatusLine, Writer, w
 
 use crate::call::{CallKey, Cancel, Exchange, Success};
 use crate::cause::cause_of;
-use crate::crossing::{Passage, TIMER, cross};
+use crate::crossing::{Passage, TIMER, cross, lists};
 use crate::early::Early;
 use crate::invite::{FIRST_CSEQ, policy_of};
 use crate::leg::{CSEQ_GAP, Side, format_tag};
 use crate::outbox::{Flow, Octets};
+use crate::session::write_timer;
 use crate::timer::{CallTimer, Wake};
 use crate::transaction::{Outgoing, TransactionKey, User, format_branch};
 use crate::worker::{Now, Worker, phrase};
@@ -361,9 +362,27 @@ impl Worker {
         self.wire.outbox.push(flow, ack.octets);
         // PRACK and UPDATE may have taken numbers while it was early.
         dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_GAP);
-        let number = dialog.next_cseq();
-        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |_| {});
+        let (number, is_offered) = (dialog.next_cseq(), self.was_told_of_timers(client));
+        let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |writer| {
+            write_timer(writer, is_offered);
+        });
         self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
+    }
+
+    /// Whether an INVITE said that the hub has session timers: its own octets do as long as they are there, and its leg
+    /// afterwards.
+    fn was_told_of_timers(&self, client: TransactionKey) -> bool {
+        let invite = self.transactions.octets(client).and_then(|octets| Message::parse(octets).ok());
+        let is_invite = |it: &Message<'_>| it.request().is_some_and(|line| line.method == Method::Invite);
+        match (invite.filter(is_invite), self.transactions.user(client)) {
+            (Some(invite), _) => invite.all(Name::Supported).any(|tags| lists(tags, TIMER)),
+            (None, Some(User::Call(key))) => self.calls.get(key).is_some_and(|call| {
+                let invite = call.invite.as_ref().filter(|invite| invite.client == Some(client));
+                let leg = call.leg(invite.map_or(Side::Egress, |invite| invite.from.other()));
+                leg.is_some_and(|leg| leg.session.is_offered)
+            }),
+            (None, _) => false,
+        }
     }
 
     /// A failure: another candidate, or back it goes.

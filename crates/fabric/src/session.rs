@@ -16,7 +16,7 @@ use tandem_model::{EarlyMedia, EndedBy, EndpointId, Outcome, Reason, SessionPoli
 use tandem_sip::session_timer::{
     LONGEST_S, Refresher, SHORTEST_S, SessionExpires, Terms, TooBrief, Wish, answer, conclude, min_se,
 };
-use tandem_sip::{Message, Method, Name};
+use tandem_sip::{Message, Method, Name, Writer};
 
 use crate::call::CallKey;
 use crate::crossing::{ALLOW, TIMER, lists};
@@ -120,6 +120,14 @@ impl Offer {
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let expires = self.expires.iter().map(|value| ("Session-Expires", value.as_bytes()));
         expires.chain(self.min_se.iter().map(|value| ("Min-SE", value.as_bytes())))
+    }
+}
+
+/// Says that the hub has session timers, in a request of its own making to an endpoint that is told so: in each but ACK
+/// (RFC 4028 §7.1).
+pub(crate) fn write_timer(writer: &mut Writer<'_>, is_offered: bool) {
+    if is_offered {
+        writer.header_bytes("Supported", TIMER);
     }
 }
 
@@ -324,12 +332,12 @@ impl Worker {
         let dialog = dialog.clone();
         let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
         let policy = policy_of(&table, leg.endpoint);
-        let offer = leg.session.offer(&policy.session);
+        let (offer, is_offered) = (leg.session.offer(&policy.session), leg.session.is_offered);
         let contact = self.locals[usize::from(flow.listener)].contact_to(policy).to_owned();
         let request = self.build_in_dialog(&dialog, flow, method, number, None, |writer| {
+            write_timer(writer, is_offered);
             if method == Method::Update {
                 writer.header("Contact", contact).header("Allow", ALLOW);
-                writer.header_bytes("Supported", TIMER);
                 for (name, value) in offer.fields() {
                     writer.header_bytes(name, value);
                 }

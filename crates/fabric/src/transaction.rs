@@ -11,6 +11,7 @@ use tandem_sip::transaction::{
 use tandem_sip::{Message, Method, Name, Uri, Writer};
 
 use crate::call::CallKey;
+use crate::crossing::{TIMER, lists};
 use crate::leg::Side;
 use crate::metrics::Metrics;
 use crate::outbox::{Flow, Octets, Outbox};
@@ -603,6 +604,11 @@ fn follow_up(invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>, why: O
     }
     let number = invite.cseq().map_or(1, |cseq| cseq.number);
     writer.header("CSeq", format_args!("{number} {method}"));
+    let is_told_of_timers = || invite.all(Name::Supported).any(|tags| lists(tags, TIMER));
+    if method == Method::Cancel && is_told_of_timers() {
+        // In every request but ACK (RFC 4028 §7.1).
+        writer.header_bytes("Supported", TIMER);
+    }
     if let Some(why) = why {
         writer.header_bytes("Reason", why);
     }

@@ -19,7 +19,7 @@ fn exchange(acme: &str, globex: &str) -> Simulation {
 const MESSAGE: &str = "\"message\": \"pass\"";
 const REFER: &str = "\"refer\": \"pass\"";
 
-fn text(n: u32, body: &str) -> String {
+pub(super) fn text(n: u32, body: &str) -> String {
     format!(
         "MESSAGE sip:+442079460000@{HUB} SIP/2.0\r\nVia: SIP/2.0/UDP {ACME};branch=z9hG4bKtext{n}\r\nMax-Forwards: 70\r\n\
          From: \"Ann\" <sip:+33199001234@{ACME}>;tag=a{n}\r\nTo: <sip:+442079460000@{HUB}>\r\nCall-ID: text{n}@acme\r\n\

@@ -1,7 +1,9 @@
 //! Session timers (RFC 4028): what each leg agrees on, who refreshes it, and how a call ends whose ends have vanished.
 
 use super::*;
-use tandem_model::{EndedBy, SessionPolicy, SessionTimer};
+use tandem_model::{
+    Access, Credential, CredentialId, EndedBy, Ha1, OutboundCredential, SessionPolicy, SessionTimer,
+};
 
 /// The texts of a call: acme's INVITE, the 200 that it got, the INVITE that globex got.
 type Up = (String, String, String);
@@ -407,4 +409,71 @@ fn a_call_that_has_been_up_for_too_long_is_ended() {
     sim.pass(seconds(1));
     let cdr = sim.one_cdr();
     assert_eq!((cdr.reason, cdr.duration_ms, cdr.ended_by), (None, Some(3_600_000), Some(EndedBy::Hub)));
+}
+
+/// Every request that the hub sends under this policy, of each kind that it makes or carries.
+fn requests_under(timer: SessionTimer) -> Vec<String> {
+    let overrides = serde_json::json!({ "session": { "timer": timer }, "requests": { "message": "pass" } });
+    let policy = Policy::new(Profile::Neutral, overrides.as_object().unwrap().clone()).unwrap();
+    let mut facts = facts();
+    facts.endpoints.iter_mut().for_each(|endpoint| endpoint.policy = policy.clone());
+    let credential = Credential {
+        credential_id: id::<CredentialId>(81),
+        username: "tandem".into(),
+        realm: "globex.example".into(),
+        ha1: Ha1::new("tandem", "globex.example", "a password"),
+    };
+    let outbound = Some(OutboundCredential { credential, registers: true });
+    facts.endpoints[1].access = Access { outbound, ..Access::default() };
+    let table = std::sync::Arc::new(RouteTable::from_facts(facts));
+
+    // Between calls: probes and registrations.
+    let mut sim = Simulation::new();
+    sim.table.store(table.clone());
+    sim.worker.settings.probes = true;
+    sim.worker.refresh_table();
+    sim.worker.watch_table(sim.now);
+    sim.watch();
+    sim.pass(seconds(31));
+    let mut sent: Vec<String> = sim.sent.drain(..).map(|(_, message)| message).collect();
+
+    let mut sim = Simulation::new();
+    sim.table.store(table);
+    let mut take = |sim: &mut Simulation| sent.extend(sim.sent.drain(..).map(|(_, message)| message));
+    sim.receive(ACME, &super::requests::text(1, "hello"));
+    let text = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&text, "200 OK", "g", ""));
+    sim.sent.push((GLOBEX.into(), text));
+    take(&mut sim);
+    // Asked half-way, forked, and hung up.
+    let up = call_up_with(&mut sim, "X-Note: kept", "X-Note: kept");
+    sim.receive(GLOBEX, &response(&up.2, "200 OK", "another", SDP));
+    take(&mut sim);
+    sim.pass(seconds(901));
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &up));
+    take(&mut sim);
+    // Cancelled, and answered all the same.
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "180 Ringing", "g", ""));
+    sim.receive(ACME, &follow_up(&ingress, "CANCEL"));
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP));
+    sim.sent.push((GLOBEX.into(), egress));
+    take(&mut sim);
+    sent.retain(|message| !message.starts_with("SIP/2.0 "));
+    sent
+}
+
+#[test]
+fn every_request_but_ack_says_that_the_hub_has_session_timers_unless_the_policy_has_none() {
+    for timer in [SessionTimer::Ask, SessionTimer::Accept, SessionTimer::Off] {
+        let requests = requests_under(timer);
+        let kinds: std::collections::BTreeSet<String> = requests.iter().map(|it| kind(it)).collect();
+        let expected = ["ACK", "BYE", "CANCEL", "INVITE", "MESSAGE", "OPTIONS", "REGISTER"];
+        assert_eq!(kinds, expected.map(str::to_owned).into(), "{timer:?}");
+        for request in &requests {
+            let is_told = kind(request) != "ACK" && timer != SessionTimer::Off;
+            assert_eq!(optional(request, "Supported"), is_told.then_some("timer"), "{timer:?}: {request}");
+        }
+    }
 }
