@@ -7,14 +7,15 @@
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
-use tandem_model::{CallingForm, CodecOrder, HeaderRule, OtherHeaders, PassOrRefuse, Policy, Settings};
-use tandem_sip::{Edit, Header, Message, Method, Name, StartLine, Uri, restrict_codecs, rewrite_with_body};
+use tandem_model::{CallingForm, HeaderRule, OtherHeaders, PassOrRefuse, Policy, Settings};
+use tandem_sip::{Edit, Header, Message, Name, StartLine, Uri, rewrite_with_body};
 
 use crate::passes::is_token;
 use crate::redirect::Redirection;
 use crate::refer;
 
 mod address;
+pub(crate) mod codecs;
 mod diversion;
 mod identity;
 
@@ -169,7 +170,7 @@ fn adapt(
     let mut fates = fates.iter();
     let lines = lines.iter().map(|(name, value)| (*name, value.as_slice()));
     let top: SmallVec<[(&str, &[u8]); 16]> = top.iter().copied().chain(lines).collect();
-    let restricted = restrict_body(message, passage);
+    let restricted = codecs::restrict(message, passage.sender, passage.receiver);
     let body = restricted.as_deref().or(passage.body).unwrap_or(message.body());
     rewrite_with_body(out, message, start, &top, |_| edit(fates.next()), body);
 }
@@ -184,33 +185,6 @@ fn passes_rules(header: &Header<'_>, passage: &Passage<'_>) -> bool {
             None => header.name != Name::Other || rules.others == OtherHeaders::Keep,
         }
     })
-}
-
-/// The SDP of a message with the codecs that both endpoints allow; `None` when it stays as it is. Only the offers
-/// in requests are put in order: an answer's order is the answerer's choice among what it was offered.
-fn restrict_body(message: &Message<'_>, passage: &Passage<'_>) -> Option<Vec<u8>> {
-    let (sender, receiver) = (&passage.sender.codecs, &passage.receiver.codecs);
-    let is_sdp = || {
-        let content = message.header(Name::ContentType).unwrap_or_default();
-        let kind = content.split(|&octet| octet == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"application/sdp")
-            && message.header(Name::ContentEncoding).is_none()
-    };
-    if (sender.allow.is_empty() && receiver.allow.is_empty()) || message.body().is_empty() || !is_sdp() {
-        return None;
-    }
-    let is_offer =
-        message.request().is_some_and(|line| matches!(line.method, Method::Invite | Method::Update));
-    let mut body = None;
-    if !sender.allow.is_empty() {
-        body = restrict_codecs(message.body(), &sender.allow, false);
-    }
-    if !receiver.allow.is_empty() {
-        let ordered = is_offer && receiver.order == CodecOrder::Listed;
-        let restricted = restrict_codecs(body.as_deref().unwrap_or(message.body()), &receiver.allow, ordered);
-        body = restricted.or(body);
-    }
-    body
 }
 
 /// More of what one network notes for itself.

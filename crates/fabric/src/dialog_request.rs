@@ -14,7 +14,7 @@ use rand::Rng;
 
 use crate::call::{Call, CallKey, Cancel, Exchange, InviteExchange};
 use crate::cause::{cause_of, reason_value, reasons_of};
-use crate::crossing::{Passage, cross, unsupported};
+use crate::crossing::{Passage, codecs, cross, unsupported};
 use crate::early::{CarriedRack, Early};
 use crate::invite::policy_of;
 use crate::leg::{Side, format_tag};
@@ -317,9 +317,19 @@ impl Worker {
         for timer in [call.timers.step, call.timers.patience] {
             self.wire.timers.cancel(timer);
         }
+        let restricted;
         let body = match request.body() {
             [] => None,
-            body => Some((request.header(Name::ContentType).unwrap_or(b"application/sdp"), body)),
+            body => {
+                // The answer to an offer in the 2xx (RFC 3261 §13.2.1).
+                let policy = |side| {
+                    let leg = self.calls[key].leg(side).expect("a call that was answered has both legs");
+                    policy_of(&self.table, leg.endpoint)
+                };
+                restricted = codecs::restrict(request, policy(side), policy(side.other()));
+                let kind = request.header(Name::ContentType).unwrap_or(b"application/sdp");
+                Some((kind, restricted.as_deref().unwrap_or(body)))
+            }
         };
         self.transactions.forget_octets(invite.server);
         let call = &mut self.calls[key];

@@ -24,6 +24,7 @@ pub mod name;
 pub mod name_addr;
 mod octets;
 mod ordinary;
+mod parts;
 pub mod redact;
 pub mod refusal;
 pub mod rewrite;
@@ -47,6 +48,7 @@ pub use message::{
 pub use name::Name;
 pub use name_addr::NameAddr;
 pub use octets::Params;
+pub use parts::edit_sessions;
 pub use redact::{Outline, outline, redact};
 pub use refusal::refuse;
 pub use rewrite::{Edit, rewrite, rewrite_with_body};

@@ -51,6 +51,12 @@ const TARGETS: &[Target] = &[
     sip("name_addr", "a From, To or Contact value", &["crates/sip/fuzz/seeds/name_addr"], 512),
     sip("via", "a Via value", &["crates/sip/fuzz/seeds/via"], 512),
     sip("sdp", "a session description of which codecs are taken out", &["crates/sip/fuzz/seeds/sdp"], 4_096),
+    sip(
+        "multipart",
+        "a body of parts, of which the session descriptions are edited",
+        &["crates/sip/fuzz/seeds/multipart"],
+        4_096,
+    ),
     Target {
         name: "journal",
         what: "a journal segment: read, replayed, its calls taken up",

@@ -276,6 +276,56 @@ fn only_codecs_that_both_switches_allow_are_offered_in_the_order_of_the_one_that
 }
 
 #[test]
+fn codecs_that_are_not_allowed_are_answered_neither_in_an_ack_nor_in_a_part_of_a_body() {
+    let with = |formats: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n"
+        )
+    };
+    let in_part = |sdp: &str| {
+        format!(
+            "--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b\r\nContent-Type: application/isup\r\n\r\n\u{1}\r\n--b--\r\n"
+        )
+    };
+    let policies =
+        [r#"{"codecs": {"allow": ["PCMU", "PCMA"]}}"#, r#"{"codecs": {"allow": ["PCMA", "G729"]}}"#];
+    let mut sim = with_policies(&policy("neutral", policies[0]), &policy("neutral", policies[1]));
+    // Without an offer: that comes in the answer, and its answer in the ACK.
+    let ingress =
+        invite(1, "+442079460000").replace(SDP, "").replace(&format!("Length: {}", SDP.len()), "Length: 0");
+    sim.receive(ACME, &ingress);
+    let egress = sim.one_to(GLOBEX);
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", &with("18 8")));
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    assert!(answer.ends_with(&with("8")), "{answer}");
+    for (kind, body, expected) in [
+        ("application/sdp", with("8 0"), with("8")),
+        ("multipart/mixed;boundary=b", in_part(&with("0 8")), in_part(&with("8"))),
+    ] {
+        let mut sim = with_policies(&policy("neutral", policies[0]), &policy("neutral", policies[1]));
+        sim.receive(ACME, &ingress);
+        let egress = sim.one_to(GLOBEX);
+        sim.receive(GLOBEX, &response(&egress, "200 OK", "g", &with("8 18")));
+        let answer = sim.sent_to(ACME).pop().unwrap();
+        let kind = format!("Content-Type: {kind}\r\nContent-Length");
+        sim.receive(ACME, &ack(&ingress, &answer, &body).replace("Content-Length", &kind));
+        let carried = sim.one_to(GLOBEX);
+        let end = format!("{kind}: {}\r\n\r\n{expected}", expected.len());
+        assert!(carried.starts_with("ACK ") && carried.ends_with(&end), "{carried}");
+    }
+    // A part of an INVITE, beside what only the switches understand.
+    let mut sim = with_policies(&policy("neutral", policies[0]), &policy("neutral", policies[1]));
+    let (body, expected) = (in_part(&with("0 18 8")), in_part(&with("8")));
+    let mixed = invite(1, "+442079460000")
+        .replace("Content-Type: application/sdp", "Content-Type: multipart/mixed; boundary=\"b\"")
+        .replace(SDP, &body)
+        .replace(&format!("Content-Length: {}", SDP.len()), &format!("Content-Length: {}", body.len()));
+    sim.receive(ACME, &mixed);
+    let sent = sim.one_to(GLOBEX);
+    assert!(sent.ends_with(&format!("Content-Length: {}\r\n\r\n{expected}", expected.len())), "{sent}");
+}
+
+#[test]
 fn who_answered_is_told_in_the_field_that_the_caller_reads() {
     let mut sim = with_policies(&policy("cisco-cube", "{}"), &policy("teams", "{}"));
     sim.receive(ACME, &invite(1, "442079460000").replace("From: \"Ann\" <sip:+", "From: \"Ann\" <sip:"));

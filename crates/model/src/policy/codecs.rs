@@ -4,8 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Faults;
 
-/// Codecs of audio, for one endpoint, in the SDP that is the whole body of a message; one within a multipart body
-/// crosses as it came.
+/// Codecs of audio, for one endpoint, in every session description (SDP) to it and from it, also in those that are a part
+/// of a multipart body. One that is encoded crosses as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecPolicy {
