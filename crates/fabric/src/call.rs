@@ -11,7 +11,7 @@ use tandem_sip::Dialog;
 use crate::early::{Early, Reliable};
 use crate::leg::{Leg, Side};
 use crate::outbox::Octets;
-use crate::record::{CallRecord, Record, UpRecord};
+use crate::record::{CallRecord, Record, TraceRecord, UpRecord};
 use crate::redirect::Redirected;
 use crate::refer::Refer;
 use crate::timer::TimerHandle;
@@ -229,8 +229,8 @@ impl Call {
         Some((index, candidate))
     }
 
-    /// The call as the journal keeps it while it is up.
-    pub(crate) fn record(&self) -> Option<Record<'_>> {
+    /// The call as the journal keeps it while it is up, and is traced like this.
+    pub(crate) fn record(&self, trace: Option<TraceRecord>) -> Option<Record<'_>> {
         let egress = self.egress.as_ref()?.record()?;
         let ingress = self.ingress.record()?;
         Some(Record::Up(Box::new(UpRecord {
@@ -239,6 +239,7 @@ impl Call {
             answer: self.invite.as_ref().and_then(|invite| invite.record()),
             ingress,
             egress,
+            trace,
         })))
     }
 }

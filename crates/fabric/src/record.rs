@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
-    Attempt, CallId, Cause, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason, Transport,
+    Attempt, CallId, Cause, Cdr, EndedBy, EndpointId, MemberId, NodeId, Outcome, Prefix, Reason,
+    TraceSelectionId, Transport,
 };
 use tandem_routing::{Candidate, Selection};
 
@@ -48,6 +49,23 @@ pub(crate) struct UpRecord<'a> {
     pub(crate) ingress: LegRecord<'a>,
     /// The leg facing the terminating member.
     pub(crate) egress: LegRecord<'a>,
+    /// How it is traced, if it is.
+    pub(crate) trace: Option<TraceRecord>,
+}
+
+/// How a call is traced, so that a restarted node goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TraceRecord {
+    /// For which selection; `None` for chance, or because everything is exported.
+    pub(crate) selection: Option<TraceSelectionId>,
+    /// Whether its messages are kept, and not only exported.
+    pub(crate) is_kept: bool,
+    /// The position of its next message, as far as is known.
+    pub(crate) next: u32,
+    /// Messages that were told.
+    pub(crate) told: u32,
+    /// Messages that found no room.
+    pub(crate) dropped: u32,
 }
 
 /// A 2xx to INVITE whose ACK is awaited.

@@ -277,7 +277,9 @@ impl Worker {
 
     /// Keeps the state of a call that is up.
     pub(crate) fn record_up(&mut self, key: CallKey) {
-        if let Some(record) = self.calls[key].record().filter(|_| !self.calls[key].is_over()) {
+        let call = &self.calls[key];
+        let trace = self.tracer.record(call.cdr.call_id);
+        if let Some(record) = call.record(trace).filter(|_| !call.is_over()) {
             self.journal.append(&record);
             self.wire.metrics.journal_backlog.inc();
         }

@@ -19,6 +19,7 @@ use crate::outbox::{Flow, Parcel};
 use crate::overload::EmergencyNumbers;
 use crate::record::Record;
 use crate::share::Share;
+use crate::tracer::Tracer;
 use crate::worker::{Local, Now, Worker, WorkerSettings};
 
 use disk::Disk;
@@ -186,6 +187,16 @@ impl Simulation {
     }
 
     fn worker(share: Share, dir: &tempfile::TempDir, table: SharedTable, now: Now) -> Worker {
+        Self::worker_tracing(Tracer::default(), share, dir, table, now)
+    }
+
+    fn worker_tracing(
+        tracer: Tracer,
+        share: Share,
+        dir: &tempfile::TempDir,
+        table: SharedTable,
+        now: Now,
+    ) -> Worker {
         let (journal, up) = Journal::open(&dir.path().join(format!("journal-{}", share.index))).unwrap();
         let settings = WorkerSettings {
             node_id: id::<NodeId>(1),
@@ -205,6 +216,7 @@ impl Simulation {
         // Another one after each restart, or the tags of calls that are up would be made again.
         let seed = [now.utc.timestamp_millis().to_le_bytes(); 4].concat().try_into().unwrap();
         let mut worker = Worker::new(settings, share, locals.into(), table, journal, metrics, seed);
+        worker.tracer = tracer;
         worker.resume(up, now);
         worker.seal();
         worker.watch_table(now);
@@ -219,7 +231,8 @@ impl Simulation {
 
     /// The program is started again with what is in its journal.
     fn start_again(&mut self) {
-        self.worker = Self::worker(Share::all(1).remove(0), &self.dir, self.table.clone(), self.now);
+        let (tracer, share) = (self.worker.tracer.anew(), Share::all(1).remove(0));
+        self.worker = Self::worker_tracing(tracer, share, &self.dir, self.table.clone(), self.now);
         self.disk.start_again();
         self.flush();
     }

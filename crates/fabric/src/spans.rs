@@ -98,9 +98,14 @@ impl Spans {
 
     /// A traced call is over.
     pub(crate) fn note_over(&mut self, now: Instant, record: Box<CallRecord>) {
-        match self.calls.get_mut(&record.call_id) {
-            Some(known) => known.over = Some((now, record)),
-            None => self.metrics.spans_dropped.inc(),
+        if let Some(known) = self.calls.get_mut(&record.call_id) {
+            known.over = Some((now, record));
+        } else if self.calls.len() < MAX_CALLS {
+            // It was up when the node restarted: what its messages said was forgotten, and its record was not.
+            let call_id = record.call_id;
+            self.calls.insert(call_id, Known { over: Some((now, record)), ..Known::default() });
+        } else {
+            self.metrics.spans_dropped.inc();
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct TracedCall {
 #[derive(Debug)]
 pub(crate) struct TracedMessage {
     pub(crate) call: Arc<TracedCall>,
-    /// Its place in the order of the call's messages, from 1.
+    /// Its place in the order of the call's messages, from 1; after a restart of the node some are left out.
     pub(crate) position: u32,
     /// Messages of the call before this one that found no room.
     pub(crate) dropped: u32,

@@ -20,7 +20,7 @@ use tandem_sip::{Message, Method, judge};
 
 use crate::call::CallKey;
 use crate::outbox::{Flow, Octets};
-use crate::record::CallRecord;
+use crate::record::{CallRecord, TraceRecord};
 use crate::tap::{Cause, Party, Tap, TracedCall, TracedMessage};
 use crate::worker::{Local, Now, Worker};
 
@@ -30,6 +30,9 @@ const MAX_CALLS: usize = 20_000;
 /// Most messages of a call that are told, and most octets of them.
 const MAX_MESSAGES: u32 = 300;
 const MAX_OCTETS: usize = 512 << 10;
+
+/// How far positions jump at a restart: messages that came after the last record took some, too.
+const POSITION_GAP: u32 = 1_000;
 
 /// How long messages of a call may still come after its end: as long as its transactions last.
 const AFTERMATH: Duration = T1.saturating_mul(65);
@@ -49,6 +52,8 @@ pub(crate) struct Tracer {
 /// A call that is traced.
 struct Tracing {
     call: Arc<TracedCall>,
+    /// The position of the next message.
+    next: u32,
     told: u32,
     octets: usize,
     dropped: u32,
@@ -90,6 +95,12 @@ impl Tracer {
         self.legs.is_empty()
     }
 
+    /// One that tells the same, and traces nothing yet.
+    #[cfg(test)]
+    pub(crate) fn anew(&self) -> Self {
+        Self { tap: self.tap.clone(), ..Self::default() }
+    }
+
     /// How many calls are traced, those that have just ended too.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -100,6 +111,7 @@ impl Tracer {
         let call = Arc::new(TracedCall { call_id, began_at, cause });
         let tracing = Tracing {
             call,
+            next: 1,
             told: 0,
             octets: 0,
             dropped: 0,
@@ -108,6 +120,16 @@ impl Tracer {
             is_over: false,
         };
         self.calls.insert(call_id, tracing);
+    }
+
+    /// How a call is traced, for the journal.
+    pub(crate) fn record(&self, call_id: CallId) -> Option<TraceRecord> {
+        if self.is_idle() {
+            return None;
+        }
+        let &Tracing { ref call, next, told, dropped, .. } = self.calls.get(&call_id)?;
+        let Cause { selection, is_kept } = call.cause;
+        Some(TraceRecord { selection, is_kept, next, told, dropped })
     }
 
     fn add_leg(&mut self, call_id_header: &[u8], leg: TracedLeg) {
@@ -138,7 +160,8 @@ impl Tracer {
         if is_begin && tracing.is_over && !is_again {
             return; // Another call with the same Call-ID.
         }
-        let position = tracing.told + tracing.dropped + 1;
+        let position = tracing.next;
+        tracing.next = position.saturating_add(1);
         let has_room = tracing.told < MAX_MESSAGES && tracing.octets + octets.len() <= MAX_OCTETS;
         let held = if has_room { tap.hold(octets.len()) } else { None };
         let is_told = held.is_some_and(|held| {
@@ -232,6 +255,39 @@ impl Worker {
             remote: leg.flow.remote.ip(),
         };
         self.tracer.add_leg(attempt.egress_call_id.as_bytes(), traced);
+    }
+
+    /// Goes on tracing a call that was up before the node restarted.
+    ///
+    /// What crossed its legs before is not known any more: a message that comes again across the restart is noted as a
+    /// new one.
+    pub(crate) fn resume_trace(&mut self, now: Now, key: CallKey, trace: Option<TraceRecord>) {
+        let (Some(trace), true) = (trace, self.tracer.tap.is_some()) else { return };
+        let call = &self.calls[key];
+        let cdr = &call.cdr;
+        self.tracer.begin(
+            cdr.call_id,
+            cdr.started_at,
+            Cause { selection: trace.selection, is_kept: trace.is_kept },
+        );
+        for (leg, attempt) in [(Some(&call.ingress), None), (call.egress.as_ref(), Some(cdr.attempts.len()))]
+        {
+            let Some((leg, dialog)) = leg.and_then(|leg| Some((leg, leg.dialog.as_ref()?))) else { continue };
+            let traced = TracedLeg {
+                call_id: cdr.call_id,
+                member: leg.member,
+                attempt: attempt.map(|attempts| attempts as u16),
+                remote: leg.flow.remote.ip(),
+            };
+            self.tracer.add_leg(&dialog.call_id, traced);
+        }
+        let Some(tracing) = self.tracer.calls.get_mut(&cdr.call_id) else { return };
+        tracing.next = trace.next.saturating_add(POSITION_GAP);
+        (tracing.told, tracing.dropped) = (trace.told, trace.dropped);
+        if call.is_over() {
+            tracing.is_over = true;
+            self.tracer.ended.push_back((now.instant + AFTERMATH, cdr.call_id));
+        }
     }
 
     fn begin_trace(&mut self, key: CallKey, cause: Cause) {

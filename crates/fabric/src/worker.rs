@@ -259,7 +259,7 @@ impl Worker {
     pub(crate) fn resume(&mut self, calls: Vec<UpRecord<'static>>, now: Now) {
         self.wire.timers.start(now.instant);
         for record in calls {
-            let UpRecord { cdr, acked, answer, ingress, egress } = record;
+            let UpRecord { cdr, acked, answer, ingress, egress, trace } = record;
             let cdr = cdr.into_owned();
             let (Some(ingress_listener), Some(egress_listener)) = (
                 self.listener_for(ingress.transport, ingress.remote),
@@ -300,6 +300,7 @@ impl Worker {
             };
             let key = self.add_call(call);
             self.add_egress_leg(key);
+            self.resume_trace(now, key, trace);
             let is_taken_up = answer.is_some_and(|answer| self.resume_answer(now, key, answer));
             if !acked && !is_taken_up && !self.calls[key].is_over() {
                 self.calls[key].timers.step =
@@ -329,7 +330,7 @@ impl Worker {
     /// Begins a journal segment with every call that is up.
     fn append_up(&mut self) {
         let up = self.calls.values().filter(|call| call.is_up() && !call.is_over());
-        for record in up.filter_map(|call| call.record()) {
+        for record in up.filter_map(|call| call.record(self.tracer.record(call.cdr.call_id))) {
             self.journal.append(&record);
             self.wire.metrics.journal_backlog.inc();
         }

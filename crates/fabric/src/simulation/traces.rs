@@ -277,3 +277,57 @@ fn nothing_is_kept_of_a_traced_call_once_its_transactions_are_over() {
     sim.receive(ACME, &invite(99, "nonsense"));
     assert_eq!(sim.worker.tracer.len(), 1, "the last call alone");
 }
+
+#[test]
+fn a_call_goes_on_being_traced_after_a_restart_and_a_selection_that_is_met_no_more_changes_nothing() {
+    let (mut sim, mut traces) = traced(0.0);
+    traces.select(&[selection(61, 2, |it| it.max_calls = 1)]);
+    let up = sim.call_up();
+    let before = traces.take();
+    assert_eq!(before.len(), 9, "from the INVITE to the ACK on both legs");
+    traces.select(&[]);
+    // Until the journal has the ACK, too.
+    sim.pass(Duration::from_millis(100));
+    sim.restart();
+    assert!(traces.take().is_empty());
+    sim.receive(GLOBEX, &from_called("INFO", "1 INFO", &up));
+    let info = sim.one_to(ACME);
+    sim.receive(ACME, &response(&info, "200 OK", "", ""));
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &up));
+    let bye = sim.sent_to(GLOBEX).pop().unwrap();
+    sim.receive(GLOBEX, &response(&bye, "200 OK", "g", ""));
+    let after = traces.take();
+    let way = |message: &TracedMessage| {
+        let kind = kind(std::str::from_utf8(&message.octets).unwrap());
+        (message.member == id(1), message.is_received, kind, message.attempt)
+    };
+    let expected = [
+        (false, true, "INFO", Some(1)),
+        (true, false, "INFO", None),
+        (true, true, "200", None),
+        (false, false, "200", Some(1)),
+        (true, true, "BYE", None),
+        (true, false, "200", None),
+        (false, false, "BYE", Some(1)),
+        (false, true, "200", Some(1)),
+    ];
+    let expected = expected
+        .map(|(is_acme, is_received, kind, attempt)| (is_acme, is_received, kind.to_owned(), attempt));
+    assert_eq!(after.iter().map(way).collect::<Vec<_>>(), expected);
+    let call = |message: &TracedMessage| (message.call.call_id, message.call.cause, message.call.began_at);
+    assert!(after.iter().all(|message| call(message) == call(&before[0])), "it is the same trace");
+    let positions = before.iter().chain(&after).map(|message| message.position);
+    assert!(positions.is_sorted_by(|one, next| one < next), "and its order goes on");
+    sim.pass(Duration::from_secs(60));
+    sim.receive(ACME, &invite(99, "nonsense"));
+    assert_eq!(sim.worker.tracer.len(), 0);
+}
+
+#[test]
+fn a_call_that_is_not_traced_is_not_traced_after_a_restart_either() {
+    let (mut sim, mut traces) = traced(0.0);
+    let up = sim.call_up();
+    sim.restart();
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &up));
+    assert!(traces.take().is_empty() && sim.worker.tracer.len() == 0);
+}
