@@ -2,6 +2,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { SETTING_GROUPS, pathsOf, type Tree } from "../src/routes/endpoints/settings";
 import { go, launch, OPERATOR, signIn, visit } from "./browser";
 
 // Names and numbers of one run, so that a hub may be used for several.
@@ -10,6 +11,13 @@ const digits = String(run).slice(-6);
 const sourceOctets = [run % 250, Math.floor(run / 250) % 250];
 
 type Provider = { name: string; display: string; email: string; password: string; prefix: string; ip: string; page: Page };
+
+/** What is chosen of some settings that are choices. */
+const CHOSEN = {
+  "When it redirects a call (3xx)": "the number that it names is called",
+  "Texts (MESSAGE)": "cross",
+  "Transfers (REFER)": "cross",
+};
 
 const complaints: string[] = [];
 let browser: Browser;
@@ -100,6 +108,53 @@ test("a kind of switch is chosen, a setting of it that is wrong is shown where i
   const configuration = page.getByRole("dialog");
   await configuration.getByText(`bind = ${ip}:5060`).waitFor();
   await configuration.getByRole("button", { name: "Copy pjsip.conf" }).waitFor();
+  await page.keyboard.press("Escape");
+  await configuration.waitFor({ state: "detached" });
+});
+
+test("every setting of the API has a field, which shows what is stored", async () => {
+  const { page } = acme;
+  const profiles = (await (await page.request.get("/api/v1/profiles")).json()) as { settings: Tree }[];
+  const fields = SETTING_GROUPS.flatMap(({ group, settings }) => settings.map(({ name }) => `${group}.${name}`)).sort();
+  expect(profiles.length).toBeGreaterThan(7);
+  for (const { settings } of profiles) expect(fields).toEqual(pathsOf(settings).sort());
+
+  const edit = async () => {
+    await page.getByRole("button", { name: "Change ams-1" }).click();
+    await page.getByRole("menuitem", { name: "Edit" }).click();
+    const form = page.getByRole("dialog");
+    for (const group of ["Sessions", "Texts and transfers", "Calls past the exchange"]) await form.getByRole("button", { name: group }).click();
+    return form;
+  };
+  let form = await edit();
+  await form.getByLabel("Session interval").fill("5");
+  for (const [label, choice] of Object.entries(CHOSEN)) {
+    await form.getByRole("combobox", { name: label }).click();
+    await page.getByRole("option", { name: choice }).click();
+  }
+  await form.getByRole("switch", { name: "May be called directly" }).check();
+  await form.getByLabel("Tech-prefix").fill("9911");
+  await form.getByRole("button", { name: "Save" }).click();
+  // Judged by the API, and said in the group that it belongs to.
+  await form.getByText("write 90 to 86400 seconds").waitFor();
+  await form.getByLabel("Session interval").fill("600");
+  await form.getByRole("button", { name: "Save" }).click();
+  await form.waitFor({ state: "detached" });
+
+  form = await edit();
+  for (const [label, choice] of Object.entries(CHOSEN)) {
+    expect(await form.getByRole("combobox", { name: label }).inputValue()).toBe(choice);
+  }
+  expect(await form.getByRole("switch", { name: "May be called directly" }).isChecked()).toBe(true);
+  expect(await form.getByLabel("Session interval").inputValue()).toBe("600");
+  await page.keyboard.press("Escape");
+  await form.waitFor({ state: "detached" });
+
+  await page.getByRole("button", { name: "Change ams-1" }).click();
+  await page.getByRole("menuitem", { name: "Configure your switch" }).click();
+  const configuration = page.getByRole("dialog");
+  await configuration.getByText("bear its tech-prefix").waitFor();
+  await configuration.getByText("Dial(PJSIP/9911${EXTEN}@tandem,60)").waitFor();
   await page.keyboard.press("Escape");
   await configuration.waitFor({ state: "detached" });
 });

@@ -144,6 +144,7 @@ impl Settings {
         self.failures.judge(&mut faults);
         self.codecs.judge(&mut faults);
         self.size.judge(&mut faults);
+        self.session.judge(&mut faults);
         if faults.0.is_empty() { Ok(()) } else { Err(PolicyError(faults.0)) }
     }
 

@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tandem_model::{E164, Endpoint, EndpointId, IdentityField, MemberId, NumberForm, Reason, Transport};
+use tandem_model::{
+    CallMark, E164, Endpoint, EndpointId, IdentityField, MemberId, NumberForm, Reason, Transport,
+};
 use tandem_store::listener::Listener;
 use tandem_store::{endpoint, listener};
 use utoipa::{IntoParams, ToSchema};
@@ -143,7 +145,7 @@ impl Values {
             hosts.iter().map(line).collect::<Vec<_>>().join(separator)
         };
 
-        let policy = &endpoint.policy;
+        let (policy, mark) = (&endpoint.policy, endpoint.call_mark.as_ref());
         let writes_party =
             matches!(policy.identity.write, IdentityField::RemotePartyId | IdentityField::Both);
         let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
@@ -185,6 +187,15 @@ impl Values {
             ("pattern", pattern.to_owned()),
             ("expression", expression.to_owned()),
             ("example", policy.numbers.write(example)),
+            ("tech_prefix", mark.and_then(|mark| mark.tech_prefix()).unwrap_or_default().to_owned()),
+            (
+                "proxy_mark",
+                match mark {
+                    Some(CallMark::TechPrefix(digits)) => format!("        $rU = \"{digits}\" + $rU;\n"),
+                    Some(CallMark::RequestDomain(domain)) => format!("        $rd = \"{domain}\";\n"),
+                    None => String::new(),
+                },
+            ),
             (
                 "kamailio_inside",
                 match transport {
@@ -353,6 +364,27 @@ mod tests {
         );
         assert!(text(Switch::Opensips, &tls).contains("loadmodule \"proto_tls.so\"\n"));
         assert!(text(Switch::Freeswitch, &tls).contains("opus,PCMA"));
+    }
+
+    #[test]
+    fn calls_to_the_hub_bear_the_mark_that_tells_them_from_those_of_others() {
+        let marked = |mark: &str| Endpoint {
+            call_mark: Some(mark.parse().unwrap()),
+            ..endpoint("sip:192.0.2.21:5060;transport=udp", serde_json::json!({}))
+        };
+        let prefixed = marked("9911");
+        for (switch, line) in [
+            (Switch::Asterisk, "Dial(PJSIP/9911${EXTEN}@tandem,60)"),
+            (Switch::Freeswitch, "data=\"sofia/gateway/tandem/9911$1\""),
+            (Switch::Kamailio, "        $rU = \"9911\" + $rU;\n        $du = HUB;"),
+            (Switch::Opensips, "        $rU = \"9911\" + $rU;\n        $du = "),
+        ] {
+            assert!(text(switch, &prefixed).contains(line), "no {line:?} in {}", text(switch, &prefixed));
+        }
+        let line = "        $rd = \"acme.example\";\n";
+        for switch in [Switch::Kamailio, Switch::Opensips] {
+            assert!(text(switch, &marked("acme.example")).contains(line), "{switch:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Faults;
+
 /// The shortest session interval that may be set, and the default of Min-SE (RFC 4028 §5).
 const SHORTEST_S: u32 = 90;
 
@@ -14,7 +16,7 @@ const RINGING_S: std::ops::RangeInclusive<u32> = 5..=600;
 
 /// The policy for an endpoint's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Said")]
+#[serde(default, deny_unknown_fields)]
 pub struct SessionPolicy {
     /// Whether its calls have session timers.
     pub timer: SessionTimer,
@@ -68,19 +70,7 @@ pub enum Redirect {
     Follow,
 }
 
-/// The policy as it is written, before it is judged.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Said {
-    timer: SessionTimer,
-    session_expires_s: u32,
-    min_se_s: u32,
-    ring_timeout_s: Option<u32>,
-    early_media: EarlyMedia,
-    redirect: Redirect,
-}
-
-impl Default for Said {
+impl Default for SessionPolicy {
     fn default() -> Self {
         Self {
             timer: SessionTimer::Ask,
@@ -93,32 +83,20 @@ impl Default for Said {
     }
 }
 
-impl TryFrom<Said> for SessionPolicy {
-    type Error = String;
-
-    fn try_from(said: Said) -> Result<Self, String> {
-        let Said { timer, session_expires_s, min_se_s, ring_timeout_s, early_media, redirect } = said;
-        if !(SHORTEST_S..=LONGEST_S).contains(&session_expires_s) {
-            return Err(format!(
-                "session_expires_s is {session_expires_s}; write {SHORTEST_S} to {LONGEST_S} seconds"
-            ));
+impl SessionPolicy {
+    pub(super) fn judge(&self, faults: &mut Faults) {
+        if !(SHORTEST_S..=LONGEST_S).contains(&self.session_expires_s) {
+            faults.note("session.session_expires_s", format!("write {SHORTEST_S} to {LONGEST_S} seconds"));
+        } else if !(SHORTEST_S..=self.session_expires_s).contains(&self.min_se_s) {
+            let most = self.session_expires_s;
+            let message =
+                format!("write {SHORTEST_S} seconds to the session interval, which is {most} seconds");
+            faults.note("session.min_se_s", message);
         }
-        if !(SHORTEST_S..=session_expires_s).contains(&min_se_s) {
-            return Err(format!(
-                "min_se_s is {min_se_s}; write {SHORTEST_S} seconds to the session_expires_s"
-            ));
-        }
-        if let Some(ring_timeout_s) = ring_timeout_s.filter(|it| !RINGING_S.contains(it)) {
+        if self.ring_timeout_s.is_some_and(|it| !RINGING_S.contains(&it)) {
             let (least, most) = RINGING_S.into_inner();
-            return Err(format!("ring_timeout_s is {ring_timeout_s}; write {least} to {most} seconds"));
+            faults.note("session.ring_timeout_s", format!("write {least} to {most} seconds, or null"));
         }
-        Ok(Self { timer, session_expires_s, min_se_s, ring_timeout_s, early_media, redirect })
-    }
-}
-
-impl Default for SessionPolicy {
-    fn default() -> Self {
-        Self::try_from(Said::default()).expect("the usual policy is a policy")
     }
 }
 
@@ -138,19 +116,33 @@ mod tests {
         );
         let hour = hour.unwrap();
         assert_eq!((hour.timer, hour.min_se_s, hour.ring_timeout_s), (SessionTimer::Accept, 600, Some(30)));
-        let wrong = [
-            (r#"{ "session_expires_s": 89 }"#, "session_expires_s is 89; write 90 to 86400 seconds"),
-            (r#"{ "session_expires_s": 86401 }"#, "session_expires_s is 86401"),
-            (r#"{ "min_se_s": 1801 }"#, "min_se_s is 1801; write 90 seconds to the session_expires_s"),
-            (r#"{ "min_se_s": 30 }"#, "min_se_s is 30"),
-            (r#"{ "ring_timeout_s": 0 }"#, "ring_timeout_s is 0; write 5 to 600 seconds"),
+        for (json, why) in [
             (r#"{ "early_media": "some" }"#, "unknown variant `some`"),
             (r#"{ "redirect": "ask" }"#, "unknown variant `ask`"),
             (r#"{ "refer": true }"#, "unknown field `refer`"),
-        ];
-        for (json, why) in wrong {
+        ] {
             let error = read(json).unwrap_err().to_string();
             assert!(error.starts_with(why), "{json}: {error}");
+        }
+        for (json, path, why) in [
+            (r#"{ "session_expires_s": 89 }"#, "session_expires_s", "write 90 to 86400 seconds"),
+            (r#"{ "session_expires_s": 86401 }"#, "session_expires_s", "write 90 to 86400 seconds"),
+            (
+                r#"{ "min_se_s": 1801 }"#,
+                "min_se_s",
+                "write 90 seconds to the session interval, which is 1800 seconds",
+            ),
+            (
+                r#"{ "min_se_s": 30, "session_expires_s": 90 }"#,
+                "min_se_s",
+                "write 90 seconds to the session interval, which is 90 seconds",
+            ),
+            (r#"{ "ring_timeout_s": 0 }"#, "ring_timeout_s", "write 5 to 600 seconds, or null"),
+        ] {
+            let mut faults = Faults::default();
+            read(json).unwrap().judge(&mut faults);
+            let faults: Vec<_> = faults.0.iter().map(|fault| (&*fault.path, &*fault.message)).collect();
+            assert_eq!(faults, [(&*format!("session.{path}"), why)], "{json}");
         }
     }
 }

@@ -44,6 +44,19 @@ export function Configuration({ memberId, endpoint }: { memberId: string; endpoi
         Made of the endpoint as it is stored and of the exchange's addresses. Read it before you use it; what your switch already has is
         yours to keep.
       </Text>
+      {endpoint.tech_prefix && (
+        <Text size="sm">
+          Calls of this endpoint bear its tech-prefix: <strong className="mono">{endpoint.tech_prefix}</strong> before the called
+          number, as in <span className="mono">{endpoint.tech_prefix}442079460000</span>. Without it a call is refused, since others send from
+          the same address. Calls to your switch come without it.
+        </Text>
+      )}
+      {endpoint.request_domain && (
+        <Text size="sm">
+          Calls of this endpoint bear its request domain: <strong className="mono">{endpoint.request_domain}</strong> as the host of the
+          Request-URI. Kamailio and OpenSIPS are told so below; to others say it where they dial.
+        </Text>
+      )}
       {error && <ProblemNote problem={problemOf(error)} />}
       {isPending && <Loader size="sm" aria-label="Loading" />}
       {data?.files.map(({ name, text }) => (

@@ -67,6 +67,7 @@ export function PolicyFields({ policy, errors, onChange }: Props) {
               <Accordion.Panel>
                 <Stack gap="sm">
                   <Input.Description>{about}</Input.Description>
+                  {errors[`policy.overrides.${group}`] && <Input.Error>{errors[`policy.overrides.${group}`]}</Input.Error>}
                   {settings.map((setting) => {
                     const path = `${group}.${setting.name}`;
                     return (
@@ -92,12 +93,12 @@ export function PolicyFields({ policy, errors, onChange }: Props) {
 
 /** The errors of a setting and of what is in it, one a line. */
 function errorsUnder(errors: Record<string, React.ReactNode>, path: string) {
-  const own = Object.entries(errors).filter(([field]) => field === path || field.startsWith(`${path}.`));
+  const own = Object.entries(errors).filter(([field]) => field === path || field.startsWith(`${path}.`) || field.startsWith(`${path}[`));
   return own.length === 0 ? undefined : (
     <>
       {own.map(([field, message]) => (
         <span key={field} style={{ display: "block" }}>
-          {field === path ? "" : `${field.slice(path.length + 1)}: `}
+          {field.startsWith(`${path}.`) ? `${field.slice(path.length + 1)}: ` : ""}
           {message}
         </span>
       ))}

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { SETTING_GROUPS, countDiffering, rulesOf, statusesOf, textOfRules, textOfStatuses, valueAt, withValue } from "./settings";
+import { SETTING_GROUPS, countDiffering, pathsOf, rulesOf, statusesOf, textOfRules, textOfStatuses, valueAt, withValue } from "./settings";
 
 test("a setting is put at its path and taken away with its empty group", () => {
   const set = withValue({ probe: { interval_s: 5 } }, "headers.sent.others", "drop");
@@ -24,4 +24,9 @@ test("statuses are read as they are written", () => {
   const statuses = { "603": 486, "404": 480 };
   expect(statusesOf(textOfStatuses(statuses))).toEqual(statuses);
   expect(statusesOf("603 → 486")).toEqual({ "603": 486 });
+});
+
+test("each rule is one setting, and each of a group another", () => {
+  const tree = { headers: { sent: { others: "keep", rules: { "X-A": "drop" } }, own_host: "name" }, codecs: { allow: [] }, size: { max_bytes: null } };
+  expect(pathsOf(tree)).toEqual(["headers.sent.others", "headers.sent.rules", "headers.own_host", "codecs.allow", "size.max_bytes"]);
 });

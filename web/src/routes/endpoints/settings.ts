@@ -24,6 +24,11 @@ const IDENTITY_FIELDS: Choice[] = [
   { value: "nowhere", label: "nowhere: From alone" },
 ];
 
+const PASS_OR_REFUSE: Choice[] = [
+  { value: "refuse", label: "are refused" },
+  { value: "pass", label: "cross" },
+];
+
 export const SETTING_GROUPS: SettingGroup[] = [
   {
     group: "numbers",
@@ -203,6 +208,47 @@ export const SETTING_GROUPS: SettingGroup[] = [
           { value: "block", label: "is not: it hears ringing" },
         ],
       },
+      {
+        name: "redirect",
+        label: "When it redirects a call (3xx)",
+        description:
+          "Followed, the number in its Contact is called instead, under the caller's agreements; where that leads is never where a call goes. A Contact without a number of the exchange ends the call.",
+        kind: "choice",
+        choices: [
+          { value: "refuse", label: "the next endpoint is tried" },
+          { value: "follow", label: "the number that it names is called" },
+        ],
+      },
+    ],
+  },
+  {
+    group: "requests",
+    title: "Texts and transfers",
+    about: "They cross in both directions, where the other member's endpoint lets them pass, too; elsewhere they are refused with 405.",
+    settings: [
+      {
+        name: "message",
+        label: "Texts (MESSAGE)",
+        description: "RFC 3428: a text to a number, or within a call. By UDP it has at most 1,300 octets.",
+        kind: "choice",
+        choices: PASS_OR_REFUSE,
+      },
+      {
+        name: "refer",
+        label: "Transfers (REFER)",
+        description: "RFC 3515, within a call: one side asks the other to call a number instead, and is told what came of it (NOTIFY).",
+        kind: "choice",
+        choices: PASS_OR_REFUSE,
+      },
+    ],
+  },
+  {
+    group: "direct",
+    title: "Calls past the exchange",
+    about: "Where both sides want it, the exchange answers a call with the other switch's address (302), and does not carry it.",
+    settings: [
+      { name: "calls", label: "Calls others directly", description: "Its switch must follow a 302. Who cannot be called directly is called through the exchange.", kind: "yes" },
+      { name: "called", label: "May be called directly", description: "Members with an agreement are shown where it takes calls, and must be let through its firewall.", kind: "yes" },
     ],
   },
   {
@@ -241,6 +287,13 @@ export function withValue(tree: Tree, path: string, value: unknown): Tree {
   const after = rest.length === 0 ? value : withValue(isTree(before) ? before : {}, rest.join("."), value);
   const isGone = after === undefined || (rest.length > 0 && isTree(after) && Object.keys(after).length === 0);
   return isGone ? others : { ...others, [name]: after };
+}
+
+/** The paths of all settings in a tree such as a profile has: what is under `rules` and `statuses` is one setting. */
+export function pathsOf(tree: Tree, under = ""): string[] {
+  return Object.entries(tree).flatMap(([name, value]) =>
+    isTree(value) && name !== "rules" && name !== "statuses" ? pathsOf(value, `${under}${name}.`) : [`${under}${name}`],
+  );
 }
 
 /** How many settings of a group differ from the profile. */
