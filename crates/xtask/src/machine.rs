@@ -35,10 +35,11 @@ pub(crate) enum Need {
     Dnsmasq,
     Linphone,
     Dig,
+    Scanners,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Postgres,
         Self::Node,
         Self::Sipp,
@@ -52,6 +53,7 @@ impl Need {
         Self::Dnsmasq,
         Self::Linphone,
         Self::Dig,
+        Self::Scanners,
     ];
 
     /// Debian packages that bring it.
@@ -75,6 +77,7 @@ impl Need {
             // The one user agent of Debian that knows digests by SHA-256.
             Self::Linphone => &["linphone-cli"],
             Self::Dig => &["bind9-dnsutils"],
+            Self::Scanners => &["sipsak", "sipvicious"],
         }
     }
 
@@ -98,6 +101,7 @@ impl Need {
             Self::Dnsmasq => on_path("dnsmasq"),
             Self::Linphone => on_path("linphonec"),
             Self::Dig => on_path("dig"),
+            Self::Scanners => on_path("sipsak") && on_path("svmap"),
         }
     }
 }
