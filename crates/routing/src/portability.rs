@@ -77,6 +77,11 @@ impl PortedNumbers {
         self.bytes
     }
 
+    /// Whether somebody else holds this very state, so that dropping it frees nothing.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.chunks) > 1
+    }
+
     /// The number by which calls to a ported one are routed.
     pub fn get(&self, number: E164) -> Option<RoutingNumber> {
         let number = number.value();

@@ -58,6 +58,9 @@ pub struct PortabilityKeeper {
     table: SharedTable,
     metrics: Metrics,
     state: SharedState,
+    /// States of before that somebody may still read. To free one takes long, and whoever carries calls must not be the last
+    /// to hold it.
+    retired: Vec<PortedNumbers>,
 }
 
 impl PortabilityKeeper {
@@ -75,6 +78,7 @@ impl PortabilityKeeper {
             table,
             metrics: Metrics::register(registry)?,
             state: SharedState::default(),
+            retired: Vec::new(),
         })
     }
 
@@ -101,6 +105,7 @@ impl PortabilityKeeper {
 
     /// Looks at the files once.
     pub fn look(&mut self) {
+        let before = self.files.numbers.clone();
         let (is_changed, error) = self.files.look();
         let numbers = self.files.held();
         if let Some(numbers) = numbers.filter(|_| is_changed) {
@@ -110,7 +115,9 @@ impl PortabilityKeeper {
                 "the ported numbers have changed"
             );
             port(&self.table, numbers);
+            self.retired.push(before);
         }
+        self.retired.retain(PortedNumbers::is_shared);
         if let Some(error) = error {
             let code = error.reason().code();
             tracing::warn!(%error, code, "a file of ported numbers is not used; calls go by the last state");
@@ -419,6 +426,21 @@ mod tests {
         node.base(1, &[(SECOND, "+4413")]);
         fs::remove_file(node.delta_path(2)).expect("it is there");
         assert_eq!(node.look(), (1, rns("", "+4413"), None));
+    }
+
+    #[test]
+    fn a_state_that_a_call_still_reads_is_not_freed_by_the_call() {
+        let mut node = Node::new();
+        node.base(1, &[(FIRST, "+4411")]);
+        node.look();
+        let read = node.keeper.table.load_full();
+        node.base(2, &[(SECOND, "+4412")]);
+        node.look();
+        let held = |node: &Node| node.keeper.retired.iter().any(|numbers| numbers.serial() == 1);
+        assert!(held(&node));
+        drop(read);
+        node.look();
+        assert!(!held(&node));
     }
 
     #[test]
