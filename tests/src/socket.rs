@@ -147,7 +147,8 @@ impl Socket {
                 100..200 => {}
                 _ => {
                     self.acknowledge(hub, &invite, &response);
-                    return !response.text.contains("no_route");
+                    let refused = ["no_route", "no_agreement", "agreement_suspended"];
+                    return !refused.iter().any(|code| response.text.contains(code));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! How long a change takes from the API to the route table of the node, call after call.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +10,12 @@ use tandem_tests::{Endpoint, Exchange, Hub, Socket, now};
 const PROPAGATION_P99: Duration = Duration::from_millis(100);
 
 const CHANGES: usize = 200;
+
+/// How often an agreement is stopped.
+const STOPS: usize = 200;
+
+/// Nothing is asked any more where the called side hears nothing for so long.
+const SILENCE: Duration = Duration::from_secs(6);
 
 /// How finely the moment is found out.
 const BETWEEN_PROBES: Duration = Duration::from_millis(2);
@@ -48,14 +54,86 @@ fn measure(hub: &Hub, caller: &Socket, round: usize) -> Duration {
         from_answer.push(answered.elapsed());
         from_request.push(asked.elapsed());
     }
-    // The commit lies between request and answer.
-    for (since, took) in [("the API's answer", &mut from_answer), ("the request", &mut from_request)] {
-        took.sort_unstable();
-        let (median, p99) = (took[CHANGES / 2], took[CHANGES * 99 / 100]);
-        #[expect(clippy::print_stderr, reason = "the figure is part of the result")]
-        {
-            eprintln!("from {since} to routed, {CHANGES} changes: median {median:?}, p99 {p99:?}");
+    report("routed", &mut from_answer, &mut from_request)
+}
+
+/// An agreement that is held up or over routes nothing, as soon as every node has heard of it.
+#[test]
+fn an_agreement_that_is_suspended_or_ended_lets_no_call_cross_a_tenth_of_a_second_later() {
+    let (caller, called) = (Socket::new(), Socket::new());
+    let target = format!("sip:{};transport=udp", called.address());
+    let exchange = Exchange::default()
+        .member("acme", &[Endpoint::sender("acme-1", caller.address().ip())], &[])
+        .member("globex", &[Endpoint::new("globex-1", called.address().ip(), &target)], &["+44207946"])
+        .agreement("acme", "globex");
+    let hub = Hub::start(&exchange);
+    let in_time = thread::scope(|scope| {
+        // A call that still crosses is over at once, so that the next one is asked soon.
+        scope.spawn(|| {
+            while let Some((request, from)) = called.receive_from(SILENCE) {
+                match request.split(' ').next() {
+                    Some("INVITE") => called.send(from, called.response(&request, 486).as_bytes()),
+                    Some("CANCEL") => called.send(from, called.response(&request, 200).as_bytes()),
+                    _ => {}
+                }
+            }
+        });
+        (0..ROUNDS).any(|_| measure_stops(&hub, &caller) < PROPAGATION_P99)
+    });
+    assert!(in_time, "p99 is above {PROPAGATION_P99:?} in each of {ROUNDS} rounds");
+}
+
+/// Holds the agreement up and resumes it again and again, and ends it last and agrees anew; the time that 99 of 100
+/// stops took until the node refused calls.
+fn measure_stops(hub: &Hub, caller: &Socket) -> Duration {
+    let (acme, globex) = (hub.api.member_id("acme"), hub.api.member_id("globex"));
+    let agreement = |act: &str| {
+        let list = hub.api.get(&format!("/members/{acme}/agreements")).good();
+        let id = list["items"][0]["agreement_id"].as_str().expect("an agreement has an id").to_owned();
+        format!("/members/{globex}/agreements/{id}/{act}")
+    };
+    let called = "+442079460001";
+    let wait = |is_routed: bool| {
+        let since = now();
+        while caller.would_be_routed(hub.sip, called) != is_routed {
+            sleep(BETWEEN_PROBES);
+            assert!(since.elapsed() < Duration::from_secs(5), "routed is still not {is_routed}");
+        }
+    };
+    let (mut from_answer, mut from_request) = (Vec::new(), Vec::new());
+    let (suspend, resume) = (agreement("suspend"), agreement("resume"));
+    for stop in 0..STOPS {
+        wait(true);
+        let is_last = stop + 1 == STOPS;
+        let path = if is_last { agreement("end") } else { suspend.clone() };
+        let asked = now();
+        hub.api.post(&path, &json!({})).good();
+        let answered = now();
+        wait(false);
+        from_answer.push(answered.elapsed());
+        from_request.push(asked.elapsed());
+        if is_last {
+            let proposal = json!({ "with": "globex", "direction": "both" });
+            hub.api.post(&format!("/members/{acme}/agreements"), &proposal).good();
+            hub.api.post(&agreement("accept"), &json!({})).good();
+        } else {
+            hub.api.post(&resume, &json!({})).good();
         }
     }
-    from_answer[CHANGES * 99 / 100]
+    report("refused", &mut from_answer, &mut from_request)
+}
+
+/// Prints how long changes took; of what was measured from the API's answer, what 99 of 100 stay below.
+fn report(what: &str, from_answer: &mut [Duration], from_request: &mut [Duration]) -> Duration {
+    let count = from_answer.len();
+    // The commit lies between request and answer.
+    for (since, took) in [("the API's answer", &mut *from_answer), ("the request", from_request)] {
+        took.sort_unstable();
+        let (median, p99) = (took[count / 2], took[count * 99 / 100]);
+        #[expect(clippy::print_stderr, reason = "the figure is part of the result")]
+        {
+            eprintln!("from {since} to {what}, {count} changes: median {median:?}, p99 {p99:?}");
+        }
+    }
+    from_answer[count * 99 / 100]
 }

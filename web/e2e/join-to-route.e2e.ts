@@ -235,7 +235,9 @@ test("other terms are offered, accepted, and stand in the history with who offer
   await more(globex, acme, "Offer other terms");
   const other = globex.page.getByRole("dialog");
   await other.getByLabel("Calls at once").fill("30");
+  await other.getByRole("button", { name: "More terms" }).click();
   await other.getByLabel("Days of notice").fill("7");
+  await other.getByLabel("Your prefixes").fill(globex.prefix);
   await other.getByRole("button", { name: "Offer", exact: true }).click();
   await other.waitFor({ state: "detached" });
   await table(globex.page).getByText(`${acme.display} must answer`).waitFor();
@@ -252,6 +254,7 @@ test("other terms are offered, accepted, and stand in the history with who offer
   const history = acme.page.getByRole("dialog");
   await history.getByText(`${globex.display} offered other terms`).waitFor();
   await history.getByText("7 days of notice").waitFor();
+  await history.getByText(`to ${globex.display}: ${globex.prefix}`).waitFor();
   await acme.page.keyboard.press("Escape");
   await history.waitFor({ state: "detached" });
 });

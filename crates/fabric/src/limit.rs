@@ -354,6 +354,7 @@ mod tests {
                 validity: Some(validity),
                 limits: agreement,
                 advance_on: None,
+                terms: None,
             }],
             announcements: vec![Announcement {
                 announcement_id: id::<AnnouncementId>(4),
@@ -362,6 +363,7 @@ mod tests {
                 endpoints: vec![id(1)],
                 validity,
                 limits: announcement,
+                tags: Vec::new(),
             }],
             ..Facts::default()
         })

@@ -127,6 +127,7 @@ fn facts() -> Facts {
             endpoints: vec![id::<EndpointId>(21), id(22)],
             validity: long_ago(),
             limits: CallLimits::NONE,
+            tags: Vec::new(),
         }],
         agreements: vec![Agreement {
             agreement_id: id::<AgreementId>(51),
@@ -137,6 +138,7 @@ fn facts() -> Facts {
             validity: Some(long_ago()),
             limits: CallLimits::NONE,
             advance_on: None,
+            terms: None,
         }],
         gone: vec![],
     }

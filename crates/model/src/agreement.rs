@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdvanceOn, AgreementId, AgreementState, CallLimits, MemberId, Validity};
+use crate::{AdvanceOn, AgreementId, AgreementState, AgreementTerms, CallLimits, MemberId, Party, Validity};
 
 /// Who may call whom under an agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,9 +38,17 @@ pub struct Agreement {
     /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is `None`.
     #[serde(default)]
     pub advance_on: Option<AdvanceOn>,
+    /// Which calls cross under it; `None` where they say nothing.
+    #[serde(default)]
+    pub terms: Option<Box<AgreementTerms>>,
 }
 
 impl Agreement {
+    /// Which of its two members this is.
+    pub fn party(&self, member: MemberId) -> Party {
+        if member == self.proposing_member { Party::Proposing } else { Party::Accepting }
+    }
+
     /// Whether it lets `originating` call `terminating`, its state and validity aside.
     pub fn permits(&self, originating: MemberId, terminating: MemberId) -> bool {
         let (proposing, accepting) = (self.proposing_member, self.accepting_member);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Validity};
+use crate::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Tag, Validity};
 
 /// It becomes a route only while a valid range of the same member covers the prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,4 +20,7 @@ pub struct Announcement {
     /// The most that the announcing member takes for the prefix, over all its endpoints.
     #[serde(default)]
     pub limits: CallLimits,
+    /// What the announcing member promises of the route, sorted; agreements may demand it.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
 }

@@ -80,8 +80,9 @@ impl TryFrom<HoursText> for Hours {
     type Error = String;
 
     fn try_from(HoursText { zone, windows }: HoursText) -> Result<Self, String> {
-        let unknown =
-            |_| format!("zone: {zone:?} is no time zone of the IANA database; write one such as Europe/London");
+        let unknown = |_| {
+            format!("zone: {zone:?} is no time zone of the IANA database; write one such as Europe/London")
+        };
         let zone = zone.parse().map_err(unknown)?;
         if !(1..=MAX_WINDOWS).contains(&windows.len()) {
             return Err(format!("windows: write from 1 to {MAX_WINDOWS} windows"));
@@ -98,7 +99,10 @@ impl TryFrom<&WindowText> for Window {
         let mut days = 0;
         for day in &text.days {
             let nth = DAYS.iter().position(|name| name == day);
-            days |= 1 << nth.ok_or_else(|| format!("days: {day:?} is none; write mon, tue, wed, thu, fri, sat or sun"))?;
+            days |= 1
+                << nth.ok_or_else(|| {
+                    format!("days: {day:?} is none; write mon, tue, wed, thu, fri, sat or sun")
+                })?;
         }
         if days == 0 {
             return Err("days: write at least one day".into());
@@ -187,7 +191,8 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_is_written_and_refused_with_what_to_write() {
-        let written = r#"{"zone":"Europe/London","windows":[{"days":["mon","sun"],"from":"08:30","until":"24:00"}]}"#;
+        let written =
+            r#"{"zone":"Europe/London","windows":[{"days":["mon","sun"],"from":"08:30","until":"24:00"}]}"#;
         let read: Hours = serde_json::from_str(written).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), written);
         for (zone, days, from, until, says) in [

@@ -6,6 +6,7 @@
 mod advance;
 mod agreement;
 mod agreement_life;
+mod agreement_terms;
 mod announcement;
 mod call_limits;
 mod call_mark;
@@ -16,6 +17,7 @@ pub mod credential;
 mod endpoint;
 mod endpoint_health;
 mod facts;
+mod hours;
 mod id;
 mod member;
 mod number;
@@ -26,6 +28,7 @@ mod range;
 mod reason;
 mod registration;
 mod scope;
+mod tag;
 mod trace;
 mod validity;
 
@@ -34,6 +37,7 @@ pub use agreement::{Agreement, AgreementDirection};
 pub use agreement_life::{
     AgreementAction, AgreementLife, AgreementState, MAX_AGREEMENT_VERSIONS, MAX_NOTICE_DAYS, Party,
 };
+pub use agreement_terms::{AgreementTerms, MAX_TERM_PREFIXES, MAX_TERM_SITES};
 pub use announcement::Announcement;
 pub use call_limits::CallLimits;
 pub use call_mark::{CallMark, CallMarkError};
@@ -44,6 +48,7 @@ pub use credential::{Credential, Ha1, OutboundCredential};
 pub use endpoint::{Endpoint, Host, Source, Target, TargetError, Transport};
 pub use endpoint_health::{EndpointState, HealthSign};
 pub use facts::{Facts, ObjectId};
+pub use hours::{DAYS, Hours, HoursText, MAX_WINDOWS, WindowText};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, CredentialId, EndpointId, ListenerId,
     MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
@@ -63,5 +68,6 @@ pub use range::{AnnouncementAuthority, Authority, Range};
 pub use reason::Reason;
 pub use registration::{Access, Registration};
 pub use scope::Scope;
+pub use tag::{MAX_DEMAND, MAX_TAGS, Tag, TagDemand};
 pub use trace::TraceSelection;
 pub use validity::Validity;

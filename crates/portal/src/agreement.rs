@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tandem_model::{AgreementAction, AgreementId, AgreementState, MemberId, MemberState, Party, Reason};
 use tandem_store::agreement::{self, AgreementEvent, AgreementEventKind, StoredAgreement};
-use tandem_store::{PgConnection, member};
+use tandem_store::{PgConnection, listener, member};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -121,7 +121,7 @@ pub(crate) async fn propose_agreement(
     session.may_change(member)?;
     let mut faults = Faults::default();
     let (with, terms) = input.split();
-    let offer = terms.read(&mut faults, Party::Proposing);
+    let offer = terms.read(&mut faults, Party::Proposing, &listener::sites(&app.db).await?);
     let with = text::line(&mut faults, "with", &with, 1, 40);
     let (offer, with) = faults.hold(offer.zip(with))?;
 
@@ -292,7 +292,7 @@ async fn act(
     let offer = match input {
         Some(input) => {
             let mut faults = Faults::default();
-            let offer = input.read(&mut faults, party);
+            let offer = input.read(&mut faults, party, &listener::sites(&mut *transaction).await?);
             faults.hold(offer)?
         }
         None => before.offer.clone(),

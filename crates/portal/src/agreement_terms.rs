@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tandem_model::{AdvanceOn, AgreementDirection, MAX_NOTICE_DAYS, Party};
+use tandem_model::{
+    AdvanceOn, AgreementDirection, AgreementTerms, Hours, HoursText, MAX_NOTICE_DAYS, MAX_TERM_PREFIXES,
+    MAX_TERM_SITES, Party, Prefix, TagDemand, WindowText,
+};
 use tandem_store::agreement::Offer;
 use utoipa::ToSchema;
 
@@ -57,11 +60,72 @@ pub(crate) struct TermsView {
     /// those that mean that the endpoint cannot, never after the called party's own no.
     #[schema(required)]
     advance_on: Option<AdvanceLists>,
+    /// Numbers of the proposing member that the other may call begin with one of these; all where there are none.
+    prefixes_of_proposing: Vec<String>,
+    /// Numbers of the accepting member that the other may call begin with one of these; all where there are none.
+    prefixes_of_accepting: Vec<String>,
+    /// When calls cross; always where it is null.
+    #[schema(required)]
+    hours: Option<HoursLists>,
+    /// Names of sites: endpoints there take calls before all others.
+    sites: Vec<String>,
+    /// Which tags an announcement must bear to be called under it; any where it is null.
+    #[schema(required, example = "cli-guaranteed and (no-transit or premium)")]
+    demand: Option<String>,
+}
+
+/// When calls cross: in any of the windows, by the clocks of the zone.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoursLists {
+    /// Name of a time zone in the IANA database.
+    #[schema(example = "Europe/London")]
+    zone: String,
+    #[schema(min_items = 1, max_items = 28)]
+    windows: Vec<WindowLists>,
+}
+
+/// A part of a day on some days of the week.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WindowLists {
+    /// On which days it begins.
+    #[schema(value_type = Vec<vocabulary::Day>)]
+    days: Vec<String>,
+    /// The minute with which it begins, 00:00 to 23:59.
+    #[schema(example = "08:00")]
+    from: String,
+    /// The minute before which it ends, 00:01 to 24:00; of the next day where it is not after `from`.
+    #[schema(example = "18:00")]
+    until: String,
+}
+
+impl From<HoursText> for HoursLists {
+    fn from(HoursText { zone, windows }: HoursText) -> Self {
+        let window = |WindowText { days, from, until }| WindowLists { days, from, until };
+        Self { zone, windows: windows.into_iter().map(window).collect() }
+    }
+}
+
+impl HoursLists {
+    /// The hours, once looked at; what is at fault is noted.
+    fn read(self, faults: &mut Faults) -> Option<Hours> {
+        let window = |WindowLists { days, from, until }| WindowText { days, from, until };
+        let windows = self.windows.into_iter().map(window).collect();
+        faults.take("hours", Hours::try_from(HoursText { zone: self.zone, windows }))
+    }
 }
 
 impl From<Offer> for TermsView {
-    fn from(Offer { direction, note, notice_days, limits, advance_on }: Offer) -> Self {
+    fn from(Offer { direction, note, notice_days, limits, advance_on, terms }: Offer) -> Self {
+        let AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand } = terms;
+        let texts = |prefixes: Vec<Prefix>| prefixes.iter().map(Prefix::to_string).collect();
         Self {
+            prefixes_of_proposing: texts(prefixes_of_proposing),
+            prefixes_of_accepting: texts(prefixes_of_accepting),
+            hours: hours.map(|hours| HoursLists::from(HoursText::from(hours))),
+            sites,
+            demand: demand.map(|demand| demand.to_string()),
             direction,
             note,
             notice_days,
@@ -111,6 +175,25 @@ pub(crate) struct AgreementInput {
     /// or null.
     #[serde(default)]
     advance_on: Option<AdvanceLists>,
+    /// Numbers of the offering member that the other may call begin with one of these; all where there are none.
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    own_prefixes: Vec<String>,
+    /// Numbers of the other that the offering member may call begin with one of these; all where there are none.
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    other_prefixes: Vec<String>,
+    /// When calls cross; always where it is left out or null.
+    #[serde(default)]
+    hours: Option<HoursLists>,
+    /// Names of sites, as `GET /connect` lists them: endpoints there take calls before all others.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    sites: Vec<String>,
+    /// Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters.
+    #[serde(default)]
+    #[schema(example = "cli-guaranteed and (no-transit or premium)")]
+    demand: Option<String>,
 }
 
 /// Other terms, with which a member answers an offer. They replace the offered ones as a whole.
@@ -137,11 +220,30 @@ pub(crate) struct CounterInput {
     /// or null.
     #[serde(default)]
     advance_on: Option<AdvanceLists>,
+    /// Numbers of the offering member that the other may call begin with one of these; all where there are none.
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    own_prefixes: Vec<String>,
+    /// Numbers of the other that the offering member may call begin with one of these; all where there are none.
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    other_prefixes: Vec<String>,
+    /// When calls cross; always where it is left out or null.
+    #[serde(default)]
+    hours: Option<HoursLists>,
+    /// Names of sites, as `GET /connect` lists them: endpoints there take calls before all others.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    sites: Vec<String>,
+    /// Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters.
+    #[serde(default)]
+    #[schema(example = "cli-guaranteed and (no-transit or premium)")]
+    demand: Option<String>,
 }
 
 impl CounterInput {
     /// The terms, once looked at, as `party` offers them; what is at fault is noted.
-    pub(crate) fn read(self, faults: &mut Faults, party: Party) -> Option<Offer> {
+    pub(crate) fn read(self, faults: &mut Faults, party: Party, known_sites: &[String]) -> Option<Offer> {
         let note = text::lines(faults, "note", &self.note, 2000);
         if self.notice_days > MAX_NOTICE_DAYS {
             faults.note("notice_days", format!("write a number from 0 to {MAX_NOTICE_DAYS}"));
@@ -149,15 +251,72 @@ impl CounterInput {
         let limits = call_limits::read(faults, self.max_calls, self.max_calls_per_second);
         let advance_on = self.advance_on.and_then(|lists| lists.read(faults));
         let direction = self.direction.of(party);
-        note.map(|note| Offer { direction, note, notice_days: self.notice_days, limits, advance_on })
+        let own = read_prefixes(faults, "own_prefixes", &self.own_prefixes);
+        let other = read_prefixes(faults, "other_prefixes", &self.other_prefixes);
+        let (prefixes_of_proposing, prefixes_of_accepting) = match party {
+            Party::Proposing => (own, other),
+            Party::Accepting => (other, own),
+        };
+        let hours = self.hours.and_then(|hours| hours.read(faults));
+        for site in self.sites.iter().filter(|site| !known_sites.contains(site)) {
+            let shown: String = site.chars().take(80).collect();
+            faults.note("sites", format!("{shown:?} is no site; the sites are {}", known_sites.join(", ")));
+        }
+        if self.sites.len() > MAX_TERM_SITES {
+            faults.note("sites", format!("name at most {MAX_TERM_SITES}"));
+        }
+        let demand = self.demand.filter(|demand| !demand.trim().is_empty());
+        let demand = demand.and_then(|demand| faults.take("demand", demand.parse::<TagDemand>()));
+        let sites = self.sites;
+        let terms = AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand };
+        note.map(|note| Offer { direction, note, notice_days: self.notice_days, limits, advance_on, terms })
     }
+}
+
+/// The prefixes in order, each once; what is at fault is noted.
+fn read_prefixes(faults: &mut Faults, field: &str, inputs: &[String]) -> Vec<Prefix> {
+    if inputs.len() > MAX_TERM_PREFIXES {
+        faults.note(field, format!("there are {}; write at most {MAX_TERM_PREFIXES}", inputs.len()));
+        return Vec::new();
+    }
+    let mut prefixes: Vec<Prefix> =
+        inputs.iter().filter_map(|input| text::prefix(faults, field, input)).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
 }
 
 impl AgreementInput {
     /// With whom, and the terms.
     pub(crate) fn split(self) -> (String, CounterInput) {
-        let Self { with, direction, note, notice_days, max_calls, max_calls_per_second, advance_on } = self;
-        (with, CounterInput { direction, note, notice_days, max_calls, max_calls_per_second, advance_on })
+        let Self {
+            with,
+            direction,
+            note,
+            notice_days,
+            max_calls,
+            max_calls_per_second,
+            advance_on,
+            own_prefixes,
+            other_prefixes,
+            hours,
+            sites,
+            demand,
+        } = self;
+        let terms = CounterInput {
+            direction,
+            note,
+            notice_days,
+            max_calls,
+            max_calls_per_second,
+            advance_on,
+            own_prefixes,
+            other_prefixes,
+            hours,
+            sites,
+            demand,
+        };
+        (with, terms)
     }
 }
 

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tandem_model::{
-    AnnouncementAuthority, AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity,
+    AnnouncementAuthority, AnnouncementId, EndpointId, MAX_TAGS, MemberId, Prefix, Reason, Tag, Validity,
 };
-use tandem_store::announcement::{self, AnnouncementFilter, StoredAnnouncement};
+use tandem_store::announcement::{self, AnnouncementFilter, Described, StoredAnnouncement};
 use tandem_store::endpoint::EndpointName;
 use tandem_store::node::NodeReport;
 use tandem_store::{PgConnection, endpoint, node};
@@ -62,6 +62,8 @@ pub(crate) struct AnnouncementView {
     /// Most new calls a second that it takes for the prefix; no bound where it is null.
     #[schema(required)]
     max_calls_per_second: Option<u32>,
+    /// What the member promises of the route; agreements may demand it.
+    tags: Vec<String>,
     /// Whether its numbers are its member's.
     #[schema(value_type = vocabulary::AnnouncementAuthority)]
     authority: AnnouncementAuthority,
@@ -100,6 +102,10 @@ pub(crate) struct AnnouncementInput {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_calls_per_second: Option<u32>,
+    /// What the member promises of the route: lower-case letters, digits and hyphens. Agreements may demand it.
+    #[serde(default)]
+    #[schema(max_items = 16, example = json!(["cli-guaranteed", "no-transit"]))]
+    tags: Vec<String>,
 }
 
 impl AnnouncementView {
@@ -117,6 +123,7 @@ impl AnnouncementView {
             valid_until: stored.validity.until,
             max_calls: stored.limits.max_calls,
             max_calls_per_second: stored.limits.max_calls_per_second,
+            tags: stored.tags,
             authority: stored
                 .authority
                 .and_then(AnnouncementAuthority::of)
@@ -186,9 +193,10 @@ impl AnnouncementInput {
         names: &EndpointNames,
         starts: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<(Prefix, Vec<EndpointId>, Validity, CallLimits), ApiError> {
+    ) -> Result<Described, ApiError> {
         let mut faults = Faults::default();
         let limits = call_limits::read(&mut faults, self.max_calls, self.max_calls_per_second);
+        let tags = read_tags(&mut faults, &self.tags);
         let prefix = text::announced(&mut faults, "prefix", &self.prefix);
         let endpoints = names.read(&mut faults, "endpoints", &self.endpoints);
         let validity = Validity { from: self.valid_from.unwrap_or(starts), until: self.valid_until };
@@ -201,8 +209,21 @@ impl AnnouncementInput {
             faults.note("valid_from", "write times from the year 2000 on");
         }
         let (prefix, endpoints) = faults.hold(prefix.zip(endpoints))?;
-        Ok((prefix, endpoints, validity, limits))
+        Ok(Described { prefix, endpoints, validity, limits, tags })
     }
+}
+
+/// The tags in order, each once; what is at fault is noted.
+fn read_tags(faults: &mut Faults, inputs: &[String]) -> Vec<Tag> {
+    if inputs.len() > MAX_TAGS {
+        faults.note("tags", format!("there are {}; write at most {MAX_TAGS}", inputs.len()));
+        return Vec::new();
+    }
+    let mut tags: Vec<Tag> =
+        inputs.iter().filter_map(|input| faults.take("tags", input.parse::<Tag>())).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
 }
 
 /// Which announcements to list.
@@ -255,9 +276,8 @@ pub(crate) async fn create_announcement(
     session.may_change(member)?;
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
-    let (prefix, endpoints, validity, limits) = input.read(&names, now, now)?;
-    let id =
-        announcement::insert(&mut transaction, member, prefix, &endpoints, validity, limits, now).await?;
+    let described = input.read(&names, now, now)?;
+    let id = announcement::insert(&mut transaction, member, &described, now).await?;
     let view = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.create", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;
@@ -279,7 +299,7 @@ pub(crate) async fn get_announcement(
     AnnouncementView::read(&mut db, member, id, app.clock.now()).await.map(Json)
 }
 
-/// `PUT /api/v1/members/{member_id}/announcements/{announcement_id}`: changes its endpoints, validity and limits; the prefix stays.
+/// `PUT /api/v1/members/{member_id}/announcements/{announcement_id}`: changes its endpoints, validity, limits and tags; the prefix stays.
 #[utoipa::path(put, path = "/members/{member_id}/announcements/{announcement_id}", tag = "announcements",
     params(("member_id" = Uuid, Path), ("announcement_id" = Uuid, Path)), request_body = AnnouncementInput,
     responses((status = 200, body = AnnouncementView)))]
@@ -294,15 +314,15 @@ pub(crate) async fn update_announcement(
     let stands = announcement::lock(&mut *transaction, member, id, now).await?;
     let (prefix, validity) = stands.ok_or_else(|| ApiError::new(Reason::NotFound))?;
     let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
-    let (named, endpoints, wanted, limits) = input.read(&names, validity.from, now)?;
-    if named != prefix {
+    let described = input.read(&names, validity.from, now)?;
+    if described.prefix != prefix {
         return Err(ApiError::field(
             "prefix",
             format!("it is {prefix} and stays so; announce another prefix anew"),
         ));
     }
     let before = AnnouncementView::read(&mut transaction, member, id, now).await?;
-    announcement::update(&mut transaction, member, id, &endpoints, wanted, limits).await?;
+    announcement::update(&mut transaction, member, id, &described).await?;
     let after = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.update", Some(member), id.0, Some(&before), Some(&after));
     session.record(&mut transaction, now, change).await?;

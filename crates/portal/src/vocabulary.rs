@@ -58,6 +58,8 @@ vocabularies! {
     AgreementState ["proposed", "countered", "accepted", "suspended", "ending", "refused", "ended"]
     /// What was done about an agreement.
     AgreementEventKind ["propose", "declare", "counter", "accept", "refuse", "suspend", "resume", "end"]
+    /// A day of the week.
+    Day ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
     /// How a call ended.
     Outcome ["answered", "busy", "no_answer", "cancelled", "rejected", "refused", "failed", "redirected"]
     /// Who ended an answered call.
@@ -117,6 +119,7 @@ mod tests {
         assert_eq!(AgreementState::words().len(), tandem_model::AgreementState::ALL.len());
         reads::<tandem_store::agreement::AgreementEventKind>(AgreementEventKind::words());
         reads::<tandem_model::Outcome>(Outcome::words());
+        assert_eq!(Day::words(), tandem_model::DAYS);
         reads::<tandem_model::EndedBy>(EndedBy::words());
         reads::<tandem_store::node::NodeState>(NodeState::words());
         reads::<crate::range::AuthorityNow>(Authority::words());

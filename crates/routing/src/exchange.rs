@@ -77,6 +77,7 @@ pub(crate) fn exchange(routes: &str) -> Exchange {
             endpoints: names.into_iter().map(id).collect(),
             validity: always(),
             limits: CallLimits::NONE,
+            tags: Vec::new(),
         });
     }
     exchange
@@ -152,6 +153,7 @@ impl Exchange {
                 validity: Some(always()),
                 limits: CallLimits::NONE,
                 advance_on: None,
+                terms: None,
             });
         }
     }

@@ -89,15 +89,39 @@ impl Glass {
         approved.sort_unstable();
         let mut seen = Vec::with_capacity(count);
         for prefix in order {
-            let ask = |member| selection(table, member, prefix, now);
-            let by_others: Vec<(MemberId, Selection)> =
-                approved.iter().map(|&member| (member, ask(member))).collect();
+            let by_others: Vec<ByMember> =
+                approved.iter().map(|&member| ByMember::ask(table, member, prefix, now)).collect();
             for &(announcement, member) in &found[&prefix] {
                 let fault = fault(table, announcement, member, prefix, now);
                 seen.push(see(announcement, member, prefix, fault, &by_others));
             }
         }
         Self { table_version: table.version(), seen, has_more }
+    }
+}
+
+/// What `select` says of a member's calls to numbers of a prefix.
+struct ByMember {
+    member: MemberId,
+    /// Of the number of just the digits of the prefix.
+    selection: Selection,
+    /// Of longer ones beneath it for which the same announcements decide, and which terms of agreements name.
+    beneath: Vec<Selection>,
+}
+
+impl ByMember {
+    fn ask(table: &RouteTable, member: MemberId, prefix: Prefix, now: DateTime<Utc>) -> Self {
+        let longer =
+            table.term_prefixes(member, now).filter(|other| prefix.covers(*other) && *other != prefix);
+        let beneath = longer.map(|other| selection(table, member, other, now));
+        let beneath = beneath.filter(|selection| selection.matched == Some(prefix)).collect();
+        Self { member, selection: selection(table, member, prefix, now), beneath }
+    }
+
+    /// Whether the announcement gets a call of the member.
+    fn is_got_by(&self, announcement: AnnouncementId) -> bool {
+        let gets = |it: &Selection| it.candidates.iter().any(|it| it.announcement == announcement);
+        gets(&self.selection) || self.beneath.iter().any(gets)
     }
 }
 
@@ -158,19 +182,18 @@ fn see(
     member: MemberId,
     prefix: Prefix,
     fault: Option<Reason>,
-    by_others: &[(MemberId, Selection)],
+    by_others: &[ByMember],
 ) -> Seen {
     let seen =
         |is_accepted, reaches, reason| Seen { announcement, member, prefix, is_accepted, reaches, reason };
     if fault.is_some() {
         return seen(false, Vec::new(), fault);
     }
-    let gets = |selection: &Selection| selection.candidates.iter().any(|it| it.announcement == announcement);
     let reaches: Vec<MemberId> =
-        by_others.iter().filter(|(_, selection)| gets(selection)).map(|(member, _)| *member).collect();
+        by_others.iter().filter(|it| it.is_got_by(announcement)).map(|it| it.member).collect();
     // What lies with its endpoints tells more than that somebody has no agreement.
-    let others = by_others.iter().filter(|(other, _)| *other != member);
-    let mut idle: Vec<Reason> = others.flat_map(|(_, selection)| reasons(selection, announcement)).collect();
+    let others = by_others.iter().filter(|it| it.member != member);
+    let mut idle: Vec<Reason> = others.flat_map(|it| reasons(&it.selection, announcement)).collect();
     idle.sort_by_key(|reason| *reason == Reason::NoAgreement);
     let idle = idle.first().copied().unwrap_or(Reason::NoAgreement);
     let reason = reaches.is_empty().then_some(idle);
@@ -200,6 +223,17 @@ mod tests {
             line.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         Glass::look(&table, prefix(around), 100, at(0)).seen.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_prefix_of_which_terms_let_only_a_part_be_called_gets_calls() {
+        let mut exchange = exchange("+44 acme");
+        let terms = r#"{ "prefixes_of_accepting": ["+4420"] }"#;
+        exchange.agreement("acme").terms = Some(Box::new(serde_json::from_str(terms).unwrap()));
+        assert_eq!(look(&exchange, "+44"), ["+44 acme accepted caller"]);
+        let terms = r#"{ "prefixes_of_accepting": ["+33"] }"#;
+        exchange.agreement("acme").terms = Some(Box::new(serde_json::from_str(terms).unwrap()));
+        assert_eq!(look(&exchange, "+44"), ["+44 acme accepted agreement_prefix"]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, CallLimits, Credential, Endpoint,
-    Member, MemberState, Policy, Transport, Validity,
+    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, CallLimits, Credential,
+    Endpoint, Member, MemberState, Policy, Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -85,7 +85,7 @@ impl Digest {
     }
 
     #[must_use]
-    fn text(self, text: &str) -> Self {
+    pub(crate) fn text(self, text: &str) -> Self {
         text.as_bytes().chunks(8).fold(self.word(text.len() as u64), |digest, chunk| {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -124,6 +124,13 @@ impl Digest {
         let digest = self.text("advance_on").word(statuses.len() as u64);
         let digest = statuses.iter().fold(digest, |digest, status| digest.word(u64::from(*status)));
         causes.iter().fold(digest, |digest, cause| digest.word(u64::from(*cause)))
+    }
+
+    /// Nothing where there are none, as with limits.
+    #[must_use]
+    fn terms(self, terms: Option<&AgreementTerms>) -> Self {
+        let Some(terms) = terms else { return self };
+        self.text("terms").text(&serde_json::to_string(terms).expect("terms are JSON"))
     }
 
     /// Nothing where there are none, as with limits.
@@ -252,6 +259,7 @@ pub(crate) fn agreement(agreement: &Agreement) -> u128 {
     }
     .limits(agreement.limits)
     .advance_on(agreement.advance_on.as_ref())
+    .terms(agreement.terms.as_deref())
     .finish()
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
-    AdvanceOn, Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164,
-    Endpoint, Facts, Member, MemberId, MemberState, ObjectId, Policy, Prefix, Range, Reason, Validity,
+    AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, Announcement, Authority,
+    CallLimits, E164, Endpoint, Facts, Hours, HoursText, Member, MemberId, MemberState, ObjectId, Policy,
+    Prefix, Range, Reason, Validity, WindowText,
 };
 
 use crate::exchange::{at, id, number};
@@ -99,14 +100,52 @@ fn range() -> impl Strategy<Value = Range> {
 
 fn announcement() -> impl Strategy<Value = Announcement> {
     let endpoints = prop::collection::vec(one_of(&ENDPOINTS[..]).prop_map(id), 0..4);
-    (0..60, member_id(), prefix(), endpoints, validity(), limits()).prop_map(
-        |(n, member_id, prefix, endpoints, validity, limits)| Announcement {
+    let tags = prop_oneof![2 => Just(""), 1 => one_of(vec!["a", "b", "a b"])];
+    (0..60, member_id(), prefix(), endpoints, validity(), limits(), tags).prop_map(
+        |(n, member_id, prefix, endpoints, validity, limits, tags)| Announcement {
             announcement_id: id(&format!("announcement {n}")),
             member_id,
             prefix,
             endpoints,
             validity,
             limits,
+            tags: tags.split_whitespace().map(|tag| tag.parse().unwrap()).collect(),
+        },
+    )
+}
+
+/// Whether a demand is met where the tags `a` and `b` are borne, or not.
+type Judge = fn(bool, bool) -> bool;
+
+/// Demands, and how the reference judges them.
+const DEMANDS: [(&str, Judge); 4] =
+    [("a", |a, _| a), ("a and b", |a, b| a && b), ("a or b", |a, b| a || b), ("b and (a or b)", |_, b| b)];
+
+/// Hours, and whether calls at `at(0)`, a Friday at 08:00 UTC, lie in them.
+const HOURS: [(&str, &str, &str, bool); 4] = [
+    ("UTC", "08:00", "09:00", true),
+    ("UTC", "07:00", "08:00", false),
+    ("Europe/Berlin", "09:00", "09:01", true),
+    ("Europe/Berlin", "08:00", "09:00", false),
+];
+
+fn on_fridays((zone, from, until, _): (&str, &str, &str, bool)) -> Hours {
+    let window = WindowText { days: vec!["fri".into()], from: from.into(), until: until.into() };
+    HoursText { zone: zone.into(), windows: vec![window] }.try_into().unwrap()
+}
+
+fn terms() -> impl Strategy<Value = AgreementTerms> {
+    let prefixes = || prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(prefix(), 1..3)];
+    let hours = prop::option::weighted(0.3, one_of(&HOURS[..]).prop_map(on_fridays));
+    let demand =
+        prop::option::weighted(0.3, one_of(&DEMANDS[..]).prop_map(|(text, _)| text.parse().unwrap()));
+    (prefixes(), prefixes(), hours, demand).prop_map(
+        |(prefixes_of_proposing, prefixes_of_accepting, hours, demand)| AgreementTerms {
+            prefixes_of_proposing,
+            prefixes_of_accepting,
+            hours,
+            sites: Vec::new(),
+            demand,
         },
     )
 }
@@ -121,16 +160,20 @@ fn agreement() -> impl Strategy<Value = Agreement> {
     let validity = prop::option::weighted(0.9, validity());
     let advance_on = prop::option::weighted(0.2, prop::collection::btree_set(300..400u16, 0..3))
         .prop_map(|list| list.map(|statuses| AdvanceOn { statuses, causes: [34].into() }));
-    (0..8, member_id(), member_id(), direction, state, validity, limits(), advance_on).prop_map(
-        |(n, proposing_member, accepting_member, direction, state, validity, limits, advance_on)| Agreement {
-            agreement_id: id(&format!("agreement {n}")),
-            proposing_member,
-            accepting_member,
-            direction,
-            state,
-            validity,
-            limits,
-            advance_on,
+    let terms = prop::option::weighted(0.5, terms().prop_map(Box::new));
+    (0..8, member_id(), member_id(), direction, state, validity, limits(), advance_on, terms).prop_map(
+        |(n, proposing_member, accepting_member, direction, state, validity, limits, advance_on, terms)| {
+            Agreement {
+                agreement_id: id(&format!("agreement {n}")),
+                proposing_member,
+                accepting_member,
+                direction,
+                state,
+                validity,
+                limits,
+                advance_on,
+                terms,
+            }
         },
     )
 }
@@ -251,6 +294,48 @@ fn fault(facts: &Facts, announcement: &Announcement, called: E164) -> Option<Rea
     }
 }
 
+/// Why no agreement lets a call cross to who announces, by the letter of each.
+fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> Option<Reason> {
+    let terminating = announcement.member_id;
+    let between = facts.agreements.iter().filter(|agreement| {
+        agreement.validity.is_some_and(|validity| validity.contains(at(0)))
+            && agreement.permits(call.originating_member, terminating)
+    });
+    let mut between: Vec<&Agreement> = between.collect();
+    between.sort_by_key(|agreement| agreement.agreement_id);
+    let crossing = |it: &&&Agreement| matches!(it.state, AgreementState::Accepted | AgreementState::Ending);
+    let objections: Vec<Option<Reason>> =
+        between.iter().filter(crossing).map(|it| objection(it, call, announcement)).collect();
+    if objections.contains(&None) {
+        return None;
+    }
+    let is_suspended = between.iter().any(|agreement| agreement.state == AgreementState::Suspended);
+    let otherwise = if is_suspended { Reason::AgreementSuspended } else { Reason::NoAgreement };
+    Some(objections.into_iter().flatten().next().unwrap_or(otherwise))
+}
+
+/// What the terms of an agreement have against a call.
+fn objection(agreement: &Agreement, call: &CallRequest, announcement: &Announcement) -> Option<Reason> {
+    let terms = agreement.terms.as_ref()?;
+    let prefixes = if announcement.member_id == agreement.proposing_member {
+        &terms.prefixes_of_proposing
+    } else {
+        &terms.prefixes_of_accepting
+    };
+    if !prefixes.is_empty() && !prefixes.iter().any(|prefix| prefix.matches(call.called)) {
+        return Some(Reason::AgreementPrefix);
+    }
+    if let Some(demand) = &terms.demand {
+        let bears = |wanted: &str| announcement.tags.iter().any(|tag| tag.as_str() == wanted);
+        let (_, is_met) = DEMANDS.iter().find(|(text, _)| *text == demand.to_string()).unwrap();
+        if !is_met(bears("a"), bears("b")) {
+            return Some(Reason::AgreementTags);
+        }
+    }
+    let (.., is_open) = HOURS.into_iter().find(|it| Some(on_fridays(*it)) == terms.hours)?;
+    (!is_open).then_some(Reason::AgreementHours)
+}
+
 /// Members with endpoints that may take a call, and everything left out, both sorted.
 type Outcome = (Option<Prefix>, Vec<String>, Vec<String>);
 
@@ -262,13 +347,6 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
     let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
     for announcement in matching {
         let terminating = announcement.member_id;
-        let has_agreement_that = |is_fit: fn(AgreementState) -> bool| {
-            facts.agreements.iter().any(|agreement| {
-                is_fit(agreement.state)
-                    && agreement.validity.is_some_and(|validity| validity.contains(at(0)))
-                    && agreement.permits(call.originating_member, terminating)
-            })
-        };
         let mut leave_out = |endpoint, reason| {
             left_out.push(format!(
                 "{:?}",
@@ -289,11 +367,8 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
             leave_out(None, Reason::MemberNotApproved);
         } else if call.originating_member == terminating {
             leave_out(None, Reason::OwnNumber);
-        } else if !has_agreement_that(|state| {
-            matches!(state, AgreementState::Accepted | AgreementState::Ending)
-        }) {
-            let is_suspended = has_agreement_that(|state| state == AgreementState::Suspended);
-            leave_out(None, if is_suspended { Reason::AgreementSuspended } else { Reason::NoAgreement });
+        } else if let Some(reason) = uncrossed(facts, call, announcement) {
+            leave_out(None, reason);
         } else if announcement.endpoints.is_empty() {
             leave_out(None, Reason::EndpointDisabled);
         } else {
@@ -437,6 +512,9 @@ proptest! {
             prop_assert!(agreement.permits(call.originating_member, candidate.member));
             prop_assert!(agreement.state.lets_calls_cross());
             prop_assert!(agreement.validity.unwrap().contains(at(0)));
+            let announcement =
+                facts.announcements.iter().find(|each| each.announcement_id == candidate.announcement).expect("it is a fact");
+            prop_assert_eq!(objection(agreement, &call, announcement), None);
             let range = facts.ranges.iter().find(|each| each.range_id == candidate.range).expect("it is a fact");
             prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);
             prop_assert!(range.authority == Authority::Valid && range.validity.contains(at(0)));
@@ -497,6 +575,7 @@ proptest! {
                 endpoints: Vec::new(),
                 validity,
                 limits: CallLimits::NONE,
+                tags: Vec::new(),
             })
             .collect();
         let table = RouteTable::from_facts(Facts { announcements: announcements.clone(), ..Facts::default() });

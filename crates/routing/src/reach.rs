@@ -1,7 +1,7 @@
 //! Which numbers a member can reach, as a set of prefixes that it can follow by what changes.
 //!
 //! A prefix stands for all numbers that begin with it, save those that begin with a longer one of the set. It adds
-//! no rule of its own: each announced prefix is put to [`select()`] as the number of just its digits. That the set says the
+//! no rule of its own: each announced prefix, and each in the terms of an agreement, is put to [`select()`] as the number of just its digits. That the set says the
 //! same of every number as `select` does is a property that is tested.
 
 use chrono::{DateTime, Utc};
@@ -70,6 +70,10 @@ impl Reach {
     pub fn of(table: &RouteTable, originating_member: MemberId, now: DateTime<Utc>) -> Self {
         let mut keys = Vec::with_capacity(table.counts().prefixes);
         table.announcements.for_each(|prefix, _| keys.push(Key::of(prefix)));
+        let mut of_terms: Vec<Key> =
+            table.term_prefixes(originating_member, now).map(|prefix| Key::of(prefix.value())).collect();
+        of_terms.sort_unstable();
+        keys.extend_from_slice(&of_terms);
         keys.sort_unstable();
         keys.dedup();
         let mut entries: Vec<Entry> = Vec::new();
@@ -85,8 +89,11 @@ impl Reach {
                 draw: 0,
             };
             let selection = select(table, &call, now);
-            if selection.matched != Some(prefix) {
-                continue; // Whoever announces it does not count.
+            // Whoever announces it does not count. By terms, its numbers may still go where those of a shorter one do not.
+            if selection.matched != Some(prefix)
+                && (selection.matched.is_none() || of_terms.binary_search(&key).is_err())
+            {
+                continue;
             }
             while above.last().is_some_and(|last| !last.key().begins(key)) {
                 above.pop();
@@ -172,6 +179,16 @@ mod tests {
         assert_eq!(reach(&exchange), ["+44", "not +4420", "+44207", "+49"]);
         exchange.range("+4420", "globex").validity.until = Some(at(0));
         assert_eq!(reach(&exchange), ["+44", "+44207", "+49"]);
+    }
+
+    #[test]
+    fn it_names_the_prefixes_of_terms_where_those_alone_are_reached() {
+        let mut exchange = exchange("+44 acme | +442 acme | +33 globex");
+        let terms = r#"{ "prefixes_of_accepting": ["+4420", "+49"] }"#;
+        exchange.agreement("acme").terms = Some(Box::new(serde_json::from_str(terms).unwrap()));
+        assert_eq!(reach(&exchange), ["+33", "+4420"]);
+        exchange.range("+442", "acme").validity.until = Some(at(0));
+        assert_eq!(reach(&exchange), ["+33", "+4420"]);
     }
 
     #[test]

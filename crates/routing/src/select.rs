@@ -10,8 +10,8 @@
 //! 3. The longest prefix of that number at which an announcement is routable in itself decides.
 //!    Shorter ones are never a fallback, also when no agreement lets the call cross at the longer one: whoever
 //!    holds the numbers decides who may call them, and a transit member must not sell a way around it.
-//! 4. At that prefix, each member with an agreement in force takes the call on its enabled endpoints, those at the
-//!    site where the call came in before all others.
+//! 4. At that prefix, each member with an agreement in force whose terms admit the call takes it on its enabled
+//!    endpoints: those at a site that the agreement prefers before all others, then those at the site where the call came in.
 
 use std::ops::ControlFlow;
 
@@ -19,8 +19,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
-    AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Reason,
-    RoutingNumber,
+    Agreement, AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId,
+    Reason, RoutingNumber,
 };
 
 use crate::digits::Digits;
@@ -98,8 +98,11 @@ pub struct LeftOut {
 
 /// Which reason is given for a call where several were found, the most telling first: what lies with the caller,
 /// then what lies with the member that holds the number.
-const TELLING: [Reason; 12] = [
+const TELLING: [Reason; 15] = [
     Reason::OwnNumber,
+    Reason::AgreementPrefix,
+    Reason::AgreementTags,
+    Reason::AgreementHours,
     Reason::AgreementSuspended,
     Reason::NoAgreement,
     Reason::MemberNotApproved,
@@ -126,7 +129,7 @@ impl Selection {
     /// Why the call cannot be routed; `None` where there is a candidate.
     ///
     /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
-    /// `AgreementSuspended`, `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
+    /// `AgreementPrefix`, `AgreementTags`, `AgreementHours`, `AgreementSuspended`, `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
     /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found
     /// at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
@@ -143,7 +146,7 @@ impl Selection {
 
 /// Chooses where a call may go, in order, with the reason for everything announced that it may not go to.
 ///
-/// Candidates are ordered by whether they are at the call's site, by the endpoints' priority, then drawn by weight (RFC 2782). An endpoint that two
+/// Candidates are ordered by whether they are at a site that the agreement prefers, whether they are at the call's site, by the endpoints' priority, then drawn by weight (RFC 2782). An endpoint that two
 /// announcements name is a candidate once. See the head of `select.rs` for the rules.
 pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) -> Selection {
     let mut selection = Selection {
@@ -170,7 +173,8 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
         ControlFlow::Continue(())
     });
 
-    let lookup = Lookup { table, call, now, now_ns: nanos(now), held: &held };
+    let number = rn.map_or_else(|| call.called.into(), |rn| rn.leading(rn.len()));
+    let lookup = Lookup { table, call, number, now, now_ns: nanos(now), held: &held };
     let mut candidates: SmallVec<[Weighted<Candidate, EndpointId>; 4]> = SmallVec::new();
     for (len, announcement) in announced {
         let prefix = rn.map_or_else(|| call.called.leading(len), |rn| rn.leading(len));
@@ -192,7 +196,7 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
             selection.left_out.push(leave_out(None, Reason::LongerPrefix));
             continue;
         }
-        let agreement = match lookup.agreement(announcement.terms.member) {
+        let agreement = match lookup.agreement(&announcement) {
             Ok(agreement) => agreement,
             Err(reason) => {
                 selection.left_out.push(leave_out(None, reason));
@@ -221,13 +225,15 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
                 member: announcement.terms.member,
                 endpoint: id,
                 announcement: announcement.id.into(),
-                agreement,
+                agreement: agreement.agreement_id,
                 prefix,
                 range,
             };
             let Endpoint { priority, weight, .. } = *endpoint;
             let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
-            let priority = u32::from(is_far) << 16 | u32::from(priority);
+            let preferred = agreement.terms.as_ref().map_or(&[][..], |terms| &terms.sites);
+            let is_elsewhere = !preferred.is_empty() && !preferred.iter().any(|site| endpoint.is_at(site));
+            let priority = u32::from(is_elsewhere) << 17 | u32::from(is_far) << 16 | u32::from(priority);
             candidates.push(Weighted { priority, weight, tie: id, item: candidate });
         }
     }
@@ -240,6 +246,8 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
 struct Lookup<'a> {
     table: &'a RouteTable,
     call: &'a CallRequest<'a>,
+    /// The digits of the number that decides.
+    number: Prefix,
     now: DateTime<Utc>,
     now_ns: i64,
     /// Ranges that hold the number that decides, the smallest first.
@@ -280,16 +288,19 @@ impl Lookup<'_> {
         Err(found)
     }
 
-    /// By which agreement the call may cross to a member, or why it may not.
-    fn agreement(&self, terminating: MemberId) -> Result<AgreementId, Reason> {
-        let originating = self.call.originating_member;
+    /// By which agreement the call may cross to who announces, or why it may not.
+    fn agreement(&self, announced: &Announced<'_>) -> Result<&Agreement, Reason> {
+        let (originating, terminating) = (self.call.originating_member, announced.terms.member);
         if !self.table.is_approved(originating) {
             return Err(Reason::MemberNotApproved);
         }
         if originating == terminating {
             return Err(Reason::OwnNumber);
         }
-        self.table.agreement(originating, terminating, self.now)
+        let leading = |len| (len <= self.number.len()).then(|| self.number.leading(len));
+        self.table.agreement(originating, terminating, self.now, |terms, party| {
+            terms.admit(party, leading, &announced.terms.tags, self.now)
+        })
     }
 }
 
@@ -538,6 +549,75 @@ mod tests {
         let table = exchange.table();
         assert_eq!(candidates(&table, LONDON), ["acme"]);
         assert_eq!(selection(&table, "caller", LONDON, at(60)).refusal(), Some(Reason::NoAgreement));
+    }
+
+    /// The exchange of `+4420 acme`, with the terms of its agreement from JSON.
+    fn with_terms(terms: &str) -> crate::exchange::Exchange {
+        let terms = serde_json::from_str(terms).unwrap();
+        exchange("+4420 acme").with(|x| x.agreement("acme").terms = Some(Box::new(terms)))
+    }
+
+    #[test]
+    fn terms_name_the_prefixes_of_each_side_that_the_other_may_call() {
+        let terms = r#"{ "prefixes_of_accepting": ["+4420794", "+3315"], "prefixes_of_proposing": ["+1"] }"#;
+        let table = with_terms(terms).table();
+        assert_eq!(candidates(&table, LONDON), ["acme"]);
+        assert_eq!(left_out(&table, "+442089460000"), ["acme agreement_prefix"]);
+        assert_eq!(refusal(&table, "+442089460000"), Some("agreement_prefix"));
+        assert_eq!(refusal(&table, "+44207"), Some("agreement_prefix"), "a number shorter than the prefix");
+        // A ported number is admitted by its routing number.
+        let ported = ported(table, "+442089460000>+4420794");
+        assert_eq!(candidates(&ported, "+442089460000"), ["acme"]);
+    }
+
+    #[test]
+    fn terms_demand_tags_of_the_announcement() {
+        let exchange = with_terms(r#"{ "demand": "cli-guaranteed and (no-transit or premium)" }"#);
+        assert_eq!(left_out(&exchange.table(), LONDON), ["acme agreement_tags"]);
+        for (tags, is_routed) in
+            [("cli-guaranteed", false), ("cli-guaranteed premium", true), ("no-transit premium", false)]
+        {
+            let mut exchange = crate::exchange::Exchange(exchange.0.clone());
+            let tags = tags.split(' ').map(|tag| tag.parse().unwrap()).collect();
+            exchange.announcement("+4420", "acme").tags = tags;
+            assert_eq!(refusal(&exchange.table(), LONDON).is_none(), is_routed);
+        }
+    }
+
+    #[test]
+    fn terms_let_calls_cross_in_their_hours_only() {
+        // Calls are placed on a Friday at 08:00 UTC.
+        let window = r#"{ "days": ["fri"], "from": "09:00", "until": "10:00" }"#;
+        let table =
+            with_terms(&format!(r#"{{ "hours": {{ "zone": "Europe/Paris", "windows": [{window}] }} }}"#))
+                .table();
+        let outcome = |seconds| selection(&table, "caller", LONDON, at(seconds)).refusal();
+        assert_eq!(outcome(-1), Some(Reason::AgreementHours));
+        assert_eq!([0, 3599].map(outcome), [None, None]);
+        assert_eq!(outcome(3600), Some(Reason::AgreementHours));
+    }
+
+    #[test]
+    fn an_endpoint_at_a_site_that_the_agreement_prefers_comes_before_one_at_the_site_of_the_call() {
+        let table = exchange("+44 acme ams/2 fra/1 lon/0")
+            .with(|x| x.endpoint("ams").sites = vec!["ams".into()])
+            .with(|x| x.endpoint("fra").sites = vec!["fra".into()])
+            .with(|x| x.endpoint("lon").sites = vec!["lon".into()])
+            .with(|x| {
+                let terms = serde_json::from_str(r#"{ "sites": ["ams", "muc"] }"#).unwrap();
+                x.agreement("acme").terms = Some(Box::new(terms));
+            })
+            .table();
+        let call = CallRequest {
+            originating_member: id("caller"),
+            called: number(LONDON),
+            dip: None,
+            site: Some("fra"),
+            draw: 1,
+        };
+        let order: Vec<EndpointId> =
+            select(&table, &call, at(0)).candidates.iter().map(|it| it.endpoint).collect();
+        assert_eq!(order, ["ams", "fra", "lon"].map(id));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    AdvanceOn, Agreement, AgreementId, AgreementState, AnnouncementId, CallLimits, CallMark, E164, Endpoint,
-    EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Prefix, Reason,
+    AdvanceOn, Agreement, AgreementId, AgreementState, AgreementTerms, AnnouncementId, CallLimits, CallMark,
+    E164, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Party, Prefix, Reason,
 };
 
 use crate::access::AccessIndex;
@@ -360,26 +360,54 @@ impl RouteTable {
         self.member(id).is_some_and(|member| member.state == MemberState::Approved)
     }
 
-    /// An accepted agreement in force that lets one member call another, of several the one with the lowest id; or why
-    /// none does.
+    /// An accepted agreement in force that lets one member call another and whose terms `admit` the call, of several the
+    /// one with the lowest id; or why there is none.
     pub(crate) fn agreement(
         &self,
         originating: MemberId,
         terminating: MemberId,
         now: DateTime<Utc>,
-    ) -> Result<AgreementId, Reason> {
+        admit: impl Fn(&AgreementTerms, Party) -> Result<(), Reason>,
+    ) -> Result<&Agreement, Reason> {
         let agreements = self.permitted.get(&(originating, terminating)).ok_or(Reason::NoAgreement)?;
-        let mut found = Reason::NoAgreement;
+        let (mut found, mut by_terms) = (Reason::NoAgreement, None);
         for agreement in agreements {
             if agreement.validity.as_ref().is_none_or(|validity| !validity.contains(now)) {
                 continue;
             }
-            if agreement.state.lets_calls_cross() {
-                return Ok(agreement.agreement_id);
+            if !agreement.state.lets_calls_cross() {
+                found = Reason::AgreementSuspended;
+                continue;
             }
-            found = Reason::AgreementSuspended;
+            let Some(terms) = &agreement.terms else { return Ok(agreement) };
+            match admit(terms, agreement.party(terminating)) {
+                Ok(()) => return Ok(agreement),
+                Err(reason) => by_terms = by_terms.or(Some(reason)),
+            }
         }
-        Err(found)
+        Err(by_terms.unwrap_or(found))
+    }
+
+    /// The prefixes that terms of agreements in force have of numbers that the member may call, in no promised order: a
+    /// number that begins with one may be let across where a shorter one is not.
+    pub(crate) fn term_prefixes(
+        &self,
+        originating: MemberId,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = Prefix> {
+        let in_force = move |agreement: &&Arc<Agreement>| {
+            agreement.state.lets_calls_cross()
+                && agreement.validity.as_ref().is_some_and(|validity| validity.contains(now))
+        };
+        self.agreements.values().filter(in_force).flat_map(move |agreement| {
+            let terms = agreement.terms.as_deref();
+            let of = move |party, member| {
+                let is_callable = agreement.permits(originating, member);
+                terms.filter(|_| is_callable).map_or(&[][..], |terms| terms.prefixes_of(party))
+            };
+            let proposing = of(Party::Proposing, agreement.proposing_member);
+            proposing.iter().chain(of(Party::Accepting, agreement.accepting_member)).copied()
+        })
     }
 
     fn put_member(&mut self, member: Member) {

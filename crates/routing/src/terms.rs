@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use chrono::{DateTime, Utc};
 use tandem_model::{
-    Announcement, Authority, CallLimits, EndpointId, MemberId, Prefix, Range, RangeId, Validity,
+    Announcement, Authority, CallLimits, EndpointId, MemberId, Prefix, Range, RangeId, Tag, Validity,
 };
 
 use crate::catalog::Change;
@@ -28,6 +28,7 @@ pub(crate) struct AnnouncedTerms {
     pub(crate) endpoints: Box<[EndpointId]>,
     until_ns: i64,
     pub(crate) limits: CallLimits,
+    pub(crate) tags: Box<[Tag]>,
 }
 
 /// What many ranges of one member have in common.
@@ -48,7 +49,10 @@ impl Terms for AnnouncedTerms {
     fn digest(&self) -> u128 {
         let digest = Digest::of(kind::ANNOUNCED_TERMS).id(self.member.0).word(self.until_ns as u64);
         let digest = self.endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0));
-        digest.limits(self.limits).finish()
+        // Nothing where there are none, as with limits.
+        let digest =
+            self.tags.iter().fold(digest.limits(self.limits), |digest, tag| digest.text(tag.as_str()));
+        digest.finish()
     }
 }
 
@@ -74,12 +78,13 @@ impl Announced<'_> {
         announcement: Announcement,
         common: &mut CommonTerms<AnnouncedTerms>,
     ) -> Change<Shared<AnnouncedTerms>> {
-        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity, limits } =
+        let Announcement { announcement_id, member_id, prefix, mut endpoints, validity, limits, tags } =
             announcement;
         endpoints.sort_unstable();
         endpoints.dedup();
         let until_ns = validity.until.map_or(ENDLESS, nanos);
-        let terms = AnnouncedTerms { member: member_id, endpoints: endpoints.into(), until_ns, limits };
+        let (endpoints, tags) = (endpoints.into(), tags.into());
+        let terms = AnnouncedTerms { member: member_id, endpoints, until_ns, limits, tags };
         let common = Common { from_ns: nanos(validity.from), terms: common.share(terms) };
         Change { id: announcement_id.0, now: Some((prefix, common)) }
     }
@@ -100,6 +105,7 @@ impl Announced<'_> {
             endpoints: self.terms.endpoints.to_vec(),
             validity: as_validity(self.from_ns, self.terms.until_ns),
             limits: self.terms.limits,
+            tags: self.terms.tags.to_vec(),
         }
     }
 }

@@ -63,6 +63,7 @@ fn facts(n: u64) -> Facts {
         validity: Some(always()),
         limits: CallLimits::NONE,
         advance_on: None,
+        terms: None,
     };
     // Each other version has the longer prefixes, so that what is matched differs, too.
     let prefixes = if n.is_multiple_of(2) { ["+44", "+49", "+4420"] } else { ["+4420", "+4930", "+44"] };
@@ -78,6 +79,7 @@ fn facts(n: u64) -> Facts {
             endpoints: vec![id(2, n)],
             validity,
             limits: CallLimits::NONE,
+            tags: Vec::new(),
         });
     }
     if n > 1 {

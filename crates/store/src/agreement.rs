@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Uuid;
 use sqlx::{PgExecutor, Result};
 use tandem_model::{
-    AdvanceOn, AgreementAction, AgreementDirection, AgreementId, AgreementLife, CallLimits, MemberId, Party,
-    Validity,
+    AdvanceOn, AgreementAction, AgreementDirection, AgreementId, AgreementLife, AgreementTerms, CallLimits,
+    MemberId, Party, Validity,
 };
 
 use crate::member::MemberName;
@@ -26,6 +26,16 @@ pub struct Offer {
     pub limits: CallLimits,
     /// After which failures a call under it goes on to the next candidate; by the hub's own rule where it is `None`.
     pub advance_on: Option<AdvanceOn>,
+    /// Which calls cross under it.
+    #[serde(default)]
+    pub terms: AgreementTerms,
+}
+
+impl Offer {
+    /// The terms as the column holds them: nothing where they say nothing.
+    fn terms(&self) -> Option<serde_json::Value> {
+        word::to_json(Some(&self.terms).filter(|terms| !terms.is_default()))
+    }
 }
 
 /// An agreement as it is stored.
@@ -95,6 +105,7 @@ struct Row {
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     advance_on: Option<serde_json::Value>,
+    terms: Option<serde_json::Value>,
 }
 
 impl Row {
@@ -127,6 +138,7 @@ impl Row {
                 notice_days: word::fits(self.notice_days)?,
                 limits: word::limits(self.max_calls, self.max_calls_per_second)?,
                 advance_on: self.advance_on.map(word::json).transpose()?,
+                terms: self.terms.map(word::json).transpose()?.unwrap_or_default(),
             },
             life: life.at(now),
             proposed_at: self.proposed_at,
@@ -152,7 +164,7 @@ pub async fn list(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.offered_by, g.version, g.suspended_by_proposing, g.suspended_by_accepting
              , g.note, g.notice_days, lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on, g.terms
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -186,7 +198,7 @@ pub async fn lock(
              , a.member_id as accepting_member_id, a.name as accepting_name, a.display_name as accepting_display_name
              , g.direction, g.state, g.offered_by, g.version, g.suspended_by_proposing, g.suspended_by_accepting
              , g.note, g.notice_days, lower(g.valid_during) as valid_from, upper(g.valid_during) as valid_until
-             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on
+             , g.proposed_at, g.decided_at, g.ended_at, g.max_calls, g.max_calls_per_second, g.advance_on, g.terms
           from agreement g
           join member p on p.member_id = g.proposing_member_id
           join member a on a.member_id = g.accepting_member_id
@@ -237,8 +249,8 @@ pub async fn insert(
         r#"
         with proposed as (
             insert into agreement (proposing_member_id, accepting_member_id, direction, note, notice_days, proposed_at
-                                 , max_calls, max_calls_per_second, advance_on)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                 , max_calls, max_calls_per_second, advance_on, terms)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $11)
             returning agreement_id
         )
         insert into agreement_event (agreement_id, position, at, member_id, action, version, terms)
@@ -255,6 +267,7 @@ pub async fn insert(
         word::limit(offer.limits.max_calls_per_second)?,
         word::to_json(offer.advance_on.as_ref()),
         word::to_json(Some(offer)),
+        offer.terms(),
     )
     .fetch_one(db)
     .await
@@ -283,7 +296,7 @@ pub async fn act(
                  , decided_at = case when $9 in ('accept', 'refuse') then $10 else decided_at end
                  , ended_at = case when $9 = 'end' then $10 else ended_at end
                  , direction = $11, note = $12, notice_days = $13
-                 , max_calls = $14, max_calls_per_second = $15, advance_on = $16
+                 , max_calls = $14, max_calls_per_second = $15, advance_on = $16, terms = $19
              where agreement_id = $1
             returning agreement_id
         )
@@ -311,6 +324,7 @@ pub async fn act(
         word::to_json(offer.advance_on.as_ref()),
         by.0,
         word::to_json(offered),
+        offer.terms(),
     )
     .execute(db)
     .await

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 use sqlx::{PgConnection, PgExecutor, Result};
-use tandem_model::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Validity};
+use tandem_model::{AnnouncementId, CallLimits, EndpointId, MemberId, Prefix, Reason, Tag, Validity};
 
 use crate::endpoint::EndpointName;
 use crate::word;
@@ -21,6 +21,8 @@ pub struct StoredAnnouncement {
     pub validity: Validity,
     /// The most that is taken for the prefix.
     pub limits: CallLimits,
+    /// What its member promises of the route.
+    pub tags: Vec<String>,
     /// The endpoints that take the calls, by name.
     pub endpoints: Vec<EndpointName>,
     /// What its member lacks to have its numbers routed, by the rule of [`tandem_model::AnnouncementAuthority`];
@@ -40,6 +42,7 @@ struct Row {
     valid_until: Option<DateTime<Utc>>,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    tags: Vec<String>,
     endpoint_ids: Vec<Uuid>,
     endpoint_names: Vec<String>,
     authority: Option<String>,
@@ -57,6 +60,7 @@ impl Row {
             prefix: word::prefix(&self.prefix)?,
             validity: Validity { from: self.valid_from, until: self.valid_until },
             limits: word::limits(self.max_calls, self.max_calls_per_second)?,
+            tags: self.tags,
             endpoints: endpoints
                 .map(|(id, name)| EndpointName { endpoint_id: EndpointId(id), member_id, name })
                 .collect(),
@@ -93,7 +97,7 @@ pub async fn list(
         Row,
         r#"
         with shown as (
-            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second
+            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second, tags
               from announcement
              where member_id = $1 and valid_during && tstzrange($2, null)
                and ($3::uuid is null or announcement_id = $3)
@@ -104,7 +108,7 @@ pub async fn list(
         )
         select a.announcement_id as "announcement_id!", a.member_id as "member_id!", a.prefix as "prefix!"
              , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
-             , a.max_calls, a.max_calls_per_second
+             , a.max_calls, a.max_calls_per_second, a.tags as "tags!"
              , array(select e.endpoint_id from announcement_endpoint ae join endpoint e using (endpoint_id)
                       where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_ids!: Vec<Uuid>"
              , array(select e.name from announcement_endpoint ae join endpoint e using (endpoint_id)
@@ -184,21 +188,38 @@ pub async fn lock(
         .transpose()
 }
 
+/// What a member announces, as it describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Which numbers.
+    pub prefix: Prefix,
+    /// The endpoints that take the calls.
+    pub endpoints: Vec<EndpointId>,
+    /// When it holds.
+    pub validity: Validity,
+    /// The most that is taken for the prefix.
+    pub limits: CallLimits,
+    /// What the member promises of the route.
+    pub tags: Vec<Tag>,
+}
+
+fn texts(tags: &[Tag]) -> Vec<String> {
+    tags.iter().map(Tag::to_string).collect()
+}
+
 /// Announces a prefix on endpoints of the member. Within a transaction. The prefix may be announced at that
 /// time already: `announcement_exists`.
 pub async fn insert(
     db: &mut PgConnection,
     member: MemberId,
-    prefix: Prefix,
-    endpoints: &[EndpointId],
-    validity: Validity,
-    limits: CallLimits,
+    described: &Described,
     at: DateTime<Utc>,
 ) -> Result<AnnouncementId> {
+    let Described { prefix, endpoints, validity, limits, tags } = described;
     let id = sqlx::query_scalar!(
         r#"
-        insert into announcement (member_id, prefix, valid_during, created_at, max_calls, max_calls_per_second)
-        values ($1, $2, tstzrange($3, $4), $5, $6, $7)
+        insert into announcement (member_id, prefix, valid_during, created_at, max_calls, max_calls_per_second, tags)
+        values ($1, $2, tstzrange($3, $4), $5, $6, $7, $8)
         returning announcement_id
         "#,
         member.0,
@@ -208,6 +229,7 @@ pub async fn insert(
         at,
         word::limit(limits.max_calls)?,
         word::limit(limits.max_calls_per_second)?,
+        &texts(tags),
     )
     .fetch_one(&mut *db)
     .await
@@ -217,21 +239,20 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Gives an announcement of the member other endpoints, another validity and other limits. Within a transaction.
+/// Gives an announcement of the member other endpoints, another validity, other limits and other tags. Within a transaction.
 pub async fn update(
     db: &mut PgConnection,
     member: MemberId,
     announcement: AnnouncementId,
-    endpoints: &[EndpointId],
-    validity: Validity,
-    limits: CallLimits,
+    described: &Described,
 ) -> Result<()> {
+    let Described { prefix: _, endpoints, validity, limits, tags } = described;
     sqlx::query!(
         r#"
         update announcement
-           set valid_during = tstzrange($3, $4), max_calls = $5, max_calls_per_second = $6
+           set valid_during = tstzrange($3, $4), max_calls = $5, max_calls_per_second = $6, tags = $7
          where announcement_id = $1 and member_id = $2
-           and (valid_during, max_calls, max_calls_per_second) is distinct from (tstzrange($3, $4), $5, $6)
+           and (valid_during, max_calls, max_calls_per_second, tags) is distinct from (tstzrange($3, $4), $5, $6, $7)
         "#,
         announcement.0,
         member.0,
@@ -239,6 +260,7 @@ pub async fn update(
         validity.until,
         word::limit(limits.max_calls)?,
         word::limit(limits.max_calls_per_second)?,
+        &texts(tags),
     )
     .execute(&mut *db)
     .await?;

@@ -18,7 +18,8 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{Connection, PgConnection, PgPool};
 use tandem_model::{
-    AdvanceOn, AgreementDirection, Authority, CallMark, CallMarkError, Facts, Policy, Prefix, Source, Target,
+    AdvanceOn, AgreementDirection, AgreementTerms, Authority, CallMark, CallMarkError, Facts, Policy, Prefix,
+    Source, Tag, Target,
 };
 
 use crate::database;
@@ -267,6 +268,9 @@ pub struct AnnouncementDeclaration {
     /// Most new calls a second that it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls_per_second: Option<u32>,
+    /// What the member promises of the route; agreements may demand it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<Tag>,
 }
 
 /// An agreement between two declared members.
@@ -290,6 +294,9 @@ pub struct AgreementDeclaration {
     /// How many days it goes on after one of the two has ended it in the portal, at most 365; this file ends it at once.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub notice_days: u16,
+    /// Which calls cross under it.
+    #[serde(default, skip_serializing_if = "AgreementTerms::is_default")]
+    pub terms: AgreementTerms,
 }
 
 fn is_zero(days: &u16) -> bool {
@@ -775,6 +782,7 @@ struct PresentRange {
 }
 
 struct PresentAnnouncement {
+    tags: Vec<String>,
     announcement_id: Uuid,
     member_id: Uuid,
     prefix: String,
@@ -856,7 +864,7 @@ impl Present {
         let announcements = sqlx::query_as!(
             PresentAnnouncement,
             r#"
-            select a.announcement_id, a.member_id, a.prefix, a.max_calls, a.max_calls_per_second
+            select a.announcement_id, a.member_id, a.prefix, a.max_calls, a.max_calls_per_second, a.tags
                  , (lower(a.valid_during) <= $2 and upper_inf(a.valid_during)) as "standing!"
                  , array(select e.endpoint_id from announcement_endpoint e
                           where e.announcement_id = a.announcement_id) as "endpoint_ids!"
@@ -951,11 +959,13 @@ impl<'a> Plan<'a> {
                     .map(|it| endpoint_ids.get(&(member_id, it)).copied())
                     .collect();
                 let present = announcements.remove(&(member_id, digits.clone())).unwrap_or_default();
+                let tags: Vec<String> = announcement.tags.iter().map(Tag::to_string).collect();
                 let same = |it: &PresentAnnouncement| {
                     it.standing
                         && wanted.as_ref() == Some(&it.endpoint_ids.iter().copied().collect())
                         && it.max_calls == bound(announcement.max_calls)
                         && it.max_calls_per_second == bound(announcement.max_calls_per_second)
+                        && it.tags == tags
                 };
                 let kept = present.iter().any(same);
                 let gone = present.iter().filter(|it| !same(it)).map(|it| it.announcement_id);
@@ -971,6 +981,7 @@ impl<'a> Plan<'a> {
                         endpoints,
                         max_calls: bound(announcement.max_calls),
                         max_calls_per_second: bound(announcement.max_calls_per_second),
+                        tags: tags.join(" "),
                         from: at,
                     });
                 }
@@ -1329,6 +1340,8 @@ struct AnnouncementRow<'a> {
     endpoints: &'a [String],
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    /// With a space between each two.
+    tags: String,
     from: DateTime<Utc>,
 }
 
@@ -1341,15 +1354,16 @@ impl Row for AnnouncementRow<'_> {
         let pair_members: Vec<Uuid> = pairs().map(|(row, _)| row.member_id).collect();
         let pair_prefixes: Vec<&str> = pairs().map(|(row, _)| row.prefix.as_str()).collect();
         let pair_endpoints: Vec<&str> = pairs().map(|(_, endpoint)| endpoint.as_str()).collect();
+        let tags: Vec<&str> = rows.iter().map(|row| row.tags.as_str()).collect();
         let max_calls: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls).collect();
         let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         sqlx::query!(
             r#"
             with made as (
-                insert into announcement (member_id, prefix, valid_during, max_calls, max_calls_per_second)
-                select member_id, prefix, tstzrange($6, null), max_calls, max_calls_per_second
-                  from unnest($1::uuid[], $2::text[], $7::int[], $8::int[])
-                    as t (member_id, prefix, max_calls, max_calls_per_second)
+                insert into announcement (member_id, prefix, valid_during, max_calls, max_calls_per_second, tags)
+                select member_id, prefix, tstzrange($6, null), max_calls, max_calls_per_second, string_to_array(tags, ' ')
+                  from unnest($1::uuid[], $2::text[], $7::int[], $8::int[], $9::text[])
+                    as t (member_id, prefix, max_calls, max_calls_per_second, tags)
                 returning announcement_id, member_id, prefix
             )
             insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
@@ -1366,6 +1380,7 @@ impl Row for AnnouncementRow<'_> {
             from,
             &max_calls as &[Option<i32>],
             &rates as &[Option<i32>],
+            &tags as &[&str],
         )
         .execute(db)
         .await
@@ -1387,6 +1402,7 @@ struct AgreementRow<'a> {
     max_calls_per_second: Option<i32>,
     advance_on: Option<serde_json::Value>,
     notice_days: i32,
+    terms: Option<serde_json::Value>,
     from: DateTime<Utc>,
 }
 
@@ -1400,22 +1416,25 @@ impl Row for AgreementRow<'_> {
         let rates: Vec<Option<i32>> = rows.iter().map(|row| row.max_calls_per_second).collect();
         let advance_on: Vec<Option<serde_json::Value>> =
             rows.iter().map(|row| row.advance_on.clone()).collect();
+        let terms: Vec<Option<serde_json::Value>> = rows.iter().map(|row| row.terms.clone()).collect();
         let notice_days: Vec<i32> = rows.iter().map(|row| row.notice_days).collect();
         sqlx::query!(
             r#"
             with declared as (
                 insert into agreement (proposing_member_id, accepting_member_id, direction, state, valid_during
-                                     , proposed_at, decided_at, max_calls, max_calls_per_second, advance_on, notice_days)
+                                     , proposed_at, decided_at, max_calls, max_calls_per_second, advance_on, notice_days
+                                     , terms)
                 select proposing, accepting, direction, 'accepted', tstzrange($4, null), $4, $4
-                     , max_calls, max_calls_per_second, advance_on, notice_days
-                  from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[], $7::jsonb[], $8::int[])
-                    as t (proposing, accepting, direction, max_calls, max_calls_per_second, advance_on, notice_days)
+                     , max_calls, max_calls_per_second, advance_on, notice_days, terms
+                  from unnest($1::uuid[], $2::uuid[], $3::text[], $5::int[], $6::int[], $7::jsonb[], $8::int[], $9::jsonb[])
+                    as t (proposing, accepting, direction, max_calls, max_calls_per_second, advance_on, notice_days, terms)
                 returning *
             )
             insert into agreement_event (agreement_id, position, at, action, version, terms)
             select agreement_id, 1, $4, 'declare', 1
                  , jsonb_build_object('direction', direction, 'note', note, 'notice_days', notice_days, 'max_calls', max_calls
-                                    , 'max_calls_per_second', max_calls_per_second, 'advance_on', advance_on)
+                                    , 'max_calls_per_second', max_calls_per_second, 'advance_on', advance_on
+                                    , 'terms', coalesce(terms, '{}'))
               from declared
             "#,
             &proposing,
@@ -1426,6 +1445,7 @@ impl Row for AgreementRow<'_> {
             &rates as &[Option<i32>],
             &advance_on as &[Option<serde_json::Value>],
             &notice_days,
+            &terms as &[Option<serde_json::Value>],
         )
         .execute(db)
         .await
@@ -1449,7 +1469,7 @@ async fn put_agreements(
     let present = sqlx::query!(
         r#"
         select agreement_id, proposing_member_id, accepting_member_id, direction, max_calls, max_calls_per_second, advance_on
-             , notice_days
+             , notice_days, terms
              , (state in ('accepted', 'suspended') and coalesce(lower(valid_during) <= $2 and upper_inf(valid_during), false)) as "standing!"
           from agreement
          where proposing_member_id = any ($1) and accepting_member_id = any ($1)
@@ -1480,6 +1500,7 @@ async fn put_agreements(
                 && known.max_calls_per_second == bound(agreement.max_calls_per_second)
                 && known.advance_on == word::to_json(agreement.advance_on.as_ref())
                 && known.notice_days == i32::from(agreement.notice_days)
+                && known.terms == word::to_json(Some(&agreement.terms).filter(|terms| !terms.is_default()))
             {
                 continue;
             }
@@ -1497,6 +1518,7 @@ async fn put_agreements(
             max_calls_per_second: bound(agreement.max_calls_per_second),
             advance_on: word::to_json(agreement.advance_on.as_ref()),
             notice_days: i32::from(agreement.notice_days),
+            terms: word::to_json(Some(&agreement.terms).filter(|terms| !terms.is_default())),
             from: at,
         });
     }

@@ -15,8 +15,8 @@ use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
-    Access, AdvanceOn, Agreement, AgreementId, Announcement, AnnouncementId, CallLimits, Credential,
-    CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId,
+    Access, AdvanceOn, Agreement, AgreementId, AgreementTerms, Announcement, AnnouncementId, CallLimits,
+    Credential, CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId,
     OutboundCredential, Policy, Prefix, Range, RangeId, Registration, Source, Validity,
 };
 
@@ -296,7 +296,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
             select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
                  , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
                  , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
-                 , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second
+                 , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second, a.tags as "tags?"
               from announcement a
               left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
                            from announcement_endpoint
@@ -314,7 +314,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
                  , array(select endpoint_id from announcement_endpoint e
                           where e.announcement_id = a.announcement_id
                           order by endpoint_id) as "endpoint_ids?"
-                 , a.max_calls, a.max_calls_per_second
+                 , a.max_calls, a.max_calls_per_second, a.tags as "tags?"
               from unnest($1::uuid[]) as wanted (announcement_id)
               join announcement a using (announcement_id)
              where a.valid_during && tstzrange(now(), null)
@@ -334,7 +334,7 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
              , accepting_member_id as "accepting_member_id?", direction as "direction?", state as "state?"
              , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
              , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
-             , max_calls, max_calls_per_second, advance_on
+             , max_calls, max_calls_per_second, advance_on, terms
           from agreement
          where $1::uuid[] is null or agreement_id = any ($1)
         "#,
@@ -556,6 +556,7 @@ struct AnnouncementRow {
     endpoint_ids: Option<Vec<Uuid>>,
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
+    tags: Option<Vec<String>>,
 }
 
 impl TryFrom<AnnouncementRow> for Announcement {
@@ -569,6 +570,7 @@ impl TryFrom<AnnouncementRow> for Announcement {
             endpoints: row.endpoint_ids.into_iter().flatten().map(EndpointId).collect(),
             validity: validity(row.valid_from, row.valid_until)?,
             limits: limits(row.max_calls, row.max_calls_per_second)?,
+            tags: row.tags.iter().flatten().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -584,6 +586,7 @@ struct AgreementRow {
     max_calls: Option<i32>,
     max_calls_per_second: Option<i32>,
     advance_on: Option<serde_json::Value>,
+    terms: Option<serde_json::Value>,
 }
 
 impl TryFrom<AgreementRow> for Agreement {
@@ -601,8 +604,13 @@ impl TryFrom<AgreementRow> for Agreement {
             validity,
             limits: limits(row.max_calls, row.max_calls_per_second)?,
             advance_on: row.advance_on.map(advance_on).transpose()?,
+            terms: row.terms.map(terms).transpose()?,
         })
     }
+}
+
+fn terms(value: serde_json::Value) -> Result<Box<AgreementTerms>, String> {
+    serde_json::from_value(value).map_err(|error| format!("terms: {error}"))
 }
 
 fn advance_on(value: serde_json::Value) -> Result<AdvanceOn, String> {

@@ -311,6 +311,7 @@ mod tests {
             endpoints: vec!["acme-1".to_owned()],
             max_calls: None,
             max_calls_per_second: None,
+            tags: Default::default(),
         });
         let member = MemberDeclaration {
             name: "acme".to_owned(),

@@ -378,7 +378,7 @@ export interface paths {
         };
         /** one announcement. */
         get: operations["get_announcement"];
-        /** changes its endpoints, validity and limits; the prefix stays. */
+        /** changes its endpoints, validity, limits and tags; the prefix stays. */
         put: operations["update_announcement"];
         post?: never;
         /** withdraws it now. */
@@ -1014,7 +1014,13 @@ export interface components {
         /** @description An agreement that a member proposes to another. */
         AgreementInput: {
             advance_on?: components["schemas"]["AdvanceLists"] | null;
+            /**
+             * @description Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters.
+             * @example cli-guaranteed and (no-transit or premium)
+             */
+            demand?: string | null;
             direction: components["schemas"]["ProposedDirection"];
+            hours?: components["schemas"]["HoursLists"] | null;
             /**
              * Format: int32
              * @description Most calls up at once under it, both directions together; no bound where it is left out or null.
@@ -1032,6 +1038,12 @@ export interface components {
              * @description How many days the agreement goes on after one of the two has ended it.
              */
             notice_days?: number;
+            /** @description Numbers of the other that the offering member may call begin with one of these; all where there are none. */
+            other_prefixes?: string[];
+            /** @description Numbers of the offering member that the other may call begin with one of these; all where there are none. */
+            own_prefixes?: string[];
+            /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
+            sites?: string[];
             /**
              * @description Name or id of the other member.
              * @example globex
@@ -1108,6 +1120,14 @@ export interface components {
              */
             prefix: string;
             /**
+             * @description What the member promises of the route: lower-case letters, digits and hyphens. Agreements may demand it.
+             * @example [
+             *       "cli-guaranteed",
+             *       "no-transit"
+             *     ]
+             */
+            tags?: string[];
+            /**
              * Format: date-time
              * @description From now where it is left out.
              */
@@ -1146,6 +1166,8 @@ export interface components {
             reason: components["schemas"]["ReasonCode"] | null;
             /** @description Whether calls can be routed by it now. */
             routable: boolean;
+            /** @description What the member promises of the route; agreements may demand it. */
+            tags: string[];
             /** Format: date-time */
             valid_from: string;
             /** Format: date-time */
@@ -1408,7 +1430,13 @@ export interface components {
         /** @description Other terms, with which a member answers an offer. They replace the offered ones as a whole. */
         CounterInput: {
             advance_on?: components["schemas"]["AdvanceLists"] | null;
+            /**
+             * @description Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters.
+             * @example cli-guaranteed and (no-transit or premium)
+             */
+            demand?: string | null;
             direction: components["schemas"]["ProposedDirection"];
+            hours?: components["schemas"]["HoursLists"] | null;
             /**
              * Format: int32
              * @description Most calls up at once under it, both directions together; no bound where it is left out or null.
@@ -1426,6 +1454,12 @@ export interface components {
              * @description How many days the agreement goes on after one of the two has ended it.
              */
             notice_days?: number;
+            /** @description Numbers of the other that the offering member may call begin with one of these; all where there are none. */
+            other_prefixes?: string[];
+            /** @description Numbers of the offering member that the other may call begin with one of these; all where there are none. */
+            own_prefixes?: string[];
+            /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
+            sites?: string[];
         };
         /** @description A user name and its realm, without the password: only hashes of that are kept. */
         CredentialView: {
@@ -1441,6 +1475,11 @@ export interface components {
             /** @description The user name. */
             username: string;
         };
+        /**
+         * @description A day of the week.
+         * @enum {string}
+         */
+        Day: "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
         /**
          * @description Who looked a called number up among the ported ones: the sender of the call, the node, a service, or nobody in time.
          * @enum {string}
@@ -1651,6 +1690,15 @@ export interface components {
              * @description Nodes on which it takes its calls.
              */
             up: number;
+        };
+        /** @description When calls cross: in any of the windows, by the clocks of the zone. */
+        HoursLists: {
+            windows: components["schemas"]["WindowLists"][];
+            /**
+             * @description Name of a time zone in the IANA database.
+             * @example Europe/London
+             */
+            zone: string;
         };
         /** @description By what an endpoint is to prove who it is. */
         InboundInput: {
@@ -2175,6 +2223,8 @@ export interface components {
                 reason: components["schemas"]["ReasonCode"] | null;
                 /** @description Whether calls can be routed by it now. */
                 routable: boolean;
+                /** @description What the member promises of the route; agreements may demand it. */
+                tags: string[];
                 /** Format: date-time */
                 valid_from: string;
                 /** Format: date-time */
@@ -2668,7 +2718,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -2810,7 +2860,13 @@ export interface components {
         /** @description What one member offered the other. */
         TermsView: {
             advance_on: components["schemas"]["AdvanceLists"] | null;
+            /**
+             * @description Which tags an announcement must bear to be called under it; any where it is null.
+             * @example cli-guaranteed and (no-transit or premium)
+             */
+            demand: string | null;
             direction: components["schemas"]["AgreementDirection"];
+            hours: components["schemas"]["HoursLists"] | null;
             /**
              * Format: int32
              * @description Most calls up at once under it, both directions together; no bound where it is null.
@@ -2827,6 +2883,12 @@ export interface components {
              * @description How many days it goes on after one of the two has ended it.
              */
             notice_days: number;
+            /** @description Numbers of the accepting member that the other may call begin with one of these; all where there are none. */
+            prefixes_of_accepting: string[];
+            /** @description Numbers of the proposing member that the other may call begin with one of these; all where there are none. */
+            prefixes_of_proposing: string[];
+            /** @description Names of sites: endpoints there take calls before all others. */
+            sites: string[];
         };
         /** @description A new token. */
         TokenInput: {
@@ -2955,6 +3017,21 @@ export interface components {
              * @description Until when the range is valid; as its member has claimed where it is left out.
              */
             valid_until?: string | null;
+        };
+        /** @description A part of a day on some days of the week. */
+        WindowLists: {
+            /** @description On which days it begins. */
+            days: components["schemas"]["Day"][];
+            /**
+             * @description The minute with which it begins, 00:00 to 23:59.
+             * @example 08:00
+             */
+            from: string;
+            /**
+             * @description The minute before which it ends, 00:01 to 24:00; of the next day where it is not after `from`.
+             * @example 18:00
+             */
+            until: string;
         };
     };
     responses: never;

@@ -28,6 +28,7 @@ export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];
 export type Agreement = Schemas["AgreementView"];
 export type Terms = Schemas["TermsView"];
+export type Hours = Schemas["HoursLists"];
 export type TermsInput = Schemas["CounterInput"];
 export type AgreementEvent = Schemas["AgreementEventView"];
 export type AdvanceLists = Schemas["AdvanceLists"];

@@ -158,3 +158,53 @@ async fn a_suspended_agreement_ends_at_once_whatever_the_notice() {
     assert_eq!((&seen["valid_until"], &seen["suspended_by"]), (&json!("2030-01-02T00:00:00Z"), &json!([])));
     assert_eq!(scene.act(acme, "resume").await, "agreement_over");
 }
+
+#[tokio::test]
+async fn terms_are_read_back_as_they_were_offered_and_a_lookup_goes_by_them() {
+    let hours = json!({ "zone": "Europe/Berlin", "windows": [{ "days": ["mon", "tue"], "from": "00:00", "until": "24:00" }] });
+    let scene = Scene::new(json!({
+        "other_prefixes": ["+49301", "+49303"], "own_prefixes": ["+4420"], "hours": hours,
+        "demand": " cli-guaranteed and(no-transit or premium) ", "sites": [],
+    }))
+    .await;
+    let globex = &scene.globex;
+    assert_eq!(scene.act(globex, "accept").await, "accepted");
+    let seen = scene.seen_by(globex).await;
+    assert_eq!(
+        [&seen["prefixes_of_proposing"], &seen["prefixes_of_accepting"], &seen["demand"], &seen["hours"]],
+        [
+            &json!(["+4420"]),
+            &json!(["+49301", "+49303"]),
+            &json!("cli-guaranteed and (no-transit or premium)"),
+            &hours
+        ]
+    );
+    assert_eq!(scene.outcome().await, "agreement_tags");
+    let id = globex.get("announcements").await.items()[0]["announcement_id"].as_str().unwrap().to_owned();
+    let announced = |tags: Value| json!({ "prefix": "+4930", "endpoints": ["globex-1"], "tags": tags });
+    let path = format!("announcements/{id}");
+    let tagged = globex.put(&path, announced(json!(["premium", "cli-guaranteed"]))).await.expect(200);
+    assert_eq!(tagged.json["tags"], json!(["cli-guaranteed", "premium"]));
+    assert_eq!(scene.outcome().await, "1 candidates");
+    let elsewhere = scene.acme.get("lookup?called=493022345").await.expect(200).json;
+    assert_eq!(elsewhere["refusal"]["code"], "agreement_prefix");
+    scene.exchange.clock.advance(DAY);
+    assert_eq!(scene.outcome().await, "agreement_hours", "it is Wednesday");
+
+    assert_eq!(globex.put(&path, announced(json!(["Not a tag"]))).await.expect(422).fields(), ["tags"]);
+    let with = |terms: Value| {
+        let mut proposal = json!({ "with": "globex", "direction": "both" });
+        proposal.as_object_mut().unwrap().extend(terms.as_object().unwrap().clone());
+        proposal
+    };
+    let no_zone =
+        json!({ "zone": "Mars", "windows": [{ "days": ["mon"], "from": "00:00", "until": "24:00" }] });
+    for (terms, field) in [
+        (json!({ "own_prefixes": ["+x"] }), "own_prefixes"),
+        (json!({ "demand": "a b" }), "demand"),
+        (json!({ "hours": no_zone }), "hours"),
+        (json!({ "sites": ["nowhere"] }), "sites"),
+    ] {
+        assert_eq!(scene.acme.post("agreements", with(terms)).await.expect(422).fields(), [field]);
+    }
+}

@@ -168,6 +168,45 @@ async fn it_shows_that_the_agreement_is_suspended() {
     scene.expect("4930", "+49301 globex accepted agreement_suspended").await;
 }
 
+/// An exchange in which globex announces +49301, under an agreement that acme offered with these terms.
+async fn with_terms(terms: Value) -> Scene {
+    let scene = Scene::new(false).await;
+    scene.globex.announce("+49301").await.expect(201);
+    let mut proposal = json!({ "with": "acme", "direction": "both" });
+    proposal.as_object_mut().unwrap().extend(terms.as_object().unwrap().clone());
+    let id = scene.globex.post("agreements", proposal).await.expect(201).text("agreement_id");
+    let members = scene.exchange.operator.get("/members").await;
+    let acme = members.items().iter().find(|it| it["name"] == "acme").unwrap()["member_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/members/{acme}/agreements/{id}/accept");
+    scene.exchange.operator.post(&path, json!({})).await.expect(200);
+    scene
+}
+
+#[tokio::test]
+async fn it_shows_that_the_agreement_covers_other_prefixes() {
+    let scene = with_terms(json!({ "own_prefixes": ["+49309"] })).await;
+    scene.expect("4930", "+49301 globex accepted agreement_prefix").await;
+}
+
+#[tokio::test]
+async fn it_shows_that_the_announcement_lacks_tags_that_the_agreement_demands() {
+    let scene = with_terms(json!({ "demand": "cli-guaranteed or no-transit" })).await;
+    scene.expect("4930", "+49301 globex accepted agreement_tags").await;
+}
+
+#[tokio::test]
+async fn it_shows_that_the_agreement_lets_no_call_cross_at_this_hour() {
+    // The clock of the test stands at the beginning of 2030, a Tuesday.
+    let hours = json!({ "zone": "UTC", "windows": [{ "days": ["tue"], "from": "00:01", "until": "24:00" }] });
+    let scene = with_terms(json!({ "hours": hours })).await;
+    scene.expect("4930", "+49301 globex accepted agreement_hours").await;
+    scene.exchange.clock.advance(Duration::from_secs(60));
+    scene.expect("4930", "+49301 globex accepted - acme").await;
+}
+
 #[tokio::test]
 async fn it_shows_that_no_endpoint_is_enabled() {
     let scene = Scene::new(true).await;

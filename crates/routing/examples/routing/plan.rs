@@ -112,6 +112,7 @@ pub(crate) fn announcement(n: u64, value: u64, announced: Announced) -> Announce
         endpoints: vec![id(2, owner)],
         validity: validity(if announced == Announced::ByFile { owner } else { n * PACE_MS }),
         limits: CallLimits::NONE,
+        tags: Vec::new(),
     }
 }
 
@@ -162,6 +163,7 @@ pub(crate) fn exchange() -> Facts {
                 validity: Some(validity(0)),
                 limits: CallLimits::NONE,
                 advance_on: None,
+                terms: None,
             });
         }
     }

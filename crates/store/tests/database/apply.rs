@@ -234,6 +234,7 @@ async fn a_hundred_thousand_announcements_are_applied_in_seconds() {
             endpoints: vec!["acme-1".to_owned()],
             max_calls: None,
             max_calls_per_second: None,
+            tags: Default::default(),
         }
     }));
     #[allow(clippy::disallowed_methods)] // What is measured is real time.

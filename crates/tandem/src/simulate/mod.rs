@@ -409,6 +409,7 @@ mod tests {
                 endpoints: places.iter().map(|place| place.name.clone()).collect(),
                 max_calls: None,
                 max_calls_per_second: None,
+                tags: Default::default(),
             }],
             ..MemberDeclaration::default()
         };
@@ -424,6 +425,7 @@ mod tests {
                     max_calls_per_second: None,
                     advance_on: None,
                     notice_days: 0,
+                    terms: Default::default(),
                 })
                 .collect(),
         }

@@ -112,7 +112,7 @@ export function Agreements({ memberId }: { memberId: string }) {
       header: "Terms",
       cell: (agreement) => (
         <Stack gap={0}>
-          {termsText(agreement).map((line) => (
+          {termsText(agreement, agreement.proposing_member.display_name, agreement.accepting_member.display_name).map((line) => (
             <span key={line}>{line}</span>
           ))}
         </Stack>

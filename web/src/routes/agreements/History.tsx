@@ -57,7 +57,7 @@ export function History({ agreement, memberId, onDone }: { agreement: Agreement;
                 <Text size="sm">
                   Version {event.version}: {DIRECTION[event.terms.direction](agreement)}
                 </Text>
-                {termsText(event.terms).map((line) => (
+                {termsText(event.terms, agreement.proposing_member.display_name, agreement.accepting_member.display_name).map((line) => (
                   <Text size="sm" key={line}>
                     {line}
                   </Text>

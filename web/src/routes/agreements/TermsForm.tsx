@@ -1,4 +1,18 @@
-import { Button, Group, Modal, NumberInput, Radio, Select, Stack, Textarea, TextInput } from "@mantine/core";
+import {
+  Accordion,
+  Button,
+  Chip,
+  Group,
+  Input,
+  Modal,
+  MultiSelect,
+  NumberInput,
+  Radio,
+  Select,
+  Stack,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
@@ -12,11 +26,16 @@ import { LimitInputs } from "../../parts/LimitInputs";
 import { LIMIT_FIELDS } from "../../parts/limits";
 import { useMembers } from "../../parts/members";
 import { ProblemNote } from "../../parts/ProblemNote";
+import { useSites } from "../../parts/sites";
 import { numbersFault } from "./advance";
+import { DAYS } from "./hours";
 import { standpoint } from "./standpoint";
 import { type TermsFields, termsFields, termsOf } from "./terms";
 
-const SHOWN = ["with", "direction", "note", "notice_days", ...LIMIT_FIELDS];
+const SHOWN = [
+  ...["with", "direction", "note", "notice_days", "own_prefixes", "other_prefixes", "demand", "sites", "hours"],
+  ...LIMIT_FIELDS,
+];
 const FAULTS = { statuses: numbersFault, causes: numbersFault };
 
 export function Propose({ memberId, variant = "filled" }: { memberId: string; variant?: string }) {
@@ -73,7 +92,7 @@ function ProposeForm({ memberId, onDone }: { memberId: string; onDone: () => voi
 export function Counter({ agreement, memberId, onDone }: { agreement: Agreement; memberId: string; onDone: () => void }) {
   const queries = useQueryClient();
   const { direction, other } = standpoint(agreement, memberId);
-  const form = useForm<TermsFields>({ initialValues: termsFields(direction, agreement), validate: FAULTS });
+  const form = useForm<TermsFields>({ initialValues: termsFields(direction, agreement, agreement.proposing_member.member_id === memberId), validate: FAULTS });
   const counter = useMutation({
     mutationFn: (fields: TermsFields) => {
       const path = { member_id: memberId, agreement_id: agreement.agreement_id };
@@ -112,6 +131,51 @@ function TermsInputs<Fields extends TermsFields>({ form }: { form: UseFormReturn
       </Radio.Group>
       <Textarea label="Note" description="What the other member should know. Optional." {...form.getInputProps("note")} />
       <LimitInputs form={form} />
+      <Accordion variant="contained">
+        <Accordion.Item value="more">
+          <Accordion.Control>More terms</Accordion.Control>
+          <Accordion.Panel>
+            <MoreInputs form={form} />
+          </Accordion.Panel>
+        </Accordion.Item>
+      </Accordion>
+    </>
+  );
+}
+
+/** What most agreements leave open. */
+function MoreInputs<Fields extends TermsFields>({ form }: { form: UseFormReturnType<Fields> }) {
+  const sites = useSites();
+  return (
+    <Stack>
+      <Group grow align="flex-start" gap="sm">
+        <TextInput label="Your prefixes" description="They may call only these. Empty: all" {...form.getInputProps("own_prefixes")} />
+        <TextInput label="Their prefixes" description="You may call only these. Empty: all" {...form.getInputProps("other_prefixes")} />
+      </Group>
+      <Input.Wrapper label="Hours" description="Calls cross on these days only. None: at any time" error={form.errors.hours}>
+        <Chip.Group multiple {...form.getInputProps("days")}>
+          <Group gap={6} mt={6}>
+            {DAYS.map((day) => (
+              <Chip key={day} value={day} size="xs">
+                {day}
+              </Chip>
+            ))}
+          </Group>
+        </Chip.Group>
+      </Input.Wrapper>
+      {form.getValues().days.length > 0 && (
+        <Group grow align="flex-start" gap="sm">
+          <TextInput label="From" placeholder="08:00" {...form.getInputProps("from")} />
+          <TextInput label="Until" placeholder="24:00" {...form.getInputProps("until")} />
+          <TextInput label="Time zone" placeholder="Europe/London" {...form.getInputProps("zone")} />
+        </Group>
+      )}
+      <TextInput
+        label="Demanded tags"
+        description="Of announcements, such as cli-guaranteed and (no-transit or premium). Empty: none"
+        {...form.getInputProps("demand")}
+      />
+      <MultiSelect label="Sites to use first" data={sites} placeholder="Any" {...form.getInputProps("sites")} />
       <NumberInput
         label="Days of notice"
         description="How long it goes on after one of you has ended it. Empty: not at all"
@@ -127,7 +191,7 @@ function TermsInputs<Fields extends TermsFields>({ form }: { form: UseFormReturn
         />
         <TextInput label="Or after" description="Q.850 causes, such as 34" {...form.getInputProps("causes")} />
       </Group>
-    </>
+    </Stack>
   );
 }
 

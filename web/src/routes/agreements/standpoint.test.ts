@@ -26,6 +26,11 @@ function agreement(change: Partial<Agreement>): Agreement {
     max_calls: null,
     max_calls_per_second: null,
     advance_on: null,
+    prefixes_of_proposing: [],
+    prefixes_of_accepting: [],
+    hours: null,
+    sites: [],
+    demand: null,
     may_answer: false,
     ...change,
   };

@@ -1,4 +1,4 @@
-import { Button, Checkbox, Group, Modal, ScrollArea, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Modal, ScrollArea, Stack, TagsInput, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
@@ -42,12 +42,13 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
     initialValues: {
       prefix: announcement?.prefix ?? "",
       endpoints: announcement?.endpoints.map(({ name }) => name) ?? [],
+      tags: announcement?.tags ?? [],
       ...limitFields(announcement),
     },
   });
   const save = useMutation({
     mutationFn: (fields: typeof form.values) => {
-      const body = { prefix: plainNumber(fields.prefix), endpoints: fields.endpoints, ...limitsOf(fields) };
+      const body = { prefix: plainNumber(fields.prefix), endpoints: fields.endpoints, tags: fields.tags, ...limitsOf(fields) };
       const path = { member_id: memberId };
       return announcement
         ? answer(
@@ -97,7 +98,14 @@ export function AnnounceForm({ memberId, announcement, onDone }: Props) {
           </Text>
         )}
         <LimitInputs form={form} />
-        {save.error && <ProblemNote problem={problemOf(save.error)} shownFields={["prefix", "endpoints", ...LIMIT_FIELDS]} />}
+        <TagsInput
+          label="Tags"
+          description="What you promise of the route, such as cli-guaranteed or no-transit. Agreements may demand it."
+          {...form.getInputProps("tags")}
+        />
+        {save.error && (
+          <ProblemNote problem={problemOf(save.error)} shownFields={["prefix", "endpoints", "tags", ...LIMIT_FIELDS]} />
+        )}
         <Group justify="flex-end">
           <Button variant="default" onClick={onDone}>
             Cancel
