@@ -67,7 +67,8 @@ fn edit_parts(
 }
 
 /// Where the parts of a body are: what is between two delimiter lines, without the line end before the second one,
-/// which belongs to that. A last part that nothing ends is none.
+/// which belongs to that. A last part that nothing ends is none; and there are none at all where a bare LF comes before a
+/// delimiter: some take it for one, and it would become one for all when the line before it is taken out.
 fn parts(boundary: &[u8], body: &[u8]) -> SmallVec<[std::ops::Range<usize>; 4]> {
     let mut parts = SmallVec::new();
     if boundary.is_empty() {
@@ -76,7 +77,7 @@ fn parts(boundary: &[u8], body: &[u8]) -> SmallVec<[std::ops::Range<usize>; 4]> 
     let delimiter = [b"--", boundary].concat();
     let mut begun = None;
     for at in memchr::memmem::find_iter(body, &delimiter) {
-        let is_at_line = at == 0 || body[..at].ends_with(b"\r\n");
+        let is_at_line = at == 0 || body[at - 1] == b'\n';
         let rest = &body[at + delimiter.len()..];
         let is_last = rest.starts_with(b"--");
         let line = memchr::memmem::find(&rest[..rest.len().min(MAX_PADDING)], b"\r\n");
@@ -84,6 +85,9 @@ fn parts(boundary: &[u8], body: &[u8]) -> SmallVec<[std::ops::Range<usize>; 4]> 
         let next = line.filter(|&end| rest[..end].iter().all(|octet| matches!(octet, b' ' | b'\t')));
         if !is_at_line || (!is_last && next.is_none()) {
             continue;
+        }
+        if at > 0 && !body[..at].ends_with(b"\r\n") {
+            return SmallVec::new();
         }
         if let Some(begin) = begun {
             // An empty part has no line end of its own.
@@ -231,5 +235,7 @@ mod tests {
         ] {
             assert_eq!(edited(kind, &body), None, "{kind}: {body}");
         }
+        let bare = plain.replace('\n', "\r\n").replace("v=0\r\n", "v=0\n");
+        assert_eq!(edit_sessions(b"multipart/mixed;boundary=b", bare.as_bytes(), |_| Some(vec![])), None);
     }
 }
