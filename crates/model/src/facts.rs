@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agreement, AgreementId, Announcement, AnnouncementId, Endpoint, EndpointId, Member, MemberId, Range,
-    RangeId,
+    Agreement, AgreementId, Announcement, AnnouncementId, Club, Endpoint, EndpointId, Member, MemberId,
+    Range, RangeId,
 };
 
 /// Names one object that routing depends on.
@@ -21,6 +21,8 @@ pub enum ObjectId {
     Announcement(AnnouncementId),
     /// An agreement.
     Agreement(AgreementId),
+    /// A club, its members with it.
+    Club(AgreementId),
 }
 
 /// Objects as they stand at one position of the change feed.
@@ -41,6 +43,9 @@ pub struct Facts {
     pub announcements: Vec<Announcement>,
     /// Agreements, whatever their state.
     pub agreements: Vec<Agreement>,
+    /// Clubs.
+    #[serde(default)]
+    pub clubs: Vec<Club>,
     /// What is no longer there (or, for an announcement, no longer in force).
     pub gone: Vec<ObjectId>,
 }

@@ -37,7 +37,7 @@ impl From<AdvanceOn> for AdvanceLists {
 
 impl AdvanceLists {
     /// The lists, once looked at; what is at fault is noted.
-    fn read(self, faults: &mut Faults) -> Option<AdvanceOn> {
+    pub(crate) fn read(self, faults: &mut Faults) -> Option<AdvanceOn> {
         AdvanceOn::new(self.statuses, self.causes).map_err(|fault| faults.note("advance_on", fault)).ok()
     }
 }
@@ -100,8 +100,9 @@ pub(crate) struct WindowLists {
     until: String,
 }
 
-impl From<HoursText> for HoursLists {
-    fn from(HoursText { zone, windows }: HoursText) -> Self {
+impl From<Hours> for HoursLists {
+    fn from(hours: Hours) -> Self {
+        let HoursText { zone, windows } = hours.into();
         let window = |WindowText { days, from, until }| WindowLists { days, from, until };
         Self { zone, windows: windows.into_iter().map(window).collect() }
     }
@@ -109,7 +110,7 @@ impl From<HoursText> for HoursLists {
 
 impl HoursLists {
     /// The hours, once looked at; what is at fault is noted.
-    fn read(self, faults: &mut Faults) -> Option<Hours> {
+    pub(crate) fn read(self, faults: &mut Faults) -> Option<Hours> {
         let window = |WindowLists { days, from, until }| WindowText { days, from, until };
         let windows = self.windows.into_iter().map(window).collect();
         faults.take("hours", Hours::try_from(HoursText { zone: self.zone, windows }))
@@ -123,7 +124,7 @@ impl From<Offer> for TermsView {
         Self {
             prefixes_of_proposing: texts(prefixes_of_proposing),
             prefixes_of_accepting: texts(prefixes_of_accepting),
-            hours: hours.map(|hours| HoursLists::from(HoursText::from(hours))),
+            hours: hours.map(HoursLists::from),
             sites,
             demand: demand.map(|demand| demand.to_string()),
             direction,
@@ -258,19 +259,25 @@ impl CounterInput {
             Party::Accepting => (other, own),
         };
         let hours = self.hours.and_then(|hours| hours.read(faults));
-        for site in self.sites.iter().filter(|site| !known_sites.contains(site)) {
-            let shown: String = site.chars().take(80).collect();
-            faults.note("sites", format!("{shown:?} is no site; the sites are {}", known_sites.join(", ")));
-        }
-        if self.sites.len() > MAX_TERM_SITES {
-            faults.note("sites", format!("name at most {MAX_TERM_SITES}"));
-        }
+        let sites = read_sites(faults, self.sites, known_sites);
         let demand = self.demand.filter(|demand| !demand.trim().is_empty());
         let demand = demand.and_then(|demand| faults.take("demand", demand.parse::<TagDemand>()));
-        let sites = self.sites;
         let terms = AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand };
         note.map(|note| Offer { direction, note, notice_days: self.notice_days, limits, advance_on, terms })
     }
+}
+
+/// The sites, as they were named; what is at fault is noted.
+pub(crate) fn read_sites(faults: &mut Faults, sites: Vec<String>, known: &[String]) -> Vec<String> {
+    if sites.len() > MAX_TERM_SITES {
+        faults.note("sites", format!("name at most {MAX_TERM_SITES}"));
+        return Vec::new();
+    }
+    for site in sites.iter().filter(|site| !known.contains(site)) {
+        let shown: String = site.chars().take(80).collect();
+        faults.note("sites", format!("{shown:?} is no site; the sites are {}", known.join(", ")));
+    }
+    sites
 }
 
 /// The prefixes in order, each once; what is at fault is noted.

@@ -16,9 +16,9 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, announcement, audit, bulk, call, configuration, connect, endpoint, endpoint_health,
-    looking_glass, lookup, lookup_batch, member, node, overview, policy, range, reachability, reason,
-    session, token, trace, user,
+    access, agreement, announcement, audit, bulk, call, club, configuration, connect, endpoint,
+    endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
+    reachability, reason, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -69,6 +69,12 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(agreement::suspend_agreement))
             .routes(routes!(agreement::resume_agreement))
             .routes(routes!(agreement::end_agreement))
+            .routes(routes!(club::list_all_clubs, club::create_club))
+            .routes(routes!(club::expel_from_club))
+            .routes(routes!(club::readmit_to_club))
+            .routes(routes!(club::list_clubs))
+            .routes(routes!(club::join_club))
+            .routes(routes!(club::leave_club))
             .routes(routes!(call::list_calls))
             .routes(routes!(call::get_call))
             .routes(routes!(call::list_all_calls))

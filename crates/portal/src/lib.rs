@@ -15,6 +15,7 @@ mod audit;
 mod bulk;
 mod call;
 mod call_limits;
+mod club;
 mod configuration;
 mod connect;
 mod csv;

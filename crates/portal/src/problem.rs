@@ -140,6 +140,7 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ("announcement_endpoint_own", Reason::Conflict, "endpoints", "an announcement names the endpoint"),
     ("trace_selection_endpoint_own", Reason::Invalid, "endpoint_id", "the member has no such endpoint"),
     ("agreement_exists", Reason::AgreementExists, "with", "there is an agreement or a proposal already"),
+    ("club_name_unique", Reason::Conflict, "name", "another club has this name; choose another"),
     ("user_account_email_unique", Reason::Conflict, "email", "someone signs in with this address already"),
 ];
 

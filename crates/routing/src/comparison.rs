@@ -259,12 +259,14 @@ impl Touched {
             changes.ranges.iter().for_each(|it| touched.range(table, it.range_id.0));
             changes.endpoints.iter().for_each(|it| touched.endpoint(table, it.endpoint_id));
             changes.agreements.iter().for_each(|it| touched.agreement(table, it.agreement_id));
+            changes.clubs.iter().for_each(|it| touched.club(table, it.agreement_id));
             for id in &changes.gone {
                 match *id {
                     ObjectId::Announcement(id) => touched.announcement(table, id),
                     ObjectId::Range(id) => touched.range(table, id.0),
                     ObjectId::Endpoint(id) => touched.endpoint(table, id),
                     ObjectId::Agreement(id) => touched.agreement(table, id),
+                    ObjectId::Club(id) => touched.club(table, id),
                     ObjectId::Member(_) => {}
                 }
             }
@@ -292,6 +294,13 @@ impl Touched {
 
     fn endpoint(&mut self, table: &RouteTable, id: EndpointId) {
         self.terminating.extend(table.endpoint(id).map(|endpoint| endpoint.member_id));
+    }
+
+    fn club(&mut self, table: &RouteTable, id: AgreementId) {
+        let Some(club) = table.club_by_id(id) else { return };
+        for member in &club.members {
+            self.pairs.entry(*member).or_default().extend_from_slice(&club.members);
+        }
     }
 
     fn agreement(&mut self, table: &RouteTable, id: AgreementId) {

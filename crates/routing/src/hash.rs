@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use tandem_model::{
-    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, CallLimits, Credential,
-    Endpoint, Member, MemberState, Policy, Transport, Validity,
+    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, CallLimits, Club,
+    Credential, Endpoint, Member, MemberState, Policy, Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -178,6 +178,7 @@ pub(crate) mod kind {
     pub(crate) const ANNOUNCED_TERMS: u64 = 6;
     pub(crate) const HELD_TERMS: u64 = 7;
     pub(crate) const FOLLOWED: u64 = 8;
+    pub(crate) const CLUB: u64 = 9;
 }
 
 // The numbers below are part of the hash: a new variant takes a new one, none is used again.
@@ -261,6 +262,18 @@ pub(crate) fn agreement(agreement: &Agreement) -> u128 {
     .advance_on(agreement.advance_on.as_ref())
     .terms(agreement.terms.as_deref())
     .finish()
+}
+
+/// Its members are sorted, each once.
+pub(crate) fn club(club: &Club) -> u128 {
+    let digest = Digest::of(kind::CLUB).id(club.agreement_id.0).word(club.members.len() as u64);
+    club.members
+        .iter()
+        .fold(digest, |digest, member| digest.id(member.0))
+        .limits(club.limits)
+        .advance_on(club.advance_on.as_ref())
+        .terms(club.terms.as_deref())
+        .finish()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::select as one_of;
 use tandem_model::{
     AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, Announcement, Authority,
-    CallLimits, E164, Endpoint, Facts, Hours, HoursText, Member, MemberId, MemberState, ObjectId, Policy,
-    Prefix, Range, Reason, Validity, WindowText,
+    CallLimits, Club, E164, Endpoint, Facts, Hours, HoursText, Member, MemberId, MemberState, ObjectId,
+    Policy, Prefix, Range, Reason, Validity, WindowText,
 };
 
 use crate::exchange::{at, id, number};
@@ -178,6 +178,27 @@ fn agreement() -> impl Strategy<Value = Agreement> {
     )
 }
 
+fn club() -> impl Strategy<Value = Club> {
+    let terms = prop::option::weighted(0.5, terms()).prop_map(|terms| {
+        terms.map(|terms| {
+            Box::new(AgreementTerms {
+                prefixes_of_proposing: Vec::new(),
+                prefixes_of_accepting: Vec::new(),
+                ..terms
+            })
+        })
+    });
+    (0..3, prop::collection::vec(member_id(), 0..4), limits(), terms).prop_map(
+        |(n, members, limits, terms)| Club {
+            agreement_id: id(&format!("club {n}")),
+            members,
+            limits,
+            advance_on: None,
+            terms,
+        },
+    )
+}
+
 fn gone() -> impl Strategy<Value = ObjectId> {
     prop_oneof![
         1 => one_of(&MEMBERS[..]).prop_map(|name| ObjectId::Member(id(name))),
@@ -185,6 +206,7 @@ fn gone() -> impl Strategy<Value = ObjectId> {
         3 => (0..20).prop_map(|n| ObjectId::Range(id(&format!("range {n}")))),
         6 => (0..60).prop_map(|n| ObjectId::Announcement(id(&format!("announcement {n}")))),
         1 => (0..8).prop_map(|n| ObjectId::Agreement(id(&format!("agreement {n}")))),
+        1 => (0..3).prop_map(|n| ObjectId::Club(id(&format!("club {n}")))),
     ]
 }
 
@@ -197,16 +219,11 @@ fn changes(most: usize) -> impl Strategy<Value = Facts> {
         prop::collection::vec(range(), 0..=most / 2),
         prop::collection::vec(announcement(), 0..=most),
         prop::collection::vec(agreement(), 0..8),
+        prop::collection::vec(club(), 0..3),
         prop::collection::vec(gone(), 0..=most / 2),
     )
-        .prop_map(|(position, members, endpoints, ranges, announcements, agreements, gone)| Facts {
-            position,
-            members,
-            endpoints,
-            ranges,
-            announcements,
-            agreements,
-            gone,
+        .prop_map(|(position, members, endpoints, ranges, announcements, agreements, clubs, gone)| {
+            Facts { position, members, endpoints, ranges, announcements, agreements, clubs, gone }
         })
 }
 
@@ -227,6 +244,7 @@ fn end_state(sequence: &[Facts]) -> Facts {
     let mut ranges = BTreeMap::new();
     let mut announcements = BTreeMap::new();
     let mut agreements = BTreeMap::new();
+    let mut clubs = BTreeMap::new();
     let mut position = 0;
     for facts in sequence.iter().cloned() {
         position = facts.position;
@@ -238,6 +256,11 @@ fn end_state(sequence: &[Facts]) -> Facts {
             each.endpoints.dedup();
             (each.announcement_id, each)
         }));
+        clubs.extend(facts.clubs.into_iter().map(|mut each| {
+            each.members.sort_unstable();
+            each.members.dedup();
+            (each.agreement_id, each)
+        }));
         agreements.extend(facts.agreements.into_iter().map(|each| (each.agreement_id, each)));
         for id in facts.gone {
             match id {
@@ -246,6 +269,7 @@ fn end_state(sequence: &[Facts]) -> Facts {
                 ObjectId::Range(id) => drop(ranges.remove(&id)),
                 ObjectId::Announcement(id) => drop(announcements.remove(&id)),
                 ObjectId::Agreement(id) => drop(agreements.remove(&id)),
+                ObjectId::Club(id) => drop(clubs.remove(&id)),
             }
         }
     }
@@ -256,6 +280,7 @@ fn end_state(sequence: &[Facts]) -> Facts {
         ranges: ranges.into_values().collect(),
         announcements: announcements.into_values().collect(),
         agreements: agreements.into_values().collect(),
+        clubs: clubs.into_values().collect(),
         gone: Vec::new(),
     }
 }
@@ -304,8 +329,13 @@ fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> 
     let mut between: Vec<&Agreement> = between.collect();
     between.sort_by_key(|agreement| agreement.agreement_id);
     let crossing = |it: &&&Agreement| matches!(it.state, AgreementState::Accepted | AgreementState::Ending);
-    let objections: Vec<Option<Reason>> =
+    let mut objections: Vec<Option<Reason>> =
         between.iter().filter(crossing).map(|it| objection(it, call, announcement)).collect();
+    let mut clubs: Vec<&Club> = facts.clubs.iter().collect();
+    clubs.sort_by_key(|club| club.agreement_id);
+    let both = [call.originating_member, terminating];
+    let shared = clubs.into_iter().filter(|club| both.iter().all(|member| club.members.contains(member)));
+    objections.extend(shared.map(|club| by_terms(club.terms.as_deref(), &[], call, announcement)));
     if objections.contains(&None) {
         return None;
     }
@@ -316,12 +346,24 @@ fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> 
 
 /// What the terms of an agreement have against a call.
 fn objection(agreement: &Agreement, call: &CallRequest, announcement: &Announcement) -> Option<Reason> {
-    let terms = agreement.terms.as_ref()?;
-    let prefixes = if announcement.member_id == agreement.proposing_member {
-        &terms.prefixes_of_proposing
-    } else {
-        &terms.prefixes_of_accepting
-    };
+    let terms = agreement.terms.as_deref();
+    let prefixes = terms.map_or(&[][..], |terms| {
+        if announcement.member_id == agreement.proposing_member {
+            &terms.prefixes_of_proposing
+        } else {
+            &terms.prefixes_of_accepting
+        }
+    });
+    by_terms(terms, prefixes, call, announcement)
+}
+
+fn by_terms(
+    terms: Option<&AgreementTerms>,
+    prefixes: &[Prefix],
+    call: &CallRequest,
+    announcement: &Announcement,
+) -> Option<Reason> {
+    let terms = terms?;
     if !prefixes.is_empty() && !prefixes.iter().any(|prefix| prefix.matches(call.called)) {
         return Some(Reason::AgreementPrefix);
     }
@@ -507,14 +549,21 @@ proptest! {
         let selection = select(&RouteTable::from_facts(facts.clone()), &call, at(0));
         let facts = end_state(&[facts]);
         for candidate in &selection.candidates {
-            let agreement =
-                facts.agreements.iter().find(|each| each.agreement_id == candidate.agreement).expect("it is a fact");
-            prop_assert!(agreement.permits(call.originating_member, candidate.member));
-            prop_assert!(agreement.state.lets_calls_cross());
-            prop_assert!(agreement.validity.unwrap().contains(at(0)));
+            match facts.agreements.iter().find(|each| each.agreement_id == candidate.agreement) {
+                Some(agreement) => {
+                    prop_assert!(agreement.permits(call.originating_member, candidate.member));
+                    prop_assert!(agreement.state.lets_calls_cross());
+                    prop_assert!(agreement.validity.unwrap().contains(at(0)));
+                }
+                None => {
+                    let club =
+                        facts.clubs.iter().find(|each| each.agreement_id == candidate.agreement).expect("it is a fact");
+                    prop_assert!([call.originating_member, candidate.member].iter().all(|it| club.members.contains(it)));
+                }
+            }
             let announcement =
                 facts.announcements.iter().find(|each| each.announcement_id == candidate.announcement).expect("it is a fact");
-            prop_assert_eq!(objection(agreement, &call, announcement), None);
+            prop_assert_eq!(uncrossed(&facts, &call, announcement), None);
             let range = facts.ranges.iter().find(|each| each.range_id == candidate.range).expect("it is a fact");
             prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);
             prop_assert!(range.authority == Authority::Valid && range.validity.contains(at(0)));
@@ -603,6 +652,7 @@ proptest! {
             .chain(all.ranges.iter().map(|each| ObjectId::Range(each.range_id)))
             .chain(all.announcements.iter().map(|each| ObjectId::Announcement(each.announcement_id)))
             .chain(all.agreements.iter().map(|each| ObjectId::Agreement(each.agreement_id)))
+            .chain(all.clubs.iter().map(|each| ObjectId::Club(each.agreement_id)))
             .collect();
         let table = table.apply(Facts { gone, ..Facts::default() });
         prop_assert!(table.is_empty());

@@ -19,13 +19,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
-    Agreement, AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId,
-    Reason, RoutingNumber,
+    AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Reason,
+    RoutingNumber,
 };
 
 use crate::digits::Digits;
 use crate::dip::Dip;
-use crate::table::RouteTable;
+use crate::table::{Crossing, RouteTable};
 use crate::terms::{Announced, Held, nanos};
 use crate::weight::{Weighted, order};
 
@@ -73,7 +73,7 @@ pub struct Candidate {
     pub endpoint: EndpointId,
     /// The announcement that names the endpoint.
     pub announcement: AnnouncementId,
-    /// The agreement under which the call crosses.
+    /// The agreement under which the call crosses; of two members, or a club.
     pub agreement: AgreementId,
     /// The announced prefix.
     pub prefix: Prefix,
@@ -196,8 +196,8 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
             selection.left_out.push(leave_out(None, Reason::LongerPrefix));
             continue;
         }
-        let agreement = match lookup.agreement(&announcement) {
-            Ok(agreement) => agreement,
+        let crossing = match lookup.agreement(&announcement) {
+            Ok(crossing) => crossing,
             Err(reason) => {
                 selection.left_out.push(leave_out(None, reason));
                 continue;
@@ -225,13 +225,13 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
                 member: announcement.terms.member,
                 endpoint: id,
                 announcement: announcement.id.into(),
-                agreement: agreement.agreement_id,
+                agreement: crossing.agreement,
                 prefix,
                 range,
             };
             let Endpoint { priority, weight, .. } = *endpoint;
             let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
-            let preferred = agreement.terms.as_ref().map_or(&[][..], |terms| &terms.sites);
+            let preferred = crossing.terms.map_or(&[][..], |terms| &terms.sites);
             let is_elsewhere = !preferred.is_empty() && !preferred.iter().any(|site| endpoint.is_at(site));
             let priority = u32::from(is_elsewhere) << 17 | u32::from(is_far) << 16 | u32::from(priority);
             candidates.push(Weighted { priority, weight, tie: id, item: candidate });
@@ -289,7 +289,7 @@ impl Lookup<'_> {
     }
 
     /// By which agreement the call may cross to who announces, or why it may not.
-    fn agreement(&self, announced: &Announced<'_>) -> Result<&Agreement, Reason> {
+    fn agreement(&self, announced: &Announced<'_>) -> Result<Crossing<'_>, Reason> {
         let (originating, terminating) = (self.call.originating_member, announced.terms.member);
         if !self.table.is_approved(originating) {
             return Err(Reason::MemberNotApproved);
@@ -306,7 +306,9 @@ impl Lookup<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tandem_model::{AgreementDirection, AgreementState, Facts, MemberState, PortedNumber, Validity};
+    use tandem_model::{
+        AgreementDirection, AgreementState, Club, Facts, MemberState, PortedNumber, Validity,
+    };
 
     use super::*;
     use crate::exchange::{
@@ -549,6 +551,51 @@ mod tests {
         let table = exchange.table();
         assert_eq!(candidates(&table, LONDON), ["acme"]);
         assert_eq!(selection(&table, "caller", LONDON, at(60)).refusal(), Some(Reason::NoAgreement));
+    }
+
+    #[test]
+    fn who_has_joined_a_club_calls_who_has_and_nobody_else() {
+        let club = |members: &[&str]| Club {
+            agreement_id: id("club"),
+            members: members.iter().map(|name| id(name)).collect(),
+            limits: tandem_model::CallLimits { max_calls: Some(7), ..Default::default() },
+            advance_on: None,
+            terms: None,
+        };
+        let mut exchange = exchange("+4420 acme | +4421 globex");
+        exchange.0.agreements.clear();
+        exchange.0.clubs = vec![club(&["globex", "caller"])];
+        let table = exchange.table();
+        assert_eq!(candidates(&table, "+4421123456"), ["globex"]);
+        assert_eq!(left_out(&table, LONDON), ["acme no_agreement"]);
+        let chosen = selection(&table, "caller", "+4421123456", at(0)).candidates[0];
+        assert_eq!(chosen.agreement, id("club"));
+        assert_eq!(table.agreement_limits(chosen.agreement).max_calls, Some(7));
+        let left = table.apply(Facts { clubs: vec![club(&["globex"])], ..Facts::default() });
+        assert_eq!(refusal(&left, "+4421123456"), Some("no_agreement"));
+        let back = left.apply(Facts { clubs: exchange.0.clubs.clone(), ..Facts::default() });
+        assert_eq!((back.hash(), candidates(&back, "+4421123456")), (table.hash(), vec!["globex".into()]));
+        let gone = vec![tandem_model::ObjectId::Club(id("club"))];
+        assert_eq!(
+            refusal(&back.apply(Facts { gone, ..Facts::default() }), "+4421123456"),
+            Some("no_agreement")
+        );
+    }
+
+    #[test]
+    fn an_agreement_of_two_that_admits_the_call_comes_before_a_club() {
+        let mut exchange = exchange("+4420 acme");
+        let members = ["acme", "caller"].map(id).to_vec();
+        let limits = tandem_model::CallLimits::NONE;
+        exchange.0.clubs =
+            vec![Club { agreement_id: id("club"), members, limits, advance_on: None, terms: None }];
+        let by = |exchange: &crate::exchange::Exchange| {
+            let chosen = selection(&exchange.table(), "caller", LONDON, at(0));
+            chosen.candidates.first().map(|candidate| candidate.agreement)
+        };
+        assert_eq!(by(&exchange), Some(id("agreement caller acme")));
+        exchange.agreement("acme").state = AgreementState::Suspended;
+        assert_eq!(by(&exchange), Some(id("club")));
     }
 
     /// The exchange of `+4420 acme`, with the terms of its agreement from JSON.

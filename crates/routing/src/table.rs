@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
     AdvanceOn, Agreement, AgreementId, AgreementState, AgreementTerms, AnnouncementId, CallLimits, CallMark,
-    E164, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Party, Prefix, Reason,
+    Club, E164, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Party, Prefix, Reason,
 };
 
 use crate::access::AccessIndex;
@@ -43,12 +43,24 @@ pub struct RouteTable {
     agreements: CowMap<AgreementId, Arc<Agreement>>,
     /// Accepted agreements, suspended ones too, by originating and terminating member, sorted by id.
     permitted: CowMap<(MemberId, MemberId), SmallVec<[Arc<Agreement>; 1]>>,
+    clubs: CowMap<AgreementId, Arc<Club>>,
+    /// Clubs by each member that has joined, sorted by id.
+    joined: CowMap<MemberId, SmallVec<[Arc<Club>; 1]>>,
     pub(crate) announcements: Catalog<Shared<AnnouncedTerms>>,
     pub(crate) ranges: Catalog<Shared<HeldTerms>>,
     called: Called,
     announced_terms: CommonTerms<AnnouncedTerms>,
     held_terms: CommonTerms<HeldTerms>,
     pub(crate) ported: PortedNumbers,
+}
+
+/// By what a call crosses.
+#[derive(Clone, Copy)]
+pub(crate) struct Crossing<'a> {
+    /// The agreement of the two, or the club.
+    pub(crate) agreement: AgreementId,
+    /// Its terms, where they say something.
+    pub(crate) terms: Option<&'a AgreementTerms>,
 }
 
 /// How much a table holds.
@@ -64,6 +76,8 @@ pub struct Counts {
     pub announcements: usize,
     /// Agreements, whatever their state.
     pub agreements: usize,
+    /// Clubs.
+    pub clubs: usize,
     /// Distinct prefixes that are announced.
     pub prefixes: usize,
     /// Memory, an estimate that leaves out what the allocator adds to small objects.
@@ -96,6 +110,8 @@ impl RouteTable {
             access: AccessIndex::new(),
             agreements: CowMap::new(),
             permitted: CowMap::new(),
+            clubs: CowMap::new(),
+            joined: CowMap::new(),
             announcements: Catalog::new(),
             ranges: Catalog::new(),
             called: Called::new(),
@@ -114,12 +130,13 @@ impl RouteTable {
     /// version is the position of the changes. Of several with one id the last counts; what is both changed and
     /// gone is gone.
     pub fn apply(&self, changes: Facts) -> Self {
-        let Facts { position, members, endpoints, ranges, announcements, agreements, gone } = changes;
+        let Facts { position, members, endpoints, ranges, announcements, agreements, clubs, gone } = changes;
         let mut next = self.clone();
         next.version = position;
         members.into_iter().for_each(|member| next.put_member(member));
         endpoints.into_iter().for_each(|endpoint| next.put_endpoint(endpoint));
         agreements.into_iter().for_each(|agreement| next.put_agreement(agreement));
+        clubs.into_iter().for_each(|club| next.put_club(club));
         let held = |range| Held::change(range, &mut next.held_terms);
         let mut ranges: Vec<_> = ranges.into_iter().map(held).collect();
         let announced = |announcement| Announced::change(announcement, &mut next.announced_terms);
@@ -129,6 +146,7 @@ impl RouteTable {
                 ObjectId::Member(id) => next.remove_member(id),
                 ObjectId::Endpoint(id) => next.remove_endpoint(id),
                 ObjectId::Agreement(id) => next.remove_agreement(id),
+                ObjectId::Club(id) => next.remove_club(id),
                 ObjectId::Range(id) => ranges.push(Change { id: id.0, now: None }),
                 ObjectId::Announcement(id) => announcements.push(Change { id: id.0, now: None }),
             }
@@ -180,6 +198,7 @@ impl RouteTable {
             ranges: ranges.entries,
             announcements: announcements.entries,
             agreements: self.agreements.len(),
+            clubs: self.clubs.len(),
             prefixes: announcements.prefixes,
             bytes: announcements.bytes
                 + ranges.bytes
@@ -193,6 +212,13 @@ impl RouteTable {
                 + self.agreements.bytes()
                 + self.agreements.len() * (16 + size_of::<Agreement>())
                 + self.permitted.bytes()
+                + self.clubs.bytes()
+                + self
+                    .clubs
+                    .values()
+                    .map(|club| 16 + size_of_val(&**club) + size_of_val(&club.members[..]))
+                    .sum::<usize>()
+                + self.joined.bytes()
                 + self.called.bytes()
                 + self.announced_terms.bytes()
                 + self.held_terms.bytes()
@@ -310,6 +336,7 @@ impl RouteTable {
             members: self.members().cloned().collect(),
             endpoints: self.endpoints().cloned().collect(),
             agreements: self.agreements.values().map(|agreement| Agreement::clone(agreement)).collect(),
+            clubs: self.clubs.values().map(|club| Club::clone(club)).collect(),
             ..Facts::default()
         };
         self.ranges.for_each(|prefix, range| facts.ranges.push(range.as_range(prefix)));
@@ -318,6 +345,7 @@ impl RouteTable {
         facts.members.sort_unstable_by_key(|member| member.member_id);
         facts.endpoints.sort_unstable_by_key(|endpoint| endpoint.endpoint_id);
         facts.agreements.sort_unstable_by_key(|agreement| agreement.agreement_id);
+        facts.clubs.sort_unstable_by_key(|club| club.agreement_id);
         facts.ranges.sort_unstable_by_key(|range| range.range_id);
         facts.announcements.sort_unstable_by_key(|announcement| announcement.announcement_id);
         facts
@@ -335,19 +363,28 @@ impl RouteTable {
 
     /// What may cross under the agreement; no bound where it is unknown.
     pub fn agreement_limits(&self, id: AgreementId) -> CallLimits {
-        self.agreements.get(&id).map_or(CallLimits::NONE, |agreement| agreement.limits)
+        let limits = self.agreements.get(&id).map(|agreement| agreement.limits);
+        limits.or_else(|| Some(self.clubs.get(&id)?.limits)).unwrap_or(CallLimits::NONE)
     }
 
     /// After which failures a call under the agreement goes on to its next candidate, where the two members agreed on
     /// that.
     pub fn advance_on(&self, id: AgreementId) -> Option<&AdvanceOn> {
-        self.agreements.get(&id)?.advance_on.as_ref()
+        match self.agreements.get(&id) {
+            Some(agreement) => agreement.advance_on.as_ref(),
+            None => self.clubs.get(&id)?.advance_on.as_ref(),
+        }
     }
 
     /// What the announcement of the prefix takes; no bound where it is unknown.
     pub fn announcement_limits(&self, prefix: Prefix, id: AnnouncementId) -> CallLimits {
         let announced = self.announcements.get(prefix.value(), id.0);
         announced.map_or(CallLimits::NONE, |announced| announced.terms.limits)
+    }
+
+    /// The club with this id.
+    pub(crate) fn club_by_id(&self, id: AgreementId) -> Option<&Club> {
+        self.clubs.get(&id).map(Arc::as_ref)
     }
 
     /// The agreement with this id, in whatever state.
@@ -360,18 +397,18 @@ impl RouteTable {
         self.member(id).is_some_and(|member| member.state == MemberState::Approved)
     }
 
-    /// An accepted agreement in force that lets one member call another and whose terms `admit` the call, of several the
-    /// one with the lowest id; or why there is none.
+    /// By what one member may call another: an accepted agreement of the two in force whose terms `admit` the call, of
+    /// several the one with the lowest id; else a club that both have joined, likewise; or why there is none.
     pub(crate) fn agreement(
         &self,
         originating: MemberId,
         terminating: MemberId,
         now: DateTime<Utc>,
         admit: impl Fn(&AgreementTerms, Party) -> Result<(), Reason>,
-    ) -> Result<&Agreement, Reason> {
-        let agreements = self.permitted.get(&(originating, terminating)).ok_or(Reason::NoAgreement)?;
+    ) -> Result<Crossing<'_>, Reason> {
+        let agreements = self.permitted.get(&(originating, terminating));
         let (mut found, mut by_terms) = (Reason::NoAgreement, None);
-        for agreement in agreements {
+        for agreement in agreements.into_iter().flatten() {
             if agreement.validity.as_ref().is_none_or(|validity| !validity.contains(now)) {
                 continue;
             }
@@ -379,9 +416,18 @@ impl RouteTable {
                 found = Reason::AgreementSuspended;
                 continue;
             }
-            let Some(terms) = &agreement.terms else { return Ok(agreement) };
-            match admit(terms, agreement.party(terminating)) {
-                Ok(()) => return Ok(agreement),
+            let crossing = Crossing { agreement: agreement.agreement_id, terms: agreement.terms.as_deref() };
+            match crossing.terms.map_or(Ok(()), |terms| admit(terms, agreement.party(terminating))) {
+                Ok(()) => return Ok(crossing),
+                Err(reason) => by_terms = by_terms.or(Some(reason)),
+            }
+        }
+        let clubs = self.joined.get(&originating).into_iter().flatten();
+        for club in clubs.filter(|club| originating != terminating && club.has(terminating)) {
+            let crossing = Crossing { agreement: club.agreement_id, terms: club.terms.as_deref() };
+            // Its terms are of no side.
+            match crossing.terms.map_or(Ok(()), |terms| admit(terms, Party::Accepting)) {
+                Ok(()) => return Ok(crossing),
                 Err(reason) => by_terms = by_terms.or(Some(reason)),
             }
         }
@@ -462,6 +508,30 @@ impl RouteTable {
             });
         }
         self.agreements.insert(agreement.agreement_id, agreement);
+    }
+
+    fn put_club(&mut self, mut club: Club) {
+        club.members.sort_unstable();
+        club.members.dedup();
+        self.remove_club(club.agreement_id);
+        self.hash.add(hash::club(&club));
+        let club = Arc::new(club);
+        for member in &club.members {
+            self.joined.update(*member, |clubs| {
+                let at = clubs.partition_point(|other| other.agreement_id < club.agreement_id);
+                clubs.insert(at, Arc::clone(&club));
+            });
+        }
+        self.clubs.insert(club.agreement_id, club);
+    }
+
+    fn remove_club(&mut self, id: AgreementId) {
+        if let Some(old) = self.clubs.remove(&id) {
+            self.hash.take(hash::club(&old));
+            for member in &old.members {
+                self.joined.update(*member, |clubs| clubs.retain(|other| other.agreement_id != id));
+            }
+        }
     }
 
     fn remove_agreement(&mut self, id: AgreementId) {

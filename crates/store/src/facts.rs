@@ -16,8 +16,8 @@ use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
 use tandem_model::{
     Access, AdvanceOn, Agreement, AgreementId, AgreementTerms, Announcement, AnnouncementId, CallLimits,
-    Credential, CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError, ObjectId,
-    OutboundCredential, Policy, Prefix, Range, RangeId, Registration, Source, Validity,
+    Club, Credential, CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError,
+    ObjectId, OutboundCredential, Policy, Prefix, Range, RangeId, Registration, Source, Validity,
 };
 
 use crate::target::TargetColumns;
@@ -178,6 +178,7 @@ struct ObjectIds {
     ranges: HashSet<Uuid>,
     announcements: HashSet<Uuid>,
     agreements: HashSet<Uuid>,
+    clubs: HashSet<Uuid>,
 }
 
 impl ObjectIds {
@@ -188,6 +189,7 @@ impl ObjectIds {
             "range" => self.ranges.insert(id),
             "announcement" => self.announcements.insert(id),
             "agreement" => self.agreements.insert(id),
+            "club" => self.clubs.insert(id),
             other => {
                 tracing::warn!(
                     kind = other,
@@ -205,12 +207,14 @@ impl ObjectIds {
         facts.ranges.iter().for_each(|it| _ = ids.ranges.remove(&it.range_id.0));
         facts.announcements.iter().for_each(|it| _ = ids.announcements.remove(&it.announcement_id.0));
         facts.agreements.iter().for_each(|it| _ = ids.agreements.remove(&it.agreement_id.0));
+        facts.clubs.iter().for_each(|it| _ = ids.clubs.remove(&it.agreement_id.0));
         let mut gone: Vec<ObjectId> = Vec::new();
         gone.extend(ids.members.into_iter().map(|id| ObjectId::Member(MemberId(id))));
         gone.extend(ids.endpoints.into_iter().map(|id| ObjectId::Endpoint(EndpointId(id))));
         gone.extend(ids.ranges.into_iter().map(|id| ObjectId::Range(RangeId(id))));
         gone.extend(ids.announcements.into_iter().map(|id| ObjectId::Announcement(AnnouncementId(id))));
         gone.extend(ids.agreements.into_iter().map(|id| ObjectId::Agreement(AgreementId(id))));
+        gone.extend(ids.clubs.into_iter().map(|id| ObjectId::Club(AgreementId(id))));
         gone
     }
 }
@@ -343,6 +347,22 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Agreement(AgreementId(row.agreement_id)), &mut facts.agreements, skipped)
         .await?;
+
+    let clubs = ids(|ids| &ids.clubs);
+    let rows = sqlx::query_as!(
+        ClubRow,
+        r#"
+        select c.agreement_id, c.max_calls, c.max_calls_per_second, c.advance_on, c.terms
+             , array(select m.member_id from club_membership m
+                      where m.agreement_id = c.agreement_id and m.left_at is null
+                      order by m.member_id) as "member_ids!: Vec<Uuid>"
+          from club c
+         where $1::uuid[] is null or c.agreement_id = any ($1)
+        "#,
+        clubs.as_deref(),
+    )
+    .fetch(&mut *db);
+    collect(rows, |row| ObjectId::Club(AgreementId(row.agreement_id)), &mut facts.clubs, skipped).await?;
 
     Ok(loaded)
 }
@@ -602,6 +622,29 @@ impl TryFrom<AgreementRow> for Agreement {
             direction: word("direction", row.direction)?,
             state: word("state", row.state)?,
             validity,
+            limits: limits(row.max_calls, row.max_calls_per_second)?,
+            advance_on: row.advance_on.map(advance_on).transpose()?,
+            terms: row.terms.map(terms).transpose()?,
+        })
+    }
+}
+
+struct ClubRow {
+    agreement_id: Uuid,
+    member_ids: Vec<Uuid>,
+    max_calls: Option<i32>,
+    max_calls_per_second: Option<i32>,
+    advance_on: Option<serde_json::Value>,
+    terms: Option<serde_json::Value>,
+}
+
+impl TryFrom<ClubRow> for Club {
+    type Error = String;
+
+    fn try_from(row: ClubRow) -> Result<Self, String> {
+        Ok(Self {
+            agreement_id: AgreementId(row.agreement_id),
+            members: row.member_ids.into_iter().map(MemberId).collect(),
             limits: limits(row.max_calls, row.max_calls_per_second)?,
             advance_on: row.advance_on.map(advance_on).transpose()?,
             terms: row.terms.map(terms).transpose()?,

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod call;
 pub mod call_message;
 pub mod cdr;
+pub mod club;
 pub mod cluster;
 pub mod credential;
 pub mod database;

@@ -206,18 +206,20 @@ impl Follower {
 }
 
 fn count(facts: &Facts) -> usize {
-    let Facts { position: _, members, endpoints, ranges, announcements, agreements, gone } = facts;
-    members.len() + endpoints.len() + ranges.len() + announcements.len() + agreements.len() + gone.len()
+    let Facts { position: _, members, endpoints, ranges, announcements, agreements, clubs, gone } = facts;
+    let own = members.len() + endpoints.len() + ranges.len() + announcements.len();
+    own + agreements.len() + clubs.len() + gone.len()
 }
 
 /// The objects of a change, those that are gone or were left out too.
 fn changed_objects(facts: &Facts) -> impl Iterator<Item = ObjectId> {
-    let Facts { position: _, members, endpoints, ranges, announcements, agreements, gone } = facts;
+    let Facts { position: _, members, endpoints, ranges, announcements, agreements, clubs, gone } = facts;
     (members.iter().map(|it| ObjectId::Member(it.member_id)))
         .chain(endpoints.iter().map(|it| ObjectId::Endpoint(it.endpoint_id)))
         .chain(ranges.iter().map(|it| ObjectId::Range(it.range_id)))
         .chain(announcements.iter().map(|it| ObjectId::Announcement(it.announcement_id)))
         .chain(agreements.iter().map(|it| ObjectId::Agreement(it.agreement_id)))
+        .chain(clubs.iter().map(|it| ObjectId::Club(it.agreement_id)))
         .chain(gone.iter().copied())
 }
 

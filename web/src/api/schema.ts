@@ -72,6 +72,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clubs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** every club, by name. */
+        get: operations["list_all_clubs"];
+        put?: never;
+        /** makes a club. */
+        post: operations["create_club"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clubs/{club_id}/expel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a member leaves, and joins again only when it is readmitted. */
+        post: operations["expel_from_club"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clubs/{club_id}/readmit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a member that was expelled may join again. */
+        post: operations["readmit_to_club"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/connect": {
         parameters: {
             query?: never;
@@ -436,6 +488,57 @@ export interface paths {
         get: operations["get_ladder"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/clubs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** every club that the member may join, or has joined, by name. */
+        get: operations["list_clubs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/clubs/{club_id}/join": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** the member may call, and is called by, all that have joined. */
+        post: operations["join_club"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/clubs/{club_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** no new call crosses under it between the member and others. */
+        post: operations["leave_club"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1398,6 +1501,71 @@ export interface components {
              */
             weight: number | null;
         };
+        /** @description A club as the operator makes it. */
+        ClubInput: {
+            advance_on?: components["schemas"]["AdvanceLists"] | null;
+            /** @description Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters. */
+            demand?: string | null;
+            display_name: string;
+            hours?: components["schemas"]["HoursLists"] | null;
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, among all of its members; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, among all of its members; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
+            /**
+             * @description Lower-case letters, digits and hyphens; at most 40. It cannot change later.
+             * @example peering
+             */
+            name: string;
+            /** @description What it is for. At most 2000 characters. */
+            note?: string;
+            /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
+            sites?: string[];
+        };
+        /** @description Which member an act of the operator is about. */
+        ClubMemberInput: {
+            /**
+             * @description Name or id of the member.
+             * @example globex
+             */
+            member: string;
+        };
+        /** @description An agreement of many: each member that has joined may call each other one. */
+        ClubView: {
+            advance_on: components["schemas"]["AdvanceLists"] | null;
+            /** Format: uuid */
+            club_id: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Which tags an announcement must bear to be called under it; any where it is null. */
+            demand: string | null;
+            display_name: string;
+            /** @description Whom the operator expelled, by name; only the operator, and who was expelled, sees that. */
+            expelled: components["schemas"]["MemberRef"][];
+            hours: components["schemas"]["HoursLists"] | null;
+            /**
+             * Format: int32
+             * @description Most calls up at once under it, among all of its members; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second under it, among all of its members; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
+            /** @description Who has joined, by name. */
+            members: components["schemas"]["MemberRef"][];
+            name: string;
+            note: string;
+            /** @description Names of sites: endpoints there take calls before all others. */
+            sites: string[];
+        };
         /** @description One file of a configuration. */
         ConfigurationFile: {
             /**
@@ -2348,6 +2516,41 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_ClubView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                advance_on: components["schemas"]["AdvanceLists"] | null;
+                /** Format: uuid */
+                club_id: string;
+                /** Format: date-time */
+                created_at: string;
+                /** @description Which tags an announcement must bear to be called under it; any where it is null. */
+                demand: string | null;
+                display_name: string;
+                /** @description Whom the operator expelled, by name; only the operator, and who was expelled, sees that. */
+                expelled: components["schemas"]["MemberRef"][];
+                hours: components["schemas"]["HoursLists"] | null;
+                /**
+                 * Format: int32
+                 * @description Most calls up at once under it, among all of its members; no bound where it is null.
+                 */
+                max_calls: number | null;
+                /**
+                 * Format: int32
+                 * @description Most new calls a second under it, among all of its members; no bound where it is null.
+                 */
+                max_calls_per_second: number | null;
+                /** @description Who has joined, by name. */
+                members: components["schemas"]["MemberRef"][];
+                name: string;
+                note: string;
+                /** @description Names of sites: endpoints there take calls before all others. */
+                sites: string[];
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_EndpointView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -2718,7 +2921,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3169,6 +3372,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_clubs: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ClubView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_club: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClubInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClubView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    expel_from_club: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                club_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClubMemberInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClubView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readmit_to_club: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                club_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClubMemberInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClubView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -4099,6 +4439,106 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_clubs: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ClubView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    join_club: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                club_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClubView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    leave_club: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                club_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClubView"];
                 };
             };
             /** @description Refused; the code says why */

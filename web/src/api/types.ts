@@ -27,6 +27,7 @@ export type Announcement = Schemas["AnnouncementView"];
 export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];
 export type Agreement = Schemas["AgreementView"];
+export type Club = Schemas["ClubView"];
 export type Terms = Schemas["TermsView"];
 export type Hours = Schemas["HoursLists"];
 export type TermsInput = Schemas["CounterInput"];

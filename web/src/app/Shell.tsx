@@ -28,6 +28,7 @@ const MEMBER: EntryGroup[] = [
       { to: "/ranges", label: "Ranges", icon: "range" },
       { to: "/announcements", label: "Announcements", icon: "announcement" },
       { to: "/agreements", label: "Agreements", icon: "agreement" },
+      { to: "/clubs", label: "Clubs", icon: "club" },
     ],
   },
   {
@@ -55,6 +56,7 @@ const OPERATOR: EntryGroup[] = [
     entries: [
       { to: "/members", label: "Members", icon: "member" },
       { to: "/verification", label: "Verification", icon: "range" },
+      { to: "/clubs", label: "Clubs", icon: "club" },
     ],
   },
   {

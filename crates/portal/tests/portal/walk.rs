@@ -58,6 +58,13 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("suspend_agreement", "", [401, 404, 200, 200]),
     ("resume_agreement", "", [401, 404, 200, 200]),
     ("end_agreement", "", [401, 404, 200, 200]),
+    ("list_all_clubs", "", [401, 403, 403, 200]),
+    ("create_club", "club", [401, 403, 403, 201]),
+    ("list_clubs", "", [401, 404, 200, 200]),
+    ("join_club", "", [401, 404, 200, 200]),
+    ("leave_club", "", [401, 404, 200, 200]),
+    ("expel_from_club", "club_member", [401, 403, 403, 409]),
+    ("readmit_to_club", "club_member", [401, 403, 403, 409]),
     ("list_calls", "", [401, 404, 200, 200]),
     ("get_call", "", [401, 404, 200, 200]),
     ("list_all_calls", "", [401, 403, 403, 200]),
@@ -116,6 +123,8 @@ impl Scene {
         let user = globex.post("users", user).await.expect(201).text("user_id");
         let proposal = json!({ "with": "globex", "direction": "both", "note": "globex-note" });
         let agreement = initech.post("agreements", proposal).await.expect(201).text("agreement_id");
+        let club = json!({ "name": "peering", "display_name": "Peering" });
+        let club = exchange.operator.post("/clubs", club).await.expect(201).text("club_id");
         let token = json!({ "name": "globex-token", "expires_at": "2030-02-01T00:00:00Z" });
         let token = globex.caller.post("/tokens", token).await.expect(201).text("api_token_id");
         let trace = json!({ "prefix": "+49301", "minutes": 5 });
@@ -128,6 +137,7 @@ impl Scene {
             ("range_id", range),
             ("user_id", user),
             ("agreement_id", agreement),
+            ("club_id", club),
             ("api_token_id", token),
             ("trace_selection_id", trace),
             ("call_id", call.call_id.to_string()),
@@ -166,6 +176,8 @@ impl Scene {
             "numbers" => json!({ "called": ["+442071234567"] }),
             "trace" => json!({ "endpoint_id": null, "prefix": "+49302", "minutes": 10, "max_calls": 5 }),
             "agreement" => json!({ "with": "umbrella", "direction": "both" }),
+            "club" => json!({ "name": "another", "display_name": "Another" }),
+            "club_member" => json!({ "member": "globex" }),
             "counter" => json!({ "direction": "both" }),
             _ => return None,
         })
