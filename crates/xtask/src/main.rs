@@ -41,7 +41,7 @@ enum Command {
     /// Runs the hub with a simulated exchange whose members place calls
     Demo(demo::Options),
     /// Runs every test: Rust, database, whole hub with real peers, web, browser
-    Test,
+    Test(test::Options),
     /// Checks format, lints, documentation, SQL metadata, OpenAPI, generated types, web lint and types
     Check,
     /// Runs the benchmarks, or the one that is named
@@ -80,7 +80,7 @@ fn perform() -> Result<()> {
     process::catch_signals();
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
-        Command::Test => test::run(),
+        Command::Test(options) => test::run(&options),
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(options),
         Command::Sim(options) => sim::run(&options),

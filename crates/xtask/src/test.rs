@@ -11,11 +11,25 @@ use crate::process::wait_for;
 use crate::run::{Steps, cargo, run as run_command};
 use crate::web;
 
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only those in the browser
+    #[arg(long)]
+    browser: bool,
+}
+
 /// Builds all, runs all, then says what failed.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     set_up(&Need::ALL)?;
     let mut steps = Steps::new();
     let web = steps.step("web build", web::build);
+    if options.browser {
+        let program = ["build", "--quiet", "--workspace", "--bins"];
+        if web && steps.step("build", || run_command(&mut cargo(&program))) {
+            steps.step("browser tests", browser);
+        }
+        return steps.finish();
+    }
     // One invocation for programs and tests alike: the scenarios in tests/ run the tandem that is built here.
     if steps.step("build", || run_command(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"])))
     {
