@@ -122,15 +122,16 @@ impl Comparison {
             approved.extend(ids.filter(|id| table.is_approved(*id)));
         }
         let named = changes.announcements.iter().map(|it| it.announcement_id).collect();
+        let terms = Terms::of([before, after], &approved, now);
         let mut comparison = Self::default();
-        for touched in touched.prefixes(before, after).chunk_by(|one, other| one.0 == other.0) {
+        for touched in touched.prefixes(before, after, &terms).chunk_by(|one, other| one.0 == other.0) {
             let prefix = as_prefix(touched[0].0.prefix());
             let is_for_all = touched.iter().any(|(_, caller)| caller.is_none());
             let callers: Vec<MemberId> = match is_for_all {
                 true => approved.iter().copied().collect(),
                 false => touched.iter().filter_map(|(_, caller)| *caller).collect(),
             };
-            comparison.compare(before, after, prefix, &callers, most, now);
+            comparison.compare((before, after), prefix, &callers, &terms, most, now);
             if is_for_all {
                 comparison.look_for_idle(before, after, prefix, &named, most, now);
             }
@@ -145,19 +146,21 @@ impl Comparison {
 
     fn compare(
         &mut self,
-        before: &RouteTable,
-        after: &RouteTable,
+        (before, after): (&RouteTable, &RouteTable),
         prefix: Prefix,
         callers: &[MemberId],
+        terms: &Terms,
         most: usize,
         now: DateTime<Utc>,
     ) {
         let mut is_touched = false;
         for &caller in callers {
-            let (was, is_at_before) = route(before, caller, prefix, now);
-            let (will_be, is_at_after) = route(after, caller, prefix, now);
-            // A prefix at which nothing counts is a part of the next shorter one.
-            if was.takers == will_be.takers || !(is_at_before || is_at_after) {
+            let (was, matched_before) = route(before, caller, prefix, now);
+            let (will_be, matched_after) = route(after, caller, prefix, now);
+            // A prefix at which nothing counts is a part of the next shorter one, unless terms name it.
+            let is_own =
+                [matched_before, matched_after].contains(&Some(prefix)) || terms.name(caller, prefix);
+            if was.takers == will_be.takers || !is_own {
                 continue;
             }
             let kind = match (was.takers.is_empty(), will_be.takers.is_empty()) {
@@ -211,13 +214,13 @@ impl Comparison {
     }
 }
 
-/// Where a member's calls to a prefix go, and whether an announcement of just that prefix decides it.
+/// Where a member's calls to a prefix go, and the announced prefix that decides it.
 fn route(
     table: &RouteTable,
     originating_member: MemberId,
     prefix: Prefix,
     now: DateTime<Utc>,
-) -> (Route, bool) {
+) -> (Route, Option<Prefix>) {
     let call = CallRequest {
         originating_member,
         called: prefix.into(),
@@ -233,7 +236,38 @@ fn route(
     });
     let mut takers: Vec<Taker> = takers.collect();
     takers.sort_unstable();
-    (Route { takers, refusal: selection.refusal() }, selection.matched == Some(prefix))
+    (Route { takers, refusal: selection.refusal() }, selection.matched)
+}
+
+/// Prefixes that terms of agreements name for calls of a member: its calls to a part of a prefix may go elsewhere.
+struct Terms(BTreeMap<MemberId, BTreeSet<u64>>);
+
+impl Terms {
+    fn of(tables: [&RouteTable; 2], callers: &BTreeSet<MemberId>, now: DateTime<Utc>) -> Self {
+        let mut terms: BTreeMap<MemberId, BTreeSet<u64>> = BTreeMap::new();
+        for &caller in callers {
+            let named = tables.iter().flat_map(|table| table.term_prefixes(caller, now));
+            let named: BTreeSet<u64> = named.map(Prefix::value).collect();
+            if !named.is_empty() {
+                terms.insert(caller, named);
+            }
+        }
+        Self(terms)
+    }
+
+    fn name(&self, caller: MemberId, prefix: Prefix) -> bool {
+        self.0.get(&caller).is_some_and(|named| named.contains(&prefix.value()))
+    }
+
+    /// Those beneath a prefix, of a caller or of all.
+    fn beneath(&self, key: Key, caller: Option<MemberId>, keys: &mut Vec<(Key, Option<MemberId>)>) {
+        let concerned = self.0.iter().filter(|(member, _)| caller.is_none_or(|caller| caller == **member));
+        for (member, named) in concerned {
+            let longer = named.iter().map(|prefix| Key::of(*prefix));
+            let longer = longer.filter(|other| *other != key && key.begins(*other));
+            keys.extend(longer.map(|other| (other, Some(*member))));
+        }
+    }
 }
 
 /// What a change may have an effect on.
@@ -312,7 +346,12 @@ impl Touched {
 
     /// Announced prefixes in the order of a dictionary, each with a member whose calls may be concerned, or with none
     /// where everybody's may be.
-    fn prefixes(&self, before: &RouteTable, after: &RouteTable) -> Vec<(Key, Option<MemberId>)> {
+    fn prefixes(
+        &self,
+        before: &RouteTable,
+        after: &RouteTable,
+        terms: &Terms,
+    ) -> Vec<(Key, Option<MemberId>)> {
         let mut keys: Vec<(Key, Option<MemberId>)> =
             self.prefixes.iter().map(|prefix| (Key::of(*prefix), None)).collect();
         for table in [before, after] {
@@ -335,6 +374,11 @@ impl Touched {
                 keys.extend(others.map(|caller| (key, Some(*caller))));
             });
         }
+        let mut of_terms = Vec::new();
+        if !terms.0.is_empty() {
+            keys.iter().for_each(|(key, caller)| terms.beneath(*key, *caller, &mut of_terms));
+        }
+        keys.extend(of_terms);
         keys.sort_unstable();
         keys.dedup();
         keys

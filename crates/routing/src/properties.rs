@@ -517,8 +517,15 @@ proptest! {
             (takers, selection.matched)
         };
         let announced = [&before, &after].map(|table| table.facts().announcements);
-        let prefixes: std::collections::BTreeSet<String> =
+        let is_approved = |member| [&before, &after].iter().any(|table| table.is_approved(member));
+        // What the terms of a member's agreements name cuts its calls to a prefix into parts.
+        let named_by_terms = |member| -> std::collections::BTreeSet<String> {
+            let terms = [&before, &after].into_iter().filter(|_| is_approved(member));
+            terms.flat_map(|table| table.term_prefixes(member, at(0))).map(Prefix::digits).collect()
+        };
+        let mut prefixes: std::collections::BTreeSet<String> =
             announced.iter().flatten().map(|it| it.prefix.digits()).collect();
+        MEMBERS.map(id).into_iter().for_each(|member| prefixes.extend(named_by_terms(member)));
         let mut expected = Vec::new();
         for prefix in prefixes {
             let prefix: Prefix = prefix.parse().unwrap();
@@ -527,7 +534,9 @@ proptest! {
             for member in members {
                 let ((was, at_before), (is, at_after)) =
                     (ask(&before, member, prefix.into()), ask(&after, member, prefix.into()));
-                if was != is && [at_before, at_after].contains(&Some(prefix)) {
+                let is_own = [at_before, at_after].contains(&Some(prefix))
+                    || named_by_terms(member).contains(&prefix.digits());
+                if was != is && is_own {
                     expected.push((prefix, member));
                 }
             }
@@ -538,7 +547,10 @@ proptest! {
         for call in &calls {
             let ((was, at_before), (is, at_after)) =
                 (ask(&before, call.originating_member, call.called), ask(&after, call.originating_member, call.called));
-            let decisive = at_before.into_iter().chain(at_after).max_by_key(|prefix| prefix.len());
+            let of_terms = named_by_terms(call.originating_member);
+            let of_terms = of_terms.iter().map(|text| text.parse::<Prefix>().unwrap());
+            let of_terms = of_terms.filter(|prefix| prefix.matches(call.called));
+            let decisive = at_before.into_iter().chain(at_after).chain(of_terms).max_by_key(|prefix| prefix.len());
             let is_named = decisive.is_some_and(|prefix| named.contains(&(prefix, call.originating_member)));
             prop_assert_eq!(was != is, is_named, "{:?}", call);
         }
