@@ -53,4 +53,6 @@ ids! {
     AuditEntryId
     /// A wish that calls be traced.
     TraceSelectionId
+    /// Changes of announcements that take effect together.
+    ChangeSetId
 }

@@ -16,7 +16,7 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, announcement, audit, bulk, call, club, configuration, connect, endpoint,
+    access, agreement, announcement, audit, bulk, call, change_set, club, configuration, connect, endpoint,
     endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
     reachability, reason, session, token, trace, user,
 };
@@ -55,6 +55,14 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
                 announcement::update_announcement,
                 announcement::withdraw_announcement
             ))
+            .routes(routes!(change_set::list_change_sets, change_set::create_change_set))
+            .routes(routes!(change_set::list_all_change_sets))
+            .routes(routes!(change_set::get_change_set))
+            .routes(routes!(change_set::plan_change_set))
+            .routes(routes!(change_set::approve_change_set))
+            .routes(routes!(change_set::apply_change_set))
+            .routes(routes!(change_set::cancel_change_set))
+            .routes(routes!(change_set::roll_back_change_set))
             .merge(
                 OpenApiRouter::new()
                     .routes(routes!(bulk::bulk_announcements))

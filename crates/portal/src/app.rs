@@ -37,12 +37,30 @@ pub struct PortalSettings {
     pub proxies: Vec<IpNet>,
     /// In which members' switches have user names: the domain at which they register; `None` where none is to have one.
     pub realm: Option<String>,
+    /// From when on a change set needs a second person.
+    pub approval: ApprovalThreshold,
+}
+
+/// How much a change set moves at most without a second person's approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalThreshold {
+    /// Of the calls that were answered in the last 24 hours.
+    pub moved_calls: u64,
+    /// Of the prefixes that some member's calls find otherwise.
+    pub prefixes: u64,
+}
+
+impl Default for ApprovalThreshold {
+    fn default() -> Self {
+        Self { moved_calls: 1_000, prefixes: 100 }
+    }
 }
 
 impl PortalSettings {
     /// Settings for an address that browsers reach directly.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, public_url: None, proxies: Vec::new(), realm: None }
+        let approval = ApprovalThreshold::default();
+        Self { address, public_url: None, proxies: Vec::new(), realm: None, approval }
     }
 
     /// Whether browsers come by https.

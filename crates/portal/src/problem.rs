@@ -83,6 +83,11 @@ impl ApiError {
         }])
     }
 
+    /// Why it is refused.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// When to try again, in seconds.
     pub(crate) fn retry_after_s(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
@@ -139,6 +144,12 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ),
     ("announcement_endpoint_own", Reason::Conflict, "endpoints", "an announcement names the endpoint"),
     ("trace_selection_endpoint_own", Reason::Invalid, "endpoint_id", "the member has no such endpoint"),
+    (
+        "change_set_approved_by_author",
+        Reason::ApprovalByAuthor,
+        "change_set_id",
+        "its author does not approve it",
+    ),
     ("agreement_exists", Reason::AgreementExists, "with", "there is an agreement or a proposal already"),
     ("club_name_unique", Reason::Conflict, "name", "another club has this name; choose another"),
     ("user_account_email_unique", Reason::Conflict, "email", "someone signs in with this address already"),

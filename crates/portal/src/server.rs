@@ -21,6 +21,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 
 use crate::api;
 use crate::app::{App, PortalSettings};
+use crate::change_set_job;
 use crate::health::{healthz, readyz};
 use crate::http_metrics;
 use crate::lines;
@@ -108,9 +109,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let tidying = tokio::spawn(tidy(app.clone()));
+    let applying = tokio::spawn(change_set_job::run(app.clone()));
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
     tidying.abort();
+    applying.abort();
     served
 }
 

@@ -77,6 +77,12 @@ vocabularies! {
         "call_refused", "retry_after", "time_passed"]
     /// Who looked a called number up among the ported ones: the sender of the call, the node, a service, or nobody in time.
     DipSource ["call", "node", "service", "unanswered"]
+    /// How far a change set has come.
+    ChangeSetState ["draft", "scheduled", "applied", "rolled_back", "cancelled", "failed"]
+    /// What a change set does with a prefix.
+    ItemAction ["announce", "withdraw"]
+    /// What happens to the calls of a member to a prefix: they go somewhere, elsewhere, or nowhere any more.
+    RouteChangeKind ["added", "changed", "removed"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }
@@ -127,6 +133,9 @@ mod tests {
         assert_eq!(NumberType::words(), tandem_model::NumberType::ALL.map(|kind| kind.as_str()));
         reads::<tandem_model::NumberType>(NumberType::words());
         reads::<tandem_routing::DipSource>(DipSource::words());
+        reads::<tandem_store::change_set::ChangeSetState>(ChangeSetState::words());
+        reads::<tandem_store::change_set::ItemAction>(ItemAction::words());
+        reads::<tandem_routing::RouteChangeKind>(RouteChangeKind::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());

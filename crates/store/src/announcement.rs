@@ -315,6 +315,10 @@ pub struct Standing {
     pub validity: Validity,
     /// The endpoints that take the calls, in the order of their ids.
     pub endpoints: Vec<EndpointId>,
+    /// Most calls that it takes.
+    pub limits: CallLimits,
+    /// What the member promises of the route.
+    pub tags: Vec<Tag>,
 }
 
 /// What the member announces at `at` or later: all of it, or only these prefixes.
@@ -330,7 +334,8 @@ pub async fn standing(
         r#"
         select a.announcement_id, a.prefix
              , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
-             , e.endpoint_ids as "endpoint_ids?"
+             , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second
+             , a.tags
           from announcement a
           left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
                        from announcement_endpoint
@@ -352,9 +357,16 @@ pub async fn standing(
                 prefix: word::prefix(&row.prefix)?,
                 validity: Validity { from: row.valid_from, until: row.valid_until },
                 endpoints: row.endpoint_ids.unwrap_or_default().into_iter().map(EndpointId).collect(),
+                limits: word::limits(row.max_calls, row.max_calls_per_second)?,
+                tags: row.tags.iter().map(|tag| read_tag(tag)).collect::<Result<_>>()?,
             })
         })
         .collect()
+}
+
+/// A tag that a constraint of the schema keeps well-formed.
+fn read_tag(text: &str) -> Result<Tag> {
+    text.parse().map_err(|error: <Tag as std::str::FromStr>::Err| sqlx::Error::Decode(error.into()))
 }
 
 /// Announces many prefixes from `at` on, until further notice, each on its endpoints. Within a transaction.

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod call;
 pub mod call_message;
 pub mod cdr;
+pub mod change_set;
 pub mod club;
 pub mod cluster;
 pub mod credential;
@@ -41,5 +42,7 @@ pub use database::{connect, migrate};
 pub use sqlx::Error;
 /// One connection: what a transaction lends to several statements.
 pub use sqlx::PgConnection;
+/// A transaction, which is rolled back where nobody commits it.
+pub type Transaction<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 /// A pool of connections to the hub's database.
 pub use sqlx::PgPool;

@@ -210,6 +210,7 @@ pub async fn run(
             public_url: settings.portal.public_url.clone(),
             proxies: settings.portal.proxies.clone(),
             realm: settings.portal.realm.clone(),
+            approval: settings.portal.approval,
         };
         let app = AppState::new(portal, db.clone(), table.clone(), clock.clone(), entropy(), &registry);
         tasks.spawn(async move {

@@ -16,6 +16,7 @@ use tandem_fabric::{
     OtlpSettings, TlsSettings, TraceSettings,
 };
 use tandem_model::{Host, Transport};
+use tandem_portal::ApprovalThreshold;
 use toml::{Table, Value};
 
 use crate::portability::PortabilitySettings;
@@ -118,6 +119,8 @@ pub struct PortalSettings {
     pub proxies: Vec<IpNet>,
     /// In which members' switches have user names; `None` where none is to have one.
     pub realm: Option<String>,
+    /// From when on a change set needs a second person.
+    pub approval: ApprovalThreshold,
 }
 
 /// Where metrics are read.
@@ -433,6 +436,10 @@ impl Values {
                 public_url: (!public_url.is_empty()).then(|| public_url.trim_end_matches('/').to_owned()),
                 proxies: self.nets("portal.proxies")?,
                 realm: (!realm.is_empty()).then_some(realm),
+                approval: ApprovalThreshold {
+                    moved_calls: self.integer("portal.approval_moved_calls", 0..=u32::MAX)?.into(),
+                    prefixes: self.integer("portal.approval_prefixes", 0..=u32::MAX)?.into(),
+                },
             },
             metrics: MetricsSettings { address: self.address("metrics.address")? },
             log: LogSettings { format, filter },

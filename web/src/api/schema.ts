@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/change-sets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** change sets of every member (operator). */
+        get: operations["list_all_change_sets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/clubs": {
         parameters: {
             query?: never;
@@ -488,6 +505,133 @@ export interface paths {
         get: operations["get_ladder"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** change sets of the member. */
+        get: operations["list_change_sets"];
+        put?: never;
+        /** writes a change set down; nothing changes yet. */
+        post: operations["create_change_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** one change set. */
+        get: operations["get_change_set"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * all of it takes effect, at once or at a time.
+         * @description It is planned anew when it takes effect. Where it moves more calls or prefixes than the operator's threshold, it needs
+         *     an approval, and the plan must not have grown by more than a tenth since.
+         */
+        post: operations["apply_change_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * a second person says yes to its plan.
+         * @description A person who signed in, of the member or the operator's, and not its author.
+         */
+        post: operations["approve_change_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** it will not take effect. */
+        post: operations["cancel_change_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** works out what it would change now, or at its time. */
+        post: operations["plan_change_set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/change-sets/{change_set_id}/roll-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** what stood for its prefixes stands again. */
+        post: operations["roll_back_change_set"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1276,6 +1420,14 @@ export interface components {
             /** Format: date-time */
             valid_until: string | null;
         };
+        /** @description When to apply a change set. */
+        ApplyInput: {
+            /**
+             * Format: date-time
+             * @description At once where it is left out or null; at most 90 days ahead.
+             */
+            at?: string | null;
+        };
         /** @description One INVITE that was sent toward one candidate. */
         AttemptView: {
             /** Format: date-time */
@@ -1500,6 +1652,74 @@ export interface components {
              * @description Share of the calls at the same priority; null where the endpoint is another member's.
              */
             weight: number | null;
+        };
+        /** @description What a change set does with one prefix. */
+        ChangeItemView: {
+            action: components["schemas"]["ItemAction"];
+            /** @description The endpoints that are to take the calls; none where it is withdrawn. */
+            endpoints: components["schemas"]["EndpointRef"][];
+            /** @example +44207946 */
+            prefix: string;
+        };
+        /** @description What to change. */
+        ChangeSetInput: {
+            /**
+             * @description What is announced, until further notice, on the endpoints named: prefixes that are new, and those that change their
+             *     endpoints. At most 10,000 together with `withdraw`.
+             */
+            announcements?: components["schemas"]["BulkRow"][];
+            /** @description What it is for. */
+            note?: string;
+            /** @description Prefixes that are withdrawn. */
+            withdraw?: string[];
+        };
+        /**
+         * @description How far a change set has come.
+         * @enum {string}
+         */
+        ChangeSetState: "draft" | "scheduled" | "applied" | "rolled_back" | "cancelled" | "failed";
+        /** @description Changes of a member's announcements that take effect together. */
+        ChangeSetView: {
+            /** Format: date-time */
+            applied_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it is to take effect; null where that is when it is applied.
+             */
+            apply_at: string | null;
+            /** @description Whether somebody's approval covers the plan. */
+            approved: boolean;
+            /** Format: date-time */
+            approved_at: string | null;
+            approved_by: string | null;
+            /** @description Who wrote it: an address, the name of a token, or "operator". */
+            author: string;
+            /** Format: uuid */
+            change_set_id: string;
+            /** @description The first 500 of them; in a list, none. */
+            changes: components["schemas"]["ChangeItemView"][];
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was cancelled or failed.
+             */
+            ended_at: string | null;
+            failure: components["schemas"]["ReasonCode"] | null;
+            /**
+             * Format: int32
+             * @description How many prefixes it names.
+             */
+            items: number;
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+            /** @description What it is for. */
+            note: string;
+            plan: components["schemas"]["PlanView"] | null;
+            /** Format: date-time */
+            rolled_back_at: string | null;
+            state: components["schemas"]["ChangeSetState"];
         };
         /** @description A club as the operator makes it. */
         ClubInput: {
@@ -1868,6 +2088,14 @@ export interface components {
              */
             zone: string;
         };
+        /** @description An announcement that will not count. */
+        IdleView: {
+            /** Format: uuid */
+            member_id: string;
+            /** @example +4420 */
+            prefix: string;
+            reason: components["schemas"]["ReasonCode"];
+        };
         /** @description By what an endpoint is to prove who it is. */
         InboundInput: {
             /**
@@ -1883,6 +2111,11 @@ export interface components {
              */
             username: string;
         };
+        /**
+         * @description What a change set does with a prefix.
+         * @enum {string}
+         */
+        ItemAction: "announce" | "withdraw";
         /** @description A provider that asks to join, and its first user. */
         JoinInput: {
             /** @description Also the address with which the first user signs in. */
@@ -2109,6 +2342,13 @@ export interface components {
             at: string;
             /** Format: int64 */
             not_answered: number;
+        };
+        /** @description Calls of the last day that would go elsewhere. */
+        MoveView: {
+            /** Format: int64 */
+            calls: number;
+            from: components["schemas"]["TakerView"] | null;
+            to: components["schemas"]["TakerView"] | null;
         };
         /** @description A credential just given: the only time that its password is shown. */
         NewCredentialView: components["schemas"]["CredentialView"] & {
@@ -2516,6 +2756,54 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_ChangeSetView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** Format: date-time */
+                applied_at: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it is to take effect; null where that is when it is applied.
+                 */
+                apply_at: string | null;
+                /** @description Whether somebody's approval covers the plan. */
+                approved: boolean;
+                /** Format: date-time */
+                approved_at: string | null;
+                approved_by: string | null;
+                /** @description Who wrote it: an address, the name of a token, or "operator". */
+                author: string;
+                /** Format: uuid */
+                change_set_id: string;
+                /** @description The first 500 of them; in a list, none. */
+                changes: components["schemas"]["ChangeItemView"][];
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description When it was cancelled or failed.
+                 */
+                ended_at: string | null;
+                failure: components["schemas"]["ReasonCode"] | null;
+                /**
+                 * Format: int32
+                 * @description How many prefixes it names.
+                 */
+                items: number;
+                /** Format: uuid */
+                member_id: string;
+                member_name: string;
+                /** @description What it is for. */
+                note: string;
+                plan: components["schemas"]["PlanView"] | null;
+                /** Format: date-time */
+                rolled_back_at: string | null;
+                state: components["schemas"]["ChangeSetState"];
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_ClubView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -2764,6 +3052,69 @@ export interface components {
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
         };
+        /** @description What a change set would change. */
+        PlanView: {
+            /** @description Announcements; their `table_version` is that of the plan. */
+            announcements: components["schemas"]["BulkView"];
+            /**
+             * Format: int64
+             * @description Calls that were answered in the last 24 hours.
+             */
+            calls: number;
+            /**
+             * Format: date-time
+             * @description For which moment.
+             */
+            effective_at: string;
+            /**
+             * Format: int64
+             * @description Announcements that would not count.
+             */
+            idle: number;
+            /** @description The first 100 of them. */
+            idle_announcements: components["schemas"]["IdleView"][];
+            /**
+             * Format: int64
+             * @description Those that would go elsewhere.
+             */
+            moved_calls: number;
+            moves: components["schemas"]["MoveView"][];
+            /** @description Whether a second person must approve it. */
+            needs_approval: boolean;
+            /**
+             * Format: date-time
+             * @description When it was worked out.
+             */
+            planned_at: string;
+            /**
+             * Format: int64
+             * @description Prefixes that some member's calls would find otherwise.
+             */
+            prefixes: number;
+            /** @description The first 100 of these pairs. */
+            routes: components["schemas"]["RouteChangeView"][];
+            /**
+             * Format: int64
+             * @description Pairs of prefix and calling member whose calls would go somewhere.
+             */
+            routes_added: number;
+            /**
+             * Format: int64
+             * @description Those whose calls would go elsewhere.
+             */
+            routes_changed: number;
+            /**
+             * Format: int64
+             * @description Those whose calls would be refused: the numbers become unreachable.
+             */
+            routes_removed: number;
+            table_hash: string;
+            /**
+             * Format: int64
+             * @description For which route table.
+             */
+            table_version: number;
+        };
         /** @description How the hub shall speak with an endpoint's switch. */
         PolicyInput: {
             /**
@@ -2921,7 +3272,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -2977,6 +3328,29 @@ export interface components {
          * @enum {string}
          */
         Role: "operator" | "member";
+        /**
+         * @description What happens to the calls of a member to a prefix: they go somewhere, elsewhere, or nowhere any more.
+         * @enum {string}
+         */
+        RouteChangeKind: "added" | "changed" | "removed";
+        /** @description What happens to the calls of one member to one prefix. */
+        RouteChangeView: {
+            /** @description Who will. */
+            after: components["schemas"]["TakerView"][];
+            after_reason: components["schemas"]["ReasonCode"] | null;
+            /** @description Who takes its calls now. */
+            before: components["schemas"]["TakerView"][];
+            before_reason: components["schemas"]["ReasonCode"] | null;
+            kind: components["schemas"]["RouteChangeKind"];
+            /**
+             * Format: uuid
+             * @description The member that calls.
+             */
+            originating_member_id: string;
+            originating_member_name: string;
+            /** @example +4420 */
+            prefix: string;
+        };
         /** @description One announcement, and what became of it. */
         SeenView: {
             /** @description Whether it counts: it is in force, and a verified range of its member covers it. */
@@ -3060,6 +3434,16 @@ export interface components {
          * @enum {string}
          */
         Switch: "asterisk" | "freeswitch" | "kamailio" | "opensips" | "baresip";
+        /** @description Who takes calls. */
+        TakerView: {
+            endpoint_name: string | null;
+            /**
+             * Format: uuid
+             * @description Null for another member, where a member reads.
+             */
+            member_id: string | null;
+            member_name: string | null;
+        };
         /** @description What one member offered the other. */
         TermsView: {
             advance_on: components["schemas"]["AdvanceLists"] | null;
@@ -3372,6 +3756,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_change_sets: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ChangeSetView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -4439,6 +4857,273 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_change_sets: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeSetInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    apply_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApplyInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    plan_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    roll_back_change_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                change_set_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeSetView"];
                 };
             };
             /** @description Refused; the code says why */

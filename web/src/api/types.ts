@@ -38,6 +38,7 @@ export type Call = Schemas["CallView"];
 export type CallDetail = Schemas["CallDetailView"];
 export type Attempt = Schemas["AttemptView"];
 export type LadderMessage = Schemas["MessageView"];
+export type ChangeSet = Schemas["ChangeSetView"];
 export type TraceSelection = Schemas["TraceSelectionView"];
 export type Outcome = Schemas["Outcome"];
 export type Selection = Schemas["SelectionView"];

@@ -27,6 +27,7 @@ const MEMBER: EntryGroup[] = [
     entries: [
       { to: "/ranges", label: "Ranges", icon: "range" },
       { to: "/announcements", label: "Announcements", icon: "announcement" },
+      { to: "/change-sets", label: "Change sets", icon: "check" },
       { to: "/agreements", label: "Agreements", icon: "agreement" },
       { to: "/clubs", label: "Clubs", icon: "club" },
     ],
@@ -56,6 +57,7 @@ const OPERATOR: EntryGroup[] = [
     entries: [
       { to: "/members", label: "Members", icon: "member" },
       { to: "/verification", label: "Verification", icon: "range" },
+      { to: "/change-sets", label: "Change sets", icon: "check" },
       { to: "/clubs", label: "Clubs", icon: "club" },
     ],
   },

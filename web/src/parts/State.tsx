@@ -1,7 +1,7 @@
 // How states look, the same colour for the same meaning everywhere: done, waiting, turned down, over.
 import { Badge, Tooltip } from "@mantine/core";
 
-import type { Agreement, Announcement, Authority, MemberState, Outcome } from "../api/types";
+import type { Agreement, Announcement, Authority, ChangeSet, MemberState, Outcome } from "../api/types";
 
 type Look = { color: string; text: string };
 
@@ -42,6 +42,15 @@ const AGREEMENT: Record<Agreement["state"], Look> = {
   ended: { color: OVER, text: "ended" },
 };
 
+const CHANGE_SET: Record<ChangeSet["state"], Look> = {
+  draft: { color: WAITING, text: "draft" },
+  scheduled: { color: WAITING, text: "waits for its time" },
+  applied: { color: DONE, text: "applied" },
+  rolled_back: { color: OVER, text: "rolled back" },
+  cancelled: { color: OVER, text: "cancelled" },
+  failed: { color: DOWN, text: "failed" },
+};
+
 export const OUTCOMES: Record<Outcome, Look> = {
   answered: { color: DONE, text: "answered" },
   busy: { color: OVER, text: "busy" },
@@ -74,6 +83,12 @@ export function AnnouncedBadge({ authority }: { authority: Announcement["authori
 
 export function AgreementBadge({ state }: { state: Agreement["state"] }) {
   return <Look look={AGREEMENT[state]} />;
+}
+
+/** How far a change set has come; a draft may wait for a second person. */
+export function ChangeSetBadge({ set }: { set: ChangeSet }) {
+  const waits = set.state === "draft" && set.plan?.needs_approval && !set.approved;
+  return <Look look={waits ? { color: WAITING, text: "waits for approval" } : CHANGE_SET[set.state]} />;
 }
 
 export function OutcomeBadge({ outcome }: { outcome: Outcome | null | undefined }) {

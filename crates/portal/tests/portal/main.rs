@@ -4,6 +4,7 @@ mod agreements;
 mod announcements;
 mod bulk;
 mod calls;
+mod change_sets;
 mod clubs;
 mod constraints;
 mod exchange;

@@ -48,6 +48,16 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("get_announcement", "", [401, 404, 200, 200]),
     ("update_announcement", "same_announcement", [401, 404, 200, 200]),
     ("bulk_announcements", "bulk", [401, 404, 200, 200]),
+    ("list_change_sets", "", [401, 404, 200, 200]),
+    ("create_change_set", "change_set", [401, 404, 201, 201]),
+    ("get_change_set", "", [401, 404, 200, 200]),
+    ("plan_change_set", "", [401, 404, 200, 200]),
+    // Only a person approves, and a token walks.
+    ("approve_change_set", "", [401, 404, 403, 403]),
+    ("apply_change_set", "apply", [401, 404, 200, 200]),
+    ("roll_back_change_set", "", [401, 404, 200, 200]),
+    ("cancel_change_set", "", [401, 404, 409, 409]),
+    ("list_all_change_sets", "", [401, 403, 403, 200]),
     ("list_agreements", "", [401, 404, 200, 200]),
     ("propose_agreement", "agreement", [401, 404, 201, 201]),
     ("get_agreement", "", [401, 404, 200, 200]),
@@ -129,6 +139,8 @@ impl Scene {
         let token = globex.caller.post("/tokens", token).await.expect(201).text("api_token_id");
         let trace = json!({ "prefix": "+49301", "minutes": 5 });
         let trace = globex.post("traces", trace).await.expect(201).text("trace_selection_id");
+        let set = json!({ "note": "globex-plans", "withdraw": ["+49309"] });
+        let set = globex.post("change-sets", set).await.expect(201).text("change_set_id");
         let call = answered(&exchange, &globex, &initech, &initech, exchange.clock.now(), 1).await;
         let ids = vec![
             ("member_id", globex.id.clone()),
@@ -141,6 +153,7 @@ impl Scene {
             ("api_token_id", token),
             ("trace_selection_id", trace),
             ("call_id", call.call_id.to_string()),
+            ("change_set_id", set),
         ];
         Self { exchange, acme, globex, ids }
     }
@@ -173,6 +186,10 @@ impl Scene {
                 json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
             }
             "bulk" => json!({ "announcements": [{ "prefix": "+49303", "endpoints": ["globex-1"] }] }),
+            "change_set" => json!({
+                "note": "globex-plans", "announcements": [{ "prefix": "+49304", "endpoints": ["globex-1"] }],
+            }),
+            "apply" => json!({ "at": null }),
             "numbers" => json!({ "called": ["+442071234567"] }),
             "trace" => json!({ "endpoint_id": null, "prefix": "+49302", "minutes": 10, "max_calls": 5 }),
             "agreement" => json!({ "with": "umbrella", "direction": "both" }),
@@ -215,7 +232,7 @@ impl Scene {
     /// Everything that globex has, as it sees it.
     async fn possessions(&self) -> String {
         let mut all = self.globex.caller.get(&format!("/members/{}", self.globex.id)).await.expect(200).text;
-        for list in ["users", "endpoints", "ranges", "announcements", "agreements", "traces"] {
+        for list in ["users", "endpoints", "ranges", "announcements", "agreements", "traces", "change-sets"] {
             all += &self.globex.get(list).await.expect(200).text;
         }
         all + &self.globex.caller.get("/audit?limit=500").await.expect(200).text
@@ -252,6 +269,7 @@ const SECRETS: &[&str] = &[
     "ingress@",
     "egress-",
     "globex-changed",
+    "globex-plans",
 ];
 
 #[tokio::test]
@@ -344,6 +362,11 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
         ("get_announcement", ""),
         ("update_announcement", "same_announcement"),
         ("withdraw_announcement", ""),
+        ("get_change_set", ""),
+        ("plan_change_set", ""),
+        ("apply_change_set", "apply"),
+        ("roll_back_change_set", ""),
+        ("cancel_change_set", ""),
         ("get_agreement", ""),
         ("accept_agreement", ""),
         ("list_agreement_history", ""),
