@@ -823,7 +823,7 @@ mod tests {
             ),
             (
                 "[portal]\nadress = \"x\"",
-                "t.toml: unknown key portal.adress; [portal] has address, proxies, public_url, realm",
+                "t.toml: unknown key portal.adress; [portal] has address, approval_moved_calls, approval_prefixes, proxies, public_url, realm",
             ),
             (
                 "[portla]\naddress = \"x\"",
