@@ -116,10 +116,14 @@ fn run(shared: &Shared, interval: Duration, took: &Histogram) {
     loop {
         let (files, mark) = {
             let mut wanted = shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            if wanted.failures != shared.failures.load(Ordering::Relaxed) {
-                wanted.files.clear();
-            }
-            while wanted.files.is_empty() {
+            loop {
+                // Asked for by who did not know yet that a flush had failed.
+                if wanted.failures != shared.failures.load(Ordering::Relaxed) {
+                    wanted.files.clear();
+                }
+                if !wanted.files.is_empty() {
+                    break;
+                }
                 if shared.closed.load(Ordering::Acquire) {
                     return;
                 }
