@@ -215,7 +215,10 @@ fn ipv4_len(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     for part in 0..4 {
         if part > 0 {
-            at += usize::from(octets.get(at) == Some(&b'.'));
+            if octets.get(at) != Some(&b'.') {
+                return None;
+            }
+            at += 1;
         }
         let start = at;
         let mut number = 0;
@@ -330,7 +333,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn an_address_has_a_dot_between_its_numbers() {
+        for text in ["0.1000.0", "1234.1.1", "123123123123", "1.2.34567"] {
+            assert_eq!(host_len(text.as_bytes()), None, "{text}");
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
         #[test]
         fn a_host_read_in_one_pass_is_the_one_that_is_read_in_full(
             text in "([0-9]{1,4}\\.){0,4}[0-9]{1,3}[-_.a:; ]?[0-9a.]{0,3}"
