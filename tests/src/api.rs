@@ -62,6 +62,11 @@ impl Api {
         self.send(self.request(Method::PUT, path).json(body))
     }
 
+    /// `PUT /api/v1{path}` with CSV.
+    pub fn put_csv(&self, path: &str, body: &str) -> Answer {
+        self.send(self.request(Method::PUT, path).header("content-type", "text/csv").body(body.to_owned()))
+    }
+
     /// `DELETE /api/v1{path}`.
     pub fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path))

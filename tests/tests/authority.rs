@@ -13,7 +13,8 @@ struct Attempt {
     reason: &'static str,
 }
 
-/// Mallory holds +44208 and +4930123, held +44161 until just now, and has claimed +331; globex holds +44207.
+/// Mallory holds +44208 and +4930123, held +44161 until just now, and has claimed +331, and +34 which a regulator's file
+/// gives to somebody else; globex holds +44207.
 fn attempts() -> Vec<Attempt> {
     let of = |stem: &'static str, authority, reason, count: u32| {
         (0..count).map(move |n| Attempt {
@@ -30,6 +31,7 @@ fn attempts() -> Vec<Attempt> {
     attempts.extend(of("+44161", "expired", "range_expired", 250));
     attempts.extend(of("+4940", "unknown", "range_missing", 250));
     attempts.extend(of("+331", "unknown", "range_unverified", 100));
+    attempts.extend(of("+3493", "unknown", "range_unverified", 50));
     for broad in ["+44", "+442", "+4420", "+49", "+493", "+4930", "+49301", "+493012"] {
         attempts.push(one(broad, Some("too_broad"), "announcement_too_broad"));
     }
@@ -54,7 +56,7 @@ fn attempts() -> Vec<Attempt> {
 /// A full number that begins so: its length is that of numbers of the country.
 fn number(prefix: &str) -> String {
     let digits = prefix.trim_start_matches('+');
-    let len = if digits.starts_with("33") { 11 } else { 12 };
+    let len = if digits.starts_with("33") || digits.starts_with("34") { 11 } else { 12 };
     format!("{digits:1<len$}")
 }
 
@@ -86,6 +88,17 @@ fn of_a_thousand_announcements_of_numbers_of_others_none_is_routed_and_each_has_
         let ranges = hub.api.all(&format!("/members/{mallory}/ranges"));
         ranges.into_iter().find(|range| range["prefix"] == "+44161" && range["authority"] == "expired")
     });
+
+    // Nor does a claim against a regulator's file, however often it is made, around or within what others were given.
+    hub.api.put_csv("/allocations/CNMC", "prefix,holder\n3493,Umbrella\n34951,Umbrella\n").good();
+    let claims = ["+3493", "+34"].map(str::to_owned).into_iter();
+    for prefix in claims.chain((0..100).map(|n| format!("+34951{n:03}"))) {
+        let claim = json!({ "prefix": prefix, "evidence": "mine" });
+        let claim = hub.api.post(&format!("/members/{mallory}/ranges"), &claim).good();
+        let said = (&claim["authority"], &claim["reason"], &claim["verified_by"]);
+        assert_eq!(said, (&json!("disputed"), &json!("range_allocated_to_other"), &Value::Null), "{claim}");
+        assert_eq!(claim["allocated_to_others"][0]["holder"], "Umbrella");
+    }
 
     let attempts = attempts();
     assert!(attempts.len() >= 1_000, "{}", attempts.len());

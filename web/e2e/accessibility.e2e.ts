@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { go, launch, OPERATOR, signIn, visit } from "./browser";
 
 const OUTSIDE = ["/sign-in", "/join", "/reasons", "/reasons/no_route"];
-const OPERATORS = ["Overview", "Members", "Verification", "Change sets", "Clubs", "Calls", "Lookup", "Nodes", "Where to connect", "Tokens", "History"];
+const OPERATORS = ["Overview", "Members", "Verification", "Allocations", "Change sets", "Clubs", "Calls", "Lookup", "Nodes", "Where to connect", "Tokens", "History"];
 
 let browser: Browser;
 let page: Page;

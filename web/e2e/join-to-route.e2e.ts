@@ -181,6 +181,44 @@ test("each claims a range and the operator verifies it", async () => {
   }
 });
 
+test("a file of allocations verifies what it gives to a member, and names the holder of the rest", async () => {
+  const { page, name } = acme;
+  // Other numbers in each run.
+  const own = `+441612${digits.slice(2)}`;
+  const others = `+441312${digits.slice(2)}`;
+  await go(operator, "Allocations");
+  await operator.getByRole("button", { name: "Import a file" }).first().click();
+  const form = operator.getByRole("dialog");
+  await form.getByLabel("Name of the file").fill(`Regulator ${run}`);
+  const csv = (text: string) => ({ name: "allocations.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+  await operator.locator("input[type=file]").setInputFiles(csv(`prefix,holder\n${own},${name} Ltd\nnone,Other\n`));
+  await form.getByRole("button", { name: "Import", exact: true }).click();
+  await form.getByRole("alert").getByText(/Row 3, /).waitFor();
+  await operator.locator("input[type=file]").setInputFiles(csv(`prefix,holder\n${own},${name} Ltd\n${others},Other Ltd\n`));
+  await form.getByRole("button", { name: "Import", exact: true }).click();
+  await form.waitFor({ state: "detached" });
+  await operator.getByRole("table", { name: "Allocation files" }).getByText(`Regulator ${run}`).waitFor();
+  await operator.getByRole("combobox", { name: "Member" }).fill(name);
+  await operator.getByRole("option", { name }).click();
+  await operator.getByLabel("Names or codes").fill(`${name} ltd`);
+  await operator.getByRole("button", { name: "Save the names" }).click();
+  await operator.getByText("The names are saved").waitFor();
+
+  await go(page, "Ranges");
+  for (const [prefix, shown] of [
+    [own, "by the regulator's file"],
+    [others, "is given to Other Ltd"],
+  ] as const) {
+    await page.getByRole("button", { name: "Claim a range" }).first().click();
+    const claim = page.getByRole("dialog");
+    await claim.getByText(`${name} ltd`).waitFor();
+    await claim.getByLabel("Prefix").fill(prefix);
+    await claim.getByRole("button", { name: "Claim", exact: true }).click();
+    await claim.waitFor({ state: "detached" });
+    await page.getByRole("table", { name: "Ranges" }).getByText(shown).waitFor();
+  }
+});
+
 test("an announcement goes live", async () => {
   await go(globex.page, "Announcements");
   await globex.page.getByRole("button", { name: "Announce a prefix" }).first().click();

@@ -66,7 +66,7 @@ pub use policy::{
     SizePolicy, Trust, Unprefixed,
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
-pub use range::{AnnouncementAuthority, Authority, Range};
+pub use range::{AnnouncementAuthority, Authority, Evidence, Range};
 pub use reason::Reason;
 pub use registration::{Access, Registration};
 pub use scope::Scope;

@@ -16,6 +16,20 @@ pub enum Authority {
     Refused,
 }
 
+/// The kind of evidence by which a range was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// What the member wrote or showed, on the operator's word.
+    Document,
+    /// A regulator's file, which gives the numbers to the member.
+    Regulator,
+    /// The TN list of an STI certificate (RFC 8226 §9) whose key the member has.
+    Certificate,
+    /// A call to a number of the range that the member was seen to take.
+    Challenge,
+}
+
 /// What the authority of an announcement is: by the ranges of its member and those of all others.
 ///
 /// The rule, for an announced prefix and an instant:

@@ -242,6 +242,8 @@ reasons! {
         "Claim only numbers that no other verified range holds."
     RangeDisputed "range_disputed" 409 "the range overlaps a verified range or an earlier claim of another member"
         "Whoever is wrong withdraws; else the operator decides. Until then a verified range stands, and of claims the earlier one comes first."
+    RangeAllocatedToOther "range_allocated_to_other" 409 "a regulator's file gives some of the numbers to another holder"
+        "Claim only what the regulator gave you; if the other name is yours, or the numbers were handed on to you, tell the operator, who knows under which names the files know you."
     RangeRefused "range_refused" 409 "the operator has refused the claim"
         "Claim the range again with better evidence."
     SourceOverlaps "source_overlaps" 409 "the source overlaps a source of another endpoint"

@@ -16,8 +16,8 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, announcement, audit, bulk, call, change_set, club, configuration, connect, endpoint,
-    endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
+    access, agreement, allocation, announcement, audit, bulk, call, change_set, club, configuration, connect,
+    endpoint, endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
     reachability, reason, session, token, trace, user,
 };
 
@@ -49,6 +49,9 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(range::list_all_ranges))
             .routes(routes!(range::verify_range))
             .routes(routes!(range::refuse_range))
+            .routes(routes!(allocation::list_allocations))
+            .routes(routes!(allocation::put_allocations, allocation::delete_allocations))
+            .routes(routes!(allocation::get_holder_names, allocation::put_holder_names))
             .routes(routes!(announcement::list_announcements, announcement::create_announcement))
             .routes(routes!(
                 announcement::get_announcement,

@@ -8,6 +8,8 @@
 mod access;
 mod agreement;
 mod agreement_terms;
+mod allocation;
+mod allocation_csv;
 mod announcement;
 mod api;
 mod app;
@@ -25,6 +27,7 @@ mod connect;
 mod csv;
 mod endpoint;
 mod endpoint_health;
+mod evidence;
 pub mod forecast;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

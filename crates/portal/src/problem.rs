@@ -93,6 +93,12 @@ impl ApiError {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
+    /// The rows of the fields at fault.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> Vec<usize> {
+        self.errors.iter().filter_map(|error| error.row).collect()
+    }
+
     /// The row of the first field at fault.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn first_row(&self) -> Option<usize> {
@@ -110,6 +116,7 @@ impl From<Reason> for ApiError {
 const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ("member_name_unique", Reason::Conflict, "name", "another member has this name; choose another"),
     ("endpoint_name_unique", Reason::Conflict, "name", "another endpoint has this name; choose another"),
+    ("member_holder_unique", Reason::Conflict, "names", "another member has one of these names"),
     (
         "endpoint_credential_username_unique",
         Reason::Conflict,

@@ -1,17 +1,19 @@
-//! Which blocks of numbers a member holds, and the operator's word on it.
+//! Which blocks of numbers a member holds, by which evidence, and the operator's word on it.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{Authority, MemberId, Prefix, RangeId, Reason};
+use tandem_model::{Authority, Evidence, MemberId, Prefix, RangeId, Reason};
+use tandem_store::allocation::AllocatedToOther;
 use tandem_store::number_range::{self, NumberRange, RangeFilter};
 use tandem_store::{PgConnection, member};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::evidence;
 use crate::numbering::NumberingView;
 use crate::page::{Page, PageQuery, Place};
 use crate::problem::{ApiError, Faults};
@@ -49,6 +51,17 @@ pub(crate) struct ConflictView {
     precedes: bool,
 }
 
+/// What a regulator's file says of some of the numbers: that somebody else has them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct AllocatedToOtherView {
+    /// Name of the list of allocations that says so.
+    list: String,
+    #[schema(value_type = String, example = "+44207946")]
+    prefix: Prefix,
+    /// To whom the numbers were given, as the regulator writes it.
+    holder: String,
+}
+
 /// A block of E.164 numbers that a member holds or claims.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct RangeView {
@@ -69,6 +82,14 @@ pub(crate) struct RangeView {
     reason: Option<Reason>,
     /// Ranges of other members that have some of its numbers, at most 20; those that stand in its way first.
     conflicts: Vec<ConflictView>,
+    /// Allocations of some of its numbers to others, at most 20: while there are any, only the operator verifies it.
+    allocated_to_others: Vec<AllocatedToOtherView>,
+    /// By which evidence it was verified.
+    #[schema(required, value_type = Option<vocabulary::Evidence>)]
+    pub(crate) verified_by: Option<Evidence>,
+    /// Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
+    /// the operator decides.
+    evidence_gone: bool,
     /// What the member says in support.
     evidence: String,
     valid_from: DateTime<Utc>,
@@ -125,7 +146,8 @@ pub(crate) struct VerificationInput {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RangeQuery {
-    /// Only ranges of this authority; with `pending` all that waits for a decision, disputed claims and renewals too.
+    /// Only ranges of this authority; with `pending` all that waits for a decision: disputed claims, renewals and ranges
+    /// whose evidence is gone too.
     #[param(value_type = Option<vocabulary::Authority>)]
     authority: Option<AuthorityNow>,
     /// Where to go on: `next_cursor` of the page before.
@@ -142,7 +164,9 @@ impl AuthorityNow {
         match range.authority {
             Authority::Refused => Self::Refused,
             Authority::Pending | Authority::Valid if ended => Self::Expired,
-            Authority::Pending if range.is_disputed() => Self::Disputed,
+            Authority::Pending if range.is_disputed() || !range.allocation.others.is_empty() => {
+                Self::Disputed
+            }
             Authority::Pending => Self::Pending,
             Authority::Valid => Self::Valid,
         }
@@ -167,9 +191,22 @@ fn check_end(faults: &mut Faults, until: Option<DateTime<Utc>>, now: DateTime<Ut
     }
 }
 
+impl AllocatedToOtherView {
+    fn of(allocation: &AllocatedToOther) -> Self {
+        let AllocatedToOther { list, prefix, holder } = allocation.clone();
+        Self { list, prefix, holder }
+    }
+}
+
 impl RangeView {
-    fn of(range: NumberRange, at: DateTime<Utc>) -> Self {
+    pub(crate) fn of(range: NumberRange, at: DateTime<Utc>) -> Self {
         let authority = AuthorityNow::of(&range, at);
+        let others: Vec<_> = range.allocation.others.iter().map(AllocatedToOtherView::of).collect();
+        let reason = match authority {
+            AuthorityNow::Disputed if !others.is_empty() => Some(Reason::RangeAllocatedToOther),
+            _ => authority.reason(),
+        };
+        let evidence_gone = authority == AuthorityNow::Valid && range.evidence_is_gone();
         let ends_soon = range.validity.until.is_some_and(|until| until - at <= EXPIRES_SOON);
         let conflicts = range.conflicts.into_iter().map(|it| ConflictView {
             member_id: it.member_id,
@@ -184,8 +221,11 @@ impl RangeView {
             prefix: range.prefix,
             numbering: NumberingView::of(range.prefix.numbering()),
             authority,
-            reason: authority.reason(),
+            reason,
             conflicts: conflicts.collect(),
+            allocated_to_others: others,
+            verified_by: range.verified_by,
+            evidence_gone,
             evidence: range.evidence,
             valid_from: range.validity.from,
             valid_until: range.validity.until,
@@ -198,7 +238,7 @@ impl RangeView {
         }
     }
 
-    async fn read(
+    pub(crate) async fn read(
         db: &mut PgConnection,
         member: Option<MemberId>,
         range: RangeId,
@@ -225,7 +265,8 @@ pub(crate) async fn list_ranges(
     Ok(Json(place.page(ranges, |it| it.range_id.0, |it| RangeView::of(it, now))))
 }
 
-/// `POST /api/v1/members/{member_id}/ranges`: claims a range; the operator verifies it.
+/// `POST /api/v1/members/{member_id}/ranges`: claims a range. Where there is evidence for it already, it is verified at
+/// once; else the operator decides.
 #[utoipa::path(post, path = "/members/{member_id}/ranges", tag = "ranges", params(("member_id" = Uuid, Path)),
     request_body = RangeInput, responses((status = 201, body = RangeView)))]
 pub(crate) async fn claim_range(
@@ -253,12 +294,13 @@ pub(crate) async fn claim_range(
     let view = RangeView::read(&mut transaction, Some(member), id, now).await?;
     let change = Change::of("range.claim", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;
+    let view = evidence::settle(&mut transaction, &session, id, now).await?.unwrap_or(view);
     transaction.commit().await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
 /// `POST /api/v1/members/{member_id}/ranges/{range_id}/renew`: asks to go on holding a verified range; it stands as it
-/// does until the operator has decided.
+/// does until the operator has decided, or is renewed at once where there is evidence for it.
 #[utoipa::path(post, path = "/members/{member_id}/ranges/{range_id}/renew", tag = "ranges",
     params(("member_id" = Uuid, Path), ("range_id" = Uuid, Path)), request_body = RenewalInput,
     responses((status = 200, body = RangeView)))]
@@ -284,6 +326,7 @@ pub(crate) async fn renew_range(
     let after = RangeView::read(&mut transaction, Some(member), range, now).await?;
     let change = Change::of("range.renew", Some(member), range.0, Some(&before), Some(&after));
     session.record(&mut transaction, now, change).await?;
+    let after = evidence::settle(&mut transaction, &session, range, now).await?.unwrap_or(after);
     transaction.commit().await?;
     Ok(Json(after))
 }
@@ -343,8 +386,8 @@ enum Decision {
     Refuse,
 }
 
-/// `POST /api/v1/ranges/{range_id}/verify`: the operator believes the claim or the renewal; announcements within it
-/// route.
+/// `POST /api/v1/ranges/{range_id}/verify`: the operator believes the claim or the renewal, or holds on to a range whose
+/// evidence is gone; announcements within it route.
 #[utoipa::path(post, path = "/ranges/{range_id}/verify", tag = "ranges", params(("range_id" = Uuid, Path)),
     request_body = Option<VerificationInput>, responses((status = 200, body = RangeView)))]
 pub(crate) async fn verify_range(
@@ -387,8 +430,10 @@ async fn decide(
     let by = session.user_id();
     let asks = before.renewal_requested_at.is_some();
     let action = match (decision, before.authority) {
-        (Decision::Verify { until }, AuthorityNow::Valid) if asks || until.is_some() => {
-            number_range::renew(&mut *transaction, range, until, by, now).await?;
+        (Decision::Verify { until }, AuthorityNow::Valid)
+            if asks || until.is_some() || before.evidence_gone =>
+        {
+            number_range::renew(&mut *transaction, range, Evidence::Document, until, by, now).await?;
             "range.verify"
         }
         (Decision::Refuse, AuthorityNow::Valid) if asks => {
@@ -400,7 +445,7 @@ async fn decide(
             return Ok(Json(before));
         }
         (Decision::Verify { until }, _) => {
-            number_range::verify(&mut *transaction, range, until, by, now).await?;
+            number_range::verify(&mut *transaction, range, Evidence::Document, until, by, now).await?;
             "range.verify"
         }
         (Decision::Refuse, _) => {

@@ -40,8 +40,11 @@ macro_rules! vocabularies {
 vocabularies! {
     /// How far a member has come.
     MemberState ["applied", "approved", "suspended"]
+    /// The kind of evidence by which a range was verified: a document on the operator's word, a regulator's file, the TN
+    /// list of a certificate (RFC 8226), or a call that the member was seen to take.
+    Evidence ["document", "regulator", "certificate", "challenge"]
     /// The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers
-    /// another member holds, or has claimed earlier, is disputed.
+    /// another member holds or has claimed earlier, or a regulator's file gives to another holder, is disputed.
     Authority ["pending", "disputed", "valid", "refused", "expired"]
     /// Whether the announced numbers are those of the member that announces them: it holds them (valid), another
     /// member does (invalid), nobody is known to (unknown), it holds only a part of them (too_broad), or did
@@ -128,6 +131,7 @@ mod tests {
         assert_eq!(Day::words(), tandem_model::DAYS);
         reads::<tandem_model::EndedBy>(EndedBy::words());
         reads::<tandem_store::node::NodeState>(NodeState::words());
+        reads::<tandem_model::Evidence>(Evidence::words());
         reads::<crate::range::AuthorityNow>(Authority::words());
         reads::<tandem_model::AnnouncementAuthority>(AnnouncementAuthority::words());
         assert_eq!(NumberType::words(), tandem_model::NumberType::ALL.map(|kind| kind.as_str()));

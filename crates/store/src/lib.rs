@@ -6,6 +6,7 @@
 //! `migrations/`, and [`database::reason`] says which one a failed statement broke. Nothing in here decides.
 
 pub mod agreement;
+pub mod allocation;
 pub mod announcement;
 pub mod api_token;
 pub mod audit;

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::types::{Json, Uuid};
-use sqlx::{PgExecutor, Result};
-use tandem_model::{Authority, MemberId, Prefix, RangeId, UserId, Validity};
+use sqlx::{Acquire, PgConnection, PgExecutor, Result};
+use tandem_model::{Authority, Evidence, MemberId, Prefix, RangeId, UserId, Validity};
 
-use crate::word;
+use crate::allocation::{AllocatedToOther, AllocationStanding};
+use crate::{database, word};
 
 /// A range as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +22,18 @@ pub struct NumberRange {
     pub prefix: Prefix,
     /// What was decided about it.
     pub authority: Authority,
+    /// By which evidence it is verified, where it is.
+    pub verified_by: Option<Evidence>,
+    /// What the lists of allocations say of it.
+    pub allocation: AllocationStanding,
     /// What the member says in support.
     pub evidence: String,
     /// When it holds.
     pub validity: Validity,
     /// When it was last asked to be renewed, while that is undecided.
     pub renewal_requested_at: Option<DateTime<Utc>>,
+    /// Until when it was asked to be renewed; until further notice where that is `None`.
+    pub renewal_until: Option<DateTime<Utc>>,
     /// Ranges of other members that have some of its numbers, those first that stand in its way.
     pub conflicts: Vec<Conflict>,
     /// When it was claimed.
@@ -55,6 +62,11 @@ impl NumberRange {
     pub fn is_disputed(&self) -> bool {
         self.conflicts.iter().any(|conflict| conflict.precedes)
     }
+
+    /// Whether it was verified by a list of allocations that no longer gives its numbers to the member.
+    pub fn evidence_is_gone(&self) -> bool {
+        self.verified_by == Some(Evidence::Regulator) && !self.allocation.covers
+    }
 }
 
 /// Which ranges to list.
@@ -66,7 +78,8 @@ pub struct RangeFilter {
     pub authority: Option<Authority>,
     /// Only those that are over (`true`) or not yet over (`false`).
     pub ended: Option<bool>,
-    /// Only those that the operator has something to decide about: claims, and ranges to be renewed.
+    /// Only those that the operator has something to decide about: claims, ranges to be renewed, and those whose
+    /// evidence is gone.
     pub undecided: bool,
     /// Only claims that are disputed.
     pub disputed: bool,
@@ -78,10 +91,15 @@ struct Row {
     member_name: String,
     prefix: String,
     authority: String,
+    verified_by: String,
+    allocation_covers: bool,
+    allocation_ends_at: Option<DateTime<Utc>>,
+    allocated_to_others: Json<Vec<AllocatedToOther>>,
     evidence: String,
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
     renewal_requested_at: Option<DateTime<Utc>>,
+    renewal_until: Option<DateTime<Utc>>,
     conflicts: Json<Vec<Conflict>>,
     created_at: DateTime<Utc>,
     decided_at: Option<DateTime<Utc>>,
@@ -89,15 +107,24 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<NumberRange> {
+        let authority = word::read(&self.authority)?;
+        let evidence = word::read(&self.verified_by)?;
         Ok(NumberRange {
             range_id: RangeId(self.range_id),
             member_id: MemberId(self.member_id),
             member_name: self.member_name,
             prefix: word::prefix(&self.prefix)?,
-            authority: word::read(&self.authority)?,
+            authority,
+            verified_by: (authority == Authority::Valid).then_some(evidence),
+            allocation: AllocationStanding {
+                covers: self.allocation_covers,
+                ends_at: self.allocation_ends_at,
+                others: self.allocated_to_others.0,
+            },
             evidence: self.evidence,
             validity: Validity { from: self.valid_from, until: self.valid_until },
             renewal_requested_at: self.renewal_requested_at,
+            renewal_until: self.renewal_until,
             conflicts: self.conflicts.0,
             created_at: self.created_at,
             decided_at: self.decided_at,
@@ -116,18 +143,23 @@ pub async fn list(
     sqlx::query_as!(
         Row,
         r#"
-        select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence
+        select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence, r.verified_by
+             , s.covers as "allocation_covers!", s.ends_at as allocation_ends_at
+             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>"
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
-             , r.created_at, r.decided_at, r.renewal_requested_at
+             , r.created_at, r.decided_at, r.renewal_requested_at, r.renewal_until
              , conflicts_of(r, $4) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
+         cross join lateral allocation_standing(r.member_id, r.prefix, $4) s
          where ($1::uuid is null or r.member_id = $1)
            and ($2::text is null or r.authority = $2)
            and ($3::boolean is null or coalesce(upper(r.valid_during) <= $4, false) = $3)
            and ($5::uuid is null or r.range_id < $5)
-           and (not $7 or ((r.authority = 'pending' or r.renewal_requested_at is not null)
+           and (not $7 or ((r.authority = 'pending' or r.renewal_requested_at is not null
+                            or (r.authority = 'valid' and r.verified_by = 'regulator' and not s.covers))
                            and r.valid_during && tstzrange($4, null)))
-           and (not $8 or conflicts_of(r, $4) @> '[{"precedes": true}]')
+           and (not $8 or conflicts_of(r, $4) @> '[{"precedes": true}]'
+                or (r.authority = 'pending' and s.others <> '[]' and r.valid_during && tstzrange($4, null)))
          order by r.range_id desc
          limit $6
         "#,
@@ -157,11 +189,14 @@ pub async fn lock(
     sqlx::query_as!(
         Row,
         r#"
-        select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence
+        select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence, r.verified_by
+             , s.covers as "allocation_covers!", s.ends_at as allocation_ends_at
+             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>"
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
-             , r.created_at, r.decided_at, r.renewal_requested_at
+             , r.created_at, r.decided_at, r.renewal_requested_at, r.renewal_until
              , conflicts_of(r, $3) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
+         cross join lateral allocation_standing(r.member_id, r.prefix, $3) s
          where ($1::uuid is null or r.member_id = $1) and r.range_id = $2
            for update of r
         "#,
@@ -256,11 +291,12 @@ pub async fn request_renewal(
     .map(|_| ())
 }
 
-/// Renews a range as its member has asked, or until `until` where that is given. Another member may hold part of it
-/// later: `number_range_overlaps`.
+/// Verifies a valid range anew by `evidence`: as its member has asked where it has, or until `until` where that is given.
+/// Another member may hold part of it later: `number_range_overlaps`.
 pub async fn renew(
     db: impl PgExecutor<'_>,
     range: RangeId,
+    evidence: Evidence,
     until: Option<DateTime<Utc>>,
     decided_by: Option<UserId>,
     at: DateTime<Utc>,
@@ -268,14 +304,16 @@ pub async fn renew(
     sqlx::query!(
         r#"
         update number_range
-           set valid_during = tstzrange(lower(valid_during), coalesce($2, renewal_until))
-             , renewal_requested_at = null, renewal_until = null, decided_by = $3, decided_at = $4
+           set valid_during = tstzrange(lower(valid_during), coalesce($2, case
+                   when renewal_requested_at is null then upper(valid_during) else renewal_until end))
+             , renewal_requested_at = null, renewal_until = null, decided_by = $3, decided_at = $4, verified_by = $5
          where range_id = $1
         "#,
         range.0,
         until,
         decided_by.map(|id| id.0),
         at,
+        word::text(evidence),
     )
     .execute(db)
     .await
@@ -304,11 +342,12 @@ pub async fn refuse_renewal(
     .map(|_| ())
 }
 
-/// Verifies a range: it is held from `at` on, until what was claimed or `until` where that is given. Another member may
-/// hold part of it: `number_range_overlaps`.
+/// Verifies a range by `evidence`: it is held from `at` on, until what was claimed or `until` where that is given. Another
+/// member may hold part of it: `number_range_overlaps`.
 pub async fn verify(
     db: impl PgExecutor<'_>,
     range: RangeId,
+    evidence: Evidence,
     until: Option<DateTime<Utc>>,
     decided_by: Option<UserId>,
     at: DateTime<Utc>,
@@ -317,17 +356,65 @@ pub async fn verify(
         r#"
         update number_range
            set authority = 'valid', decided_by = $2, decided_at = $3
-             , valid_during = tstzrange($3, coalesce($4, upper(valid_during)))
+             , valid_during = tstzrange($3, coalesce($4, upper(valid_during))), verified_by = $5
          where range_id = $1
         "#,
         range.0,
         decided_by.map(|id| id.0),
         at,
         until,
+        word::text(evidence),
     )
     .execute(db)
     .await
     .map(|_| ())
+}
+
+/// [`verify`], or [`renew`] for a range that is valid already, without anybody's hand; says whether it did: not where
+/// another member holds some of its numbers.
+pub async fn verify_by_itself(
+    db: &mut PgConnection,
+    range: &NumberRange,
+    evidence: Evidence,
+    until: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> Result<bool> {
+    let (id, mut savepoint) = (range.range_id, db.begin().await?);
+    let verified = match range.authority {
+        Authority::Valid => renew(&mut *savepoint, id, evidence, until, None, at).await,
+        Authority::Pending | Authority::Refused => {
+            verify(&mut *savepoint, id, evidence, until, None, at).await
+        }
+    };
+    match verified {
+        Ok(()) => savepoint.commit().await.map(|()| true),
+        Err(error) if database::constraint(&error) == Some("number_range_overlaps") => {
+            savepoint.rollback().await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Claims, of one member or of all, that the lists of allocations verify now; the earliest first.
+pub async fn verifiable_by_allocation(
+    db: impl PgExecutor<'_>,
+    member: Option<MemberId>,
+    at: DateTime<Utc>,
+) -> Result<Vec<RangeId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        select r.range_id
+          from number_range r cross join lateral allocation_standing(r.member_id, r.prefix, $2) s
+         where r.authority = 'pending' and r.valid_during @> $2::timestamptz
+           and ($1::uuid is null or r.member_id = $1) and s.covers
+         order by r.range_id
+        "#,
+        member.map(|id| id.0),
+        at,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(RangeId).collect())
 }
 
 /// Refuses a range, pending or once verified.

@@ -4,6 +4,50 @@
  */
 
 export interface paths {
+    "/api/v1/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the lists of allocations (operator). */
+        get: operations["list_allocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/allocations/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * imports a regulator's list in the place of the one of this name, all or nothing
+         *     (operator).
+         * @description The body is CSV. It begins with the line `prefix,holder` or `prefix,holder,from,until`; the two times are days such as
+         *     2026-11-30 or instants, and may be empty. At most 5,000,000 lines. Claims that it proves are verified at once; a range
+         *     that rested on the list before and no longer does is shown to the operator, who decides.
+         */
+        put: operations["put_allocations"];
+        post?: never;
+        /**
+         * removes a list; ranges that rested on it are shown to the operator, who decides
+         *     (operator).
+         */
+        delete: operations["delete_allocations"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -816,6 +860,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/holder-names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** under which names the lists of allocations know the member. */
+        get: operations["get_holder_names"];
+        /**
+         * says under which names the lists of allocations know the member, in
+         *     place of those before (operator). Claims that are proven thereby are verified at once.
+         */
+        put: operations["put_holder_names"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/looking-glass": {
         parameters: {
             query?: never;
@@ -885,7 +950,10 @@ export interface paths {
         /** what the member holds and claims. */
         get: operations["list_ranges"];
         put?: never;
-        /** claims a range; the operator verifies it. */
+        /**
+         * claims a range. Where there is evidence for it already, it is verified at
+         *     once; else the operator decides.
+         */
         post: operations["claim_range"];
         delete?: never;
         options?: never;
@@ -921,7 +989,7 @@ export interface paths {
         put?: never;
         /**
          * asks to go on holding a verified range; it stands as it
-         *     does until the operator has decided.
+         *     does until the operator has decided, or is renewed at once where there is evidence for it.
          */
         post: operations["renew_range"];
         delete?: never;
@@ -1120,8 +1188,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * the operator believes the claim or the renewal; announcements within it
-         *     route.
+         * the operator believes the claim or the renewal, or holds on to a range whose
+         *     evidence is gone; announcements within it route.
          */
         post: operations["verify_range"];
         delete?: never;
@@ -1342,6 +1410,42 @@ export interface components {
              */
             version: number;
         };
+        /** @description What a regulator's file says of some of the numbers: that somebody else has them. */
+        AllocatedToOtherView: {
+            /** @description To whom the numbers were given, as the regulator writes it. */
+            holder: string;
+            /** @description Name of the list of allocations that says so. */
+            list: string;
+            /** @example +44207946 */
+            prefix: string;
+        };
+        /** @description What the import of a list of allocations did. */
+        AllocationImportView: {
+            list: components["schemas"]["AllocationListView"];
+            /**
+             * Format: int64
+             * @description Claims that it verified.
+             */
+            verified: number;
+        };
+        /** @description A list of allocations. */
+        AllocationListView: {
+            /**
+             * Format: date-time
+             * @description When it was imported last.
+             */
+            imported_at: string;
+            /**
+             * @description What the operator calls it.
+             * @example Ofcom S1 2026-11
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many allocations it has.
+             */
+            rows: number;
+        };
         /**
          * @description Whether the announced numbers are those of the member that announces them: it holds them (valid), another member does (invalid), nobody is known to (unknown), it holds only a part of them (too_broad), or did (expired).
          * @enum {string}
@@ -1493,7 +1597,7 @@ export interface components {
             source: string | null;
         };
         /**
-         * @description The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers another member holds, or has claimed earlier, is disputed.
+         * @description The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers another member holds or has claimed earlier, or a regulator's file gives to another holder, is disputed.
          * @enum {string}
          */
         Authority: "pending" | "disputed" | "valid" | "refused" | "expired";
@@ -2021,6 +2125,11 @@ export interface components {
              */
             weight: number;
         };
+        /**
+         * @description The kind of evidence by which a range was verified: a document on the operator's word, a regulator's file, the TN list of a certificate (RFC 8226), or a call that the member was seen to take.
+         * @enum {string}
+         */
+        Evidence: "document" | "regulator" | "certificate" | "challenge";
         /** @description What is wrong with one field of the request. */
         FieldError: {
             /** @description Path of the field in the body, the name of the query parameter or of the header. */
@@ -2078,6 +2187,17 @@ export interface components {
              * @description Nodes on which it takes its calls.
              */
             up: number;
+        };
+        /** @description Under which names the lists of allocations know a member. */
+        HolderNames: {
+            /**
+             * @description Names or codes as they stand in the column `holder`, whatever their case; at most 50.
+             * @example [
+             *       "Acme Telecom Ltd",
+             *       "CUPID 123"
+             *     ]
+             */
+            names: string[];
         };
         /** @description When calls cross: in any of the windows, by the clocks of the zone. */
         HoursLists: {
@@ -2930,6 +3050,8 @@ export interface components {
         Page_RangeView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
+                /** @description Allocations of some of its numbers to others, at most 20: while there are any, only the operator verifies it. */
+                allocated_to_others: components["schemas"]["AllocatedToOtherView"][];
                 authority: components["schemas"]["Authority"];
                 /** @description Ranges of other members that have some of its numbers, at most 20; those that stand in its way first. */
                 conflicts: components["schemas"]["ConflictView"][];
@@ -2942,6 +3064,11 @@ export interface components {
                 decided_at: string | null;
                 /** @description What the member says in support. */
                 evidence: string;
+                /**
+                 * @description Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
+                 *     the operator decides.
+                 */
+                evidence_gone: boolean;
                 /** @description Whether it ends within 30 days and nobody has asked to renew it. */
                 expires_soon: boolean;
                 /** Format: uuid */
@@ -2962,6 +3089,7 @@ export interface components {
                 valid_from: string;
                 /** Format: date-time */
                 valid_until: string | null;
+                verified_by: components["schemas"]["Evidence"] | null;
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
@@ -3203,6 +3331,8 @@ export interface components {
         };
         /** @description A block of E.164 numbers that a member holds or claims. */
         RangeView: {
+            /** @description Allocations of some of its numbers to others, at most 20: while there are any, only the operator verifies it. */
+            allocated_to_others: components["schemas"]["AllocatedToOtherView"][];
             authority: components["schemas"]["Authority"];
             /** @description Ranges of other members that have some of its numbers, at most 20; those that stand in its way first. */
             conflicts: components["schemas"]["ConflictView"][];
@@ -3215,6 +3345,11 @@ export interface components {
             decided_at: string | null;
             /** @description What the member says in support. */
             evidence: string;
+            /**
+             * @description Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
+             *     the operator decides.
+             */
+            evidence_gone: boolean;
             /** @description Whether it ends within 30 days and nobody has asked to renew it. */
             expires_soon: boolean;
             /** Format: uuid */
@@ -3235,6 +3370,7 @@ export interface components {
             valid_from: string;
             /** Format: date-time */
             valid_until: string | null;
+            verified_by: components["schemas"]["Evidence"] | null;
         };
         /**
          * @description What a line is.
@@ -3272,7 +3408,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_allocated_to_other" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3629,6 +3765,99 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_allocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllocationListView"][];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_allocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllocationImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_allocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -5646,6 +5875,72 @@ export interface operations {
             };
         };
     };
+    get_holder_names: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HolderNames"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_holder_names: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HolderNames"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HolderNames"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     look: {
         parameters: {
             query: {
@@ -6249,7 +6544,10 @@ export interface operations {
     list_all_ranges: {
         parameters: {
             query?: {
-                /** @description Only ranges of this authority; with `pending` all that waits for a decision, disputed claims and renewals too. */
+                /**
+                 * @description Only ranges of this authority; with `pending` all that waits for a decision: disputed claims, renewals and ranges
+                 *     whose evidence is gone too.
+                 */
                 authority?: components["schemas"]["Authority"];
                 /** @description Where to go on: `next_cursor` of the page before. */
                 cursor?: string;

@@ -21,6 +21,7 @@ export type NodeHealth = Schemas["NodeHealthView"];
 export type HealthChange = Schemas["Page_HealthChangeView"]["items"][number];
 export type Access = Schemas["AccessView"];
 export type Range = Schemas["RangeView"];
+export type AllocationList = Schemas["AllocationListView"];
 export type Authority = Schemas["Authority"];
 export type Numbering = Schemas["NumberingView"];
 export type Announcement = Schemas["AnnouncementView"];

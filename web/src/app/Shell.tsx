@@ -57,6 +57,7 @@ const OPERATOR: EntryGroup[] = [
     entries: [
       { to: "/members", label: "Members", icon: "member" },
       { to: "/verification", label: "Verification", icon: "range" },
+      { to: "/allocations", label: "Allocations", icon: "upload" },
       { to: "/change-sets", label: "Change sets", icon: "check" },
       { to: "/clubs", label: "Clubs", icon: "club" },
     ],

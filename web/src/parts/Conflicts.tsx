@@ -3,12 +3,21 @@ import { Text } from "@mantine/core";
 import type { Range } from "../api/types";
 import { E164 } from "./E164";
 
-/** Ranges of other members with some of the same numbers, as both members and the operator see them. */
-export function Conflicts({ range: { conflicts } }: { range: Range }) {
-  return conflicts.map(({ member_id, member_name, prefix, precedes }) => (
-    <Text size="xs" c={precedes ? "red" : undefined} className={precedes ? undefined : "quiet"} key={`${member_id} ${prefix}`}>
-      {precedes ? "In its way: " : "Claimed as well: "}
-      {member_name}, <E164>{prefix}</E164>
-    </Text>
-  ));
+/** Who else has, or is said to have, some of the numbers of a range, as both members and the operator see it. */
+export function Conflicts({ range: { conflicts, allocated_to_others } }: { range: Range }) {
+  return (
+    <>
+      {conflicts.map(({ member_id, member_name, prefix, precedes }) => (
+        <Text size="xs" c={precedes ? "red" : undefined} className={precedes ? undefined : "quiet"} key={`${member_id} ${prefix}`}>
+          {precedes ? "In its way: " : "Claimed as well: "}
+          {member_name}, <E164>{prefix}</E164>
+        </Text>
+      ))}
+      {allocated_to_others.map(({ list, prefix, holder }) => (
+        <Text size="xs" c="red" key={`${list} ${prefix} ${holder}`}>
+          {list}: <E164>{prefix}</E164> is given to {holder}
+        </Text>
+      ))}
+    </>
+  );
 }

@@ -148,6 +148,18 @@ impl Exchange {
         self.app.table.store(Arc::new(RouteTable::from_facts(loaded.facts)));
     }
 
+    /// The operator imports a list of allocations, of lines below its header.
+    pub(crate) async fn import(&self, name: &str, lines: &str) -> Answer {
+        let file = format!("prefix,holder,from,until\n{lines}\n").into_bytes();
+        self.operator.send_octets("PUT", &format!("/allocations/{name}"), "text/csv", file).await
+    }
+
+    /// The operator says under which names the lists know a member.
+    pub(crate) async fn name_holder(&self, member: &Member, names: &[&str]) -> Answer {
+        let body = json!({ "names": names });
+        self.operator.send("PUT", &member.path("holder-names"), Some(body)).await
+    }
+
     /// Position of the change feed.
     pub(crate) async fn feed_position(&self) -> u64 {
         tandem_store::announcement::feed_position(self.database.pool()).await.expect("the database answers")
@@ -189,6 +201,11 @@ impl Member {
 
     pub(crate) async fn delete(&self, rest: &str) -> Answer {
         self.caller.send("DELETE", &self.path(rest), None).await
+    }
+
+    /// What is answered to a claim without a word.
+    pub(crate) async fn claim(&self, prefix: &str) -> Answer {
+        self.post("ranges", json!({ "prefix": prefix })).await
     }
 
     pub(crate) async fn endpoint(&self, name: &str, number: u8) -> String {

@@ -1,6 +1,7 @@
 //! The portal as its clients see it: a router, a database of its own for each test, a clock that tests move.
 
 mod agreements;
+mod allocations;
 mod announcements;
 mod bulk;
 mod calls;

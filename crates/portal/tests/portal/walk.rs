@@ -43,6 +43,11 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     // It is verified by then only where the operator walks.
     ("renew_range", "renewal", [401, 404, 409, 200]),
     ("refuse_range", "", [401, 403, 403, 200]),
+    ("list_allocations", "", [401, 403, 403, 200]),
+    ("put_allocations", "csv", [401, 403, 403, 200]),
+    ("delete_allocations", "", [401, 403, 403, 204]),
+    ("get_holder_names", "", [401, 404, 200, 200]),
+    ("put_holder_names", "holder_names", [401, 403, 403, 200]),
     ("list_announcements", "", [401, 404, 200, 200]),
     ("create_announcement", "announcement", [401, 404, 201, 201]),
     ("get_announcement", "", [401, 404, 200, 200]),
@@ -154,6 +159,7 @@ impl Scene {
             ("trace_selection_id", trace),
             ("call_id", call.call_id.to_string()),
             ("change_set_id", set),
+            ("name", "a-list-of-allocations-with-this-name".to_owned()),
         ];
         Self { exchange, acme, globex, ids }
     }
@@ -180,6 +186,7 @@ impl Scene {
                 json!({ "username": "tandem", "realm": "sip.globex.example", "password": PASSWORD, "registers": true })
             }
             "range" => json!({ "prefix": "+49421", "evidence": "" }),
+            "holder_names" => json!({ "names": ["Globex Ltd"] }),
             "renewal" => json!({ "evidence": "renewed", "valid_until": "2031-01-01T00:00:00Z" }),
             "announcement" => json!({ "prefix": "+49302", "endpoints": ["globex-1"] }),
             "same_announcement" => {
@@ -225,6 +232,10 @@ impl Scene {
         }
         if operation == "follow_reachability" {
             return caller.glance("GET", &path).await;
+        }
+        if kind == "csv" {
+            let file = b"prefix,holder\n4989,Globex Ltd\n".to_vec();
+            return caller.send_octets(&method.to_uppercase(), &path, "text/csv", file).await;
         }
         caller.send(&method.to_uppercase(), &path, body).await
     }

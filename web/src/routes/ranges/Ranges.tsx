@@ -1,13 +1,14 @@
 import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { answer, api } from "../../api/client";
 import { problemOf } from "../../api/problem";
 import type { Range } from "../../api/types";
 import { plainNumber } from "../../format/number";
+import { verifiedBy } from "../../parts/evidence";
 import { Confirm } from "../../parts/Confirm";
 import { Conflicts } from "../../parts/Conflicts";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
@@ -52,7 +53,17 @@ export function Ranges({ memberId }: { memberId: string }) {
 
   const columns: Column<Range>[] = [
     { header: "Prefix", cell: ({ prefix, numbering }) => <Numbers prefix={prefix} numbering={numbering} /> },
-    { header: "Authority", cell: ({ authority }) => <AuthorityBadge authority={authority} /> },
+    {
+      header: "Authority",
+      cell: (range) => (
+        <>
+          <AuthorityBadge authority={range.authority} />
+          <Text size="xs" className="quiet">
+            {verifiedBy(range)}
+          </Text>
+        </>
+      ),
+    },
     {
       header: "Next",
       cell: (range) => (
@@ -125,9 +136,12 @@ export function Ranges({ memberId }: { memberId: string }) {
   );
 }
 
-function nextOf({ authority, expires_soon, renewal_requested_at }: Range): string {
+function nextOf({ authority, expires_soon, renewal_requested_at, evidence_gone, allocated_to_others }: Range): string {
+  if (evidence_gone) return "The evidence is gone: the range stands until the operator decides. Ask the operator, or give other evidence.";
   if (renewal_requested_at) return "The operator checks the evidence for the renewal; the range stands meanwhile.";
   if (expires_soon) return "It ends soon: renew it, or announcements in it are no longer routed.";
+  if (authority === "disputed" && allocated_to_others.length > 0)
+    return "The operator decides. If the other name is yours, or the numbers were handed on to you, tell the operator.";
   return NEXT[authority];
 }
 
@@ -142,6 +156,22 @@ export function ClaimRange({ memberId, variant = "filled" }: { memberId: string;
         <RangeForm memberId={memberId} onDone={close} />
       </Modal>
     </>
+  );
+}
+
+/** Says whose numbers are verified at once. */
+function KnownNames({ memberId }: { memberId: string }) {
+  const { data } = useQuery({
+    queryKey: ["holder-names", memberId],
+    queryFn: () => answer(api.GET("/api/v1/members/{member_id}/holder-names", { params: { path: { member_id: memberId } } })),
+  });
+  if (!data) return null;
+  return (
+    <Text size="sm" className="quiet">
+      {data.names.length > 0
+        ? `Numbers that a regulator's file gives to ${data.names.join(" or ")} are verified at once.`
+        : "The operator can have numbers that a regulator's file gives to you verified at once: tell it under which name or code the file knows you."}
+    </Text>
   );
 }
 
@@ -186,11 +216,11 @@ function RangeForm({ memberId, renewed, onDone }: { memberId: string; renewed?: 
             {...form.getInputProps("prefix")}
           />
         )}
+        {!renewed && <KnownNames memberId={memberId} />}
         <Textarea
           label="Evidence"
-          description="What shows that the range is yours: the regulator's allocation, a public register, a letter of the holder."
+          description="What shows the operator that the range is yours where nothing else does: the regulator's allocation, a public register, a letter of the holder."
           placeholder="Ofcom allocation of 12 March 2021, reference …"
-          required
           minRows={3}
           key={form.key("evidence")}
           {...form.getInputProps("evidence")}

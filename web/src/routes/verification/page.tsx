@@ -11,6 +11,7 @@ import type { Audience } from "../../app/paths";
 import { Confirm } from "../../parts/Confirm";
 import { Conflicts } from "../../parts/Conflicts";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
+import { verifiedBy } from "../../parts/evidence";
 import { Page } from "../../parts/Page";
 import { Numbers } from "../../parts/Numbers";
 import { usePaged } from "../../parts/paged";
@@ -81,6 +82,10 @@ export default function Verification() {
               to be renewed
             </Text>
           )}
+          <Text size="xs" c={range.evidence_gone ? "red" : undefined} className={range.evidence_gone ? undefined : "quiet"}>
+            {verifiedBy(range)}
+            {range.evidence_gone && ", which no longer says so"}
+          </Text>
           <Conflicts range={range} />
         </>
       ),
@@ -90,7 +95,7 @@ export default function Verification() {
       header: "Decide",
       align: "end",
       cell: (range) =>
-        range.authority === "pending" || range.authority === "disputed" || range.renewal_requested_at ? (
+        range.authority === "pending" || range.authority === "disputed" || range.renewal_requested_at || range.evidence_gone ? (
           <Group gap={6} justify="flex-end" wrap="nowrap">
             <Button
               size="compact-xs"
@@ -113,7 +118,7 @@ export default function Verification() {
     },
   ];
   return (
-    <Page title="Verification" lead="Ranges that members claim or ask to renew. Verify one when its evidence shows that the member holds the numbers. A number has one holder: a verified range stands until its member withdraws it, it ends or you refuse it, and of two claims the earlier one comes first.">
+    <Page title="Verification" lead="Ranges that members claim or ask to renew. Verify one when its evidence shows that the member holds the numbers. A number has one holder: a verified range stands until its member withdraws it, it ends or you refuse it, and of two claims the earlier one comes first. What an imported file of a regulator gives to a member is verified by itself; where a later file no longer does, the range waits here while it stands.">
       <div>
         <SegmentedControl
           mb="md"
@@ -148,7 +153,9 @@ export default function Verification() {
       >
         {refused?.renewal_requested_at
           ? "The range stands until its end and is not renewed. The member sees it and can ask again with better evidence."
-          : "Announcements in it stay unrouted. The member sees the refusal and can claim the range again with better evidence."}
+          : refused?.evidence_gone
+            ? "Announcements in it are no longer routed. The member sees the refusal and can claim the range again with other evidence."
+            : "Announcements in it stay unrouted. The member sees the refusal and can claim the range again with better evidence."}
       </Confirm>
     </Page>
   );
