@@ -816,6 +816,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** files of announcements that the member has uploaded. */
+        get: operations["list_imports"];
+        put?: never;
+        /**
+         * begins an import; its file is then sent to `…/content`.
+         * @description The same idempotency key with the same body is the same import for 24 hours, however far it has come: so a file
+         *     that is sent twice takes effect once, and an upload that broke off is found again.
+         */
+        post: operations["create_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** how far an import has come. */
+        get: operations["get_import"];
+        put?: never;
+        post?: never;
+        /** gives up an import that is still being received. */
+        delete: operations["delete_import"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * the file, or a part of it.
+         * @description A part says where it begins with `Content-Range: bytes FIRST-LAST/SIZE`; what has been kept already is passed over,
+         *     so the whole file may be sent again as well. Where a connection breaks, `received_octets` says what has been kept.
+         *     When the last octet is there, the rows are looked at, and take effect together.
+         */
+        put: operations["put_import_content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * the rows that cannot be taken, as CSV.
+         * @description The columns are line, row, reason, detail and remedy; at most 100,000 rows for each kind of fault. They are kept for
+         *     30 days.
+         */
+        get: operations["get_import_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/looking-glass": {
         parameters: {
             query?: never;
@@ -1497,6 +1580,11 @@ export interface components {
          * @enum {string}
          */
         Authority: "pending" | "disputed" | "valid" | "refused" | "expired";
+        /**
+         * @description What becomes of an import with rows that cannot be taken.
+         * @enum {string}
+         */
+        BadRows: "refuse" | "skip";
         /** @description Announcements that take effect together, or not at all. */
         BulkInput: {
             /** @description What is announced from now on. At most 100,000 rows together with `withdraw`. */
@@ -2095,6 +2183,129 @@ export interface components {
             /** @example +4420 */
             prefix: string;
             reason: components["schemas"]["ReasonCode"];
+        };
+        /**
+         * @description How the file of an import is written: cells separated by commas, or a JSON object on each line.
+         * @enum {string}
+         */
+        ImportFormat: "csv" | "ndjson";
+        /** @description What to import. */
+        ImportInput: {
+            /** @description What becomes of the import where rows cannot be taken: nothing of it takes effect (`refuse`), or the other rows do. */
+            bad_rows?: components["schemas"]["BadRows"];
+            /**
+             * @description What you call the file.
+             * @example routes.csv
+             */
+            file_name?: string;
+            /**
+             * @description How the file is written: lines `prefix,endpoints` or `prefix,endpoints,action` below a first line that says so, or
+             *     a JSON object on each line.
+             */
+            format: components["schemas"]["ImportFormat"];
+            /** @description What becomes of announcements that the file does not name. */
+            mode?: components["schemas"]["BulkMode"];
+            /**
+             * Format: int64
+             * @description Size of the file.
+             */
+            octets: number;
+        };
+        /** @description A line of an NDJSON file. */
+        ImportRow: {
+            /**
+             * @description What a row does.
+             * @enum {string}
+             */
+            action?: "announce" | "withdraw";
+            /** @description Names or ids of endpoints of the member; left out where the prefix is withdrawn. */
+            endpoints?: string[];
+            /**
+             * @description The leading digits of the numbers, internationally.
+             * @example +44207946
+             */
+            prefix: string;
+        };
+        /**
+         * @description How far an import has come.
+         * @enum {string}
+         */
+        ImportState: "receiving" | "checking" | "applying" | "applied" | "failed";
+        /** @description A file of announcements, and how far it has come. */
+        ImportView: {
+            /**
+             * Format: int32
+             * @description Prefixes that were not announced.
+             */
+            added: number;
+            bad_rows: components["schemas"]["BadRows"];
+            /**
+             * Format: int32
+             * @description Prefixes whose endpoints or validity changed.
+             */
+            changed: number;
+            /**
+             * Format: date-time
+             * @description When all rows had been looked at.
+             */
+            checked_at: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it took effect or failed.
+             */
+            ended_at: string | null;
+            /**
+             * Format: int32
+             * @description Rows that cannot; the errors of the import name them.
+             */
+            faulty_rows: number;
+            file_name: string;
+            format: components["schemas"]["ImportFormat"];
+            /**
+             * Format: int32
+             * @description Rows that can be taken, as far as is known.
+             */
+            good_rows: number;
+            /** Format: uuid */
+            import_id: string;
+            live_on: components["schemas"]["LiveOnView"] | null;
+            /** Format: uuid */
+            member_id: string;
+            mode: components["schemas"]["BulkMode"];
+            /**
+             * Format: int64
+             * @description Size of the file.
+             */
+            octets: number;
+            reason: components["schemas"]["ReasonCode"] | null;
+            /**
+             * Format: date-time
+             * @description When the last part came.
+             */
+            received_at: string | null;
+            /**
+             * Format: int64
+             * @description How many of them have been kept: the next part begins here.
+             */
+            received_octets: number;
+            state: components["schemas"]["ImportState"];
+            /**
+             * Format: int64
+             * @description Version of the route table that has all of it; null until it has taken effect.
+             */
+            table_version: number | null;
+            /**
+             * Format: int32
+             * @description Prefixes that were announced so already.
+             */
+            unchanged: number;
+            /**
+             * Format: int32
+             * @description Prefixes that are no longer announced.
+             */
+            withdrawn: number;
         };
         /** @description By what an endpoint is to prove who it is. */
         InboundInput: {
@@ -2907,6 +3118,87 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_ImportView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /**
+                 * Format: int32
+                 * @description Prefixes that were not announced.
+                 */
+                added: number;
+                bad_rows: components["schemas"]["BadRows"];
+                /**
+                 * Format: int32
+                 * @description Prefixes whose endpoints or validity changed.
+                 */
+                changed: number;
+                /**
+                 * Format: date-time
+                 * @description When all rows had been looked at.
+                 */
+                checked_at: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description When it took effect or failed.
+                 */
+                ended_at: string | null;
+                /**
+                 * Format: int32
+                 * @description Rows that cannot; the errors of the import name them.
+                 */
+                faulty_rows: number;
+                file_name: string;
+                format: components["schemas"]["ImportFormat"];
+                /**
+                 * Format: int32
+                 * @description Rows that can be taken, as far as is known.
+                 */
+                good_rows: number;
+                /** Format: uuid */
+                import_id: string;
+                live_on: components["schemas"]["LiveOnView"] | null;
+                /** Format: uuid */
+                member_id: string;
+                mode: components["schemas"]["BulkMode"];
+                /**
+                 * Format: int64
+                 * @description Size of the file.
+                 */
+                octets: number;
+                reason: components["schemas"]["ReasonCode"] | null;
+                /**
+                 * Format: date-time
+                 * @description When the last part came.
+                 */
+                received_at: string | null;
+                /**
+                 * Format: int64
+                 * @description How many of them have been kept: the next part begins here.
+                 */
+                received_octets: number;
+                state: components["schemas"]["ImportState"];
+                /**
+                 * Format: int64
+                 * @description Version of the route table that has all of it; null until it has taken effect.
+                 */
+                table_version: number | null;
+                /**
+                 * Format: int32
+                 * @description Prefixes that were announced so already.
+                 */
+                unchanged: number;
+                /**
+                 * Format: int32
+                 * @description Prefixes that are no longer announced.
+                 */
+                withdrawn: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_MemberItemView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3272,7 +3564,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "import_offset" | "import_state" | "import_rows_refused" | "import_unreadable" | "import_abandoned" | "imports_too_many" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -5634,6 +5926,214 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_imports: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_import: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of 1 to 200 characters, such as a digest of the file */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description given up */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_import_content: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Which octets of the file these are; all of them where it is left out */
+                "content-range"?: string | null;
+            };
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-ndjson": components["schemas"]["ImportRow"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_import_errors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
             };
             /** @description Refused; the code says why */
             default: {

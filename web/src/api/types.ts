@@ -24,6 +24,7 @@ export type Range = Schemas["RangeView"];
 export type Authority = Schemas["Authority"];
 export type Numbering = Schemas["NumberingView"];
 export type Announcement = Schemas["AnnouncementView"];
+export type Import = Schemas["ImportView"];
 export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];
 export type Agreement = Schemas["AgreementView"];
