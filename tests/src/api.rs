@@ -1,5 +1,7 @@
 //! The REST API as a client of the exchange sees it.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -76,6 +78,34 @@ impl Api {
     pub fn post_text(&self, path: &str, content_type: &str, header: (&str, &str), body: &str) -> Answer {
         let request = self.request(Method::POST, path).header("content-type", content_type);
         self.send(request.header(header.0, header.1).body(body.to_owned()))
+    }
+
+    /// `PUT /api/v1{path}` with a body as it is, and one more header.
+    pub fn put_text(&self, path: &str, content_type: &str, header: (&str, &str), body: &str) -> Answer {
+        let request = self.request(Method::PUT, path).header("content-type", content_type);
+        self.send(request.header(header.0, header.1).body(body.to_owned()))
+    }
+
+    /// Begins `PUT /api/v1{path}` with `body`, and hangs up after so many octets of it.
+    pub fn break_off(&self, path: &str, body: &str, octets: usize) {
+        let host = self.base.strip_prefix("http://").expect("it is a base without TLS");
+        let mut stream = TcpStream::connect(host).expect("the portal takes connections");
+        let (token, size) = (&self.token, body.len());
+        let head = format!(
+            "PUT /api/v1{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: text/csv\r\nContent-Length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("it is sent");
+        stream.write_all(&body.as_bytes()[..octets]).expect("it is sent");
+    }
+
+    /// Status and text of `GET /api/v1{path}`, whatever it is.
+    pub fn text(&self, path: &str) -> (u16, String) {
+        let request = self.request(Method::GET, path);
+        self.runtime.block_on(async {
+            let response = request.send().await.expect("the API answers");
+            (response.status().as_u16(), response.text().await.expect("the answer is whole"))
+        })
     }
 
     /// The status of `POST /api/v1{path}` with `body` as CSV; `None` where the portal hung up before all was sent.

@@ -55,4 +55,6 @@ ids! {
     TraceSelectionId
     /// Changes of announcements that take effect together.
     ChangeSetId
+    /// A file of announcements.
+    ImportId
 }

@@ -53,7 +53,7 @@ pub use facts::{Facts, ObjectId};
 pub use hours::{DAYS, Hours, HoursText, MAX_WINDOWS, WindowText};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, ChangeSetId, CredentialId, EndpointId,
-    ListenerId, MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
+    ImportId, ListenerId, MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix, RoutingNumber};

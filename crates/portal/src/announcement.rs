@@ -39,6 +39,15 @@ pub(crate) struct LiveOnView {
     of: u32,
 }
 
+impl LiveOnView {
+    /// Of a change that the route table has from a version on.
+    pub(crate) fn of(position: u64, nodes: &[NodeReport], at: DateTime<Utc>) -> Self {
+        let live: Vec<_> = nodes.iter().filter(|node| is_live(node, at)).collect();
+        let have_it = live.iter().filter(|node| node.table_version >= position).count();
+        Self { nodes: have_it as u32, of: live.len() as u32 }
+    }
+}
+
 /// A member's wish that a prefix be routed to its endpoints.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AnnouncementView {
@@ -110,9 +119,7 @@ pub(crate) struct AnnouncementInput {
 
 impl AnnouncementView {
     fn of(stored: StoredAnnouncement, nodes: &[NodeReport], at: DateTime<Utc>) -> Self {
-        let live: Vec<_> = nodes.iter().filter(|node| is_live(node, at)).collect();
-        let has_it = |node: &&&NodeReport| node.table_version >= stored.changed_at_position;
-        let live_on = LiveOnView { nodes: live.iter().filter(has_it).count() as u32, of: live.len() as u32 };
+        let live_on = LiveOnView::of(stored.changed_at_position, nodes, at);
         Self {
             announcement_id: stored.announcement_id,
             member_id: stored.member_id,

@@ -17,7 +17,8 @@ use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
     access, agreement, allocation, announcement, audit, bulk, call, change_set, club, configuration, connect,
-    endpoint, endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
+    endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member, node, overview, policy,
+    range,
     reachability, reason, session, token, trace, user,
 };
 
@@ -71,6 +72,10 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
                     .routes(routes!(bulk::bulk_announcements))
                     .layer(DefaultBodyLimit::max(bulk::MAX_BODY)),
             )
+            .routes(routes!(import::list_imports, import::create_import))
+            .routes(routes!(import::get_import, import::delete_import))
+            .routes(routes!(import::get_import_errors))
+            .routes(routes!(import::put_import_content))
             .routes(routes!(agreement::list_agreements, agreement::propose_agreement))
             .routes(routes!(agreement::get_agreement))
             .routes(routes!(agreement::list_agreement_history))

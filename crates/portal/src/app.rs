@@ -8,7 +8,7 @@ use prometheus::Registry;
 use tandem_model::Clock;
 use tandem_routing::SharedTable;
 use tandem_store::PgPool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::http_metrics::HttpMetrics;
 use crate::lines::Streams;
@@ -87,6 +87,8 @@ pub struct AppState {
     pub(crate) reachabilities: Reachabilities,
     pub(crate) bulk_room: Semaphore,
     pub(crate) bulk_turn: Semaphore,
+    /// Told when the file of an import is there.
+    pub(crate) import_due: Notify,
     pub(crate) metrics: HttpMetrics,
 }
 
@@ -120,6 +122,7 @@ impl AppState {
             reachabilities: Reachabilities::default(),
             bulk_room: Semaphore::new(BULK_BODIES),
             bulk_turn: Semaphore::new(BULK_AT_ONCE),
+            import_due: Notify::new(),
             metrics,
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tandem_model::{MemberId, Prefix, Reason};
@@ -116,7 +117,7 @@ pub(crate) async fn bulk_announcements(
     request: Request,
 ) -> Result<Json<BulkView>, ApiError> {
     session.may_change(member)?;
-    let key = read_key(&request)?;
+    let key = read_key(request.headers())?;
     let kind = media_type(request.headers());
     let _room = app.bulk_room.acquire().await.map_err(|_| ApiError::new(Reason::Overloaded))?;
     let arrives = tokio::time::timeout(LONGEST_ARRIVAL, read_body(request, &app)).await;
@@ -165,8 +166,8 @@ pub(crate) async fn bulk_announcements(
 }
 
 /// The idempotency key of a request, where it has one.
-fn read_key(request: &Request) -> Result<Option<String>, ApiError> {
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+pub(crate) fn read_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=200).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(ApiError::field(IDEMPOTENCY_KEY, "write 1 to 200 characters of ASCII")),

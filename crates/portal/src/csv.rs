@@ -40,15 +40,14 @@ pub(crate) fn read(octets: &[u8], max_rows: usize) -> Result<Vec<(usize, BulkRow
             let fields = record.len();
             return Err(fault(line, format!("it has {fields} fields; write a prefix and its endpoints")));
         }
-        let endpoints = record[1].split([';', ' ']).filter(|name| !name.is_empty());
-        rows.push((
-            line,
-            BulkRow {
-                prefix: record[0].trim().to_owned(),
-                endpoints: endpoints.map(str::to_owned).collect(),
-            },
-        ));
+        let endpoints = endpoint_names(&record[1]);
+        rows.push((line, BulkRow { prefix: record[0].trim().to_owned(), endpoints }));
     }
+}
+
+/// The names in a cell.
+pub(crate) fn endpoint_names(cell: &str) -> Vec<String> {
+    cell.split([';', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The line on which a record begins. The reader may stand before the end of the line above, and before

@@ -33,6 +33,10 @@ pub mod forecast;
 pub mod fuzz;
 mod health;
 mod http_metrics;
+mod import;
+mod import_errors;
+mod import_job;
+mod import_reader;
 mod lines;
 mod looking_glass;
 mod lookup;
@@ -64,6 +68,7 @@ mod wish;
 
 pub use app::{App, AppState, ApprovalThreshold, Entropy, PortalSettings};
 pub use change_set_job::apply_due;
+pub use import_job::apply_due as apply_imports;
 pub use password::{hash_password, new_password};
 pub use secret::{Secret, TOKEN_PREFIX};
 pub use server::{bind, router, serve};

@@ -88,6 +88,12 @@ impl ApiError {
         self.reason
     }
 
+    /// What is wrong with the fields, in one line.
+    pub(crate) fn messages(&self) -> String {
+        let messages: Vec<&str> = self.errors.iter().map(|error| error.message.as_str()).collect();
+        messages.join("; ")
+    }
+
     /// When to try again, in seconds.
     pub(crate) fn retry_after_s(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
@@ -145,6 +151,12 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ("number_range_overlaps", Reason::RangeOverlaps, "prefix", "a verified range holds some of its numbers"),
     (
         "announcement_exists",
+        Reason::AnnouncementExists,
+        "prefix",
+        "the prefix is announced at that time already",
+    ),
+    (
+        "announcement_exists_for_a_time",
         Reason::AnnouncementExists,
         "prefix",
         "the prefix is announced at that time already",

@@ -24,6 +24,7 @@ use crate::app::{App, PortalSettings};
 use crate::change_set_job;
 use crate::health::{healthz, readyz};
 use crate::http_metrics;
+use crate::import_job;
 use crate::lines;
 use crate::problem::ApiError;
 use crate::session::IDLE;
@@ -43,6 +44,12 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// How long the answer to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// How long an import may take to be uploaded.
+const UPLOAD_LASTS: TimeDelta = TimeDelta::hours(24);
+
+/// How long the faults of an import are kept.
+const FAULTS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// The whole portal as one router.
 pub fn router(app: App) -> Router {
@@ -110,14 +117,16 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let tidying = tokio::spawn(tidy(app.clone()));
     let applying = tokio::spawn(change_set_job::run(app.clone()));
+    let importing = tokio::spawn(import_job::run(app.clone()));
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
     tidying.abort();
     applying.abort();
+    importing.abort();
     served
 }
 
-/// Removes sessions that are over and answers that nobody asks for again, now and then.
+/// Removes sessions that are over, answers that nobody asks for again and what is left of imports, now and then.
 async fn tidy(app: App) {
     let mut every = tokio::time::interval(TIDY_EVERY);
     loop {
@@ -125,10 +134,13 @@ async fn tidy(app: App) {
         let now = app.clock.now();
         let done = async {
             tandem_store::session::delete_expired(&app.db, now, IDLE).await?;
-            tandem_store::idempotent_request::delete_older(&app.db, now - IDEMPOTENCY_KEPT).await
+            tandem_store::idempotent_request::delete_older(&app.db, now - IDEMPOTENCY_KEPT).await?;
+            tandem_store::import::fail_abandoned(&app.db, now - UPLOAD_LASTS, now).await?;
+            tandem_store::import::delete_rows_of_ended(&app.db).await?;
+            tandem_store::import::delete_old_faults(&app.db, now - FAULTS_KEPT).await
         };
         if let Err(error) = done.await {
-            tracing::warn!(%error, "cannot remove sessions that are over; will try again");
+            tracing::warn!(%error, "cannot remove what is over; will try again");
         }
     }
 }

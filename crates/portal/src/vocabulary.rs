@@ -84,6 +84,12 @@ vocabularies! {
     ChangeSetState ["draft", "scheduled", "applied", "rolled_back", "cancelled", "failed"]
     /// What a change set does with a prefix.
     ItemAction ["announce", "withdraw"]
+    /// How the file of an import is written: cells separated by commas, or a JSON object on each line.
+    ImportFormat ["csv", "ndjson"]
+    /// What becomes of an import with rows that cannot be taken.
+    BadRows ["refuse", "skip"]
+    /// How far an import has come.
+    ImportState ["receiving", "checking", "applying", "applied", "failed"]
     /// What happens to the calls of a member to a prefix: they go somewhere, elsewhere, or nowhere any more.
     RouteChangeKind ["added", "changed", "removed"]
     /// How SIP is carried.
@@ -139,6 +145,9 @@ mod tests {
         reads::<tandem_routing::DipSource>(DipSource::words());
         reads::<tandem_store::change_set::ChangeSetState>(ChangeSetState::words());
         reads::<tandem_store::change_set::ItemAction>(ItemAction::words());
+        reads::<tandem_store::import::ImportFormat>(ImportFormat::words());
+        reads::<tandem_store::import::BadRows>(BadRows::words());
+        reads::<tandem_store::import::ImportState>(ImportState::words());
         reads::<tandem_routing::RouteChangeKind>(RouteChangeKind::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());

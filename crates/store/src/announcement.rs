@@ -97,7 +97,7 @@ pub async fn list(
         Row,
         r#"
         with shown as (
-            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second, tags
+            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second, tags, import_id
               from announcement
              where member_id = $1 and valid_during && tstzrange($2, null)
                and ($3::uuid is null or announcement_id = $3)
@@ -121,32 +121,11 @@ pub async fn list(
                          then 'endpoint_disabled'
                end as reason
              , r.authority
-             , coalesce((select max(f.position) from feed_entry f where f.object_id = a.announcement_id), 0)
-               as "position!"
+             , coalesce((select max(f.position) from feed_entry f
+                          where f.object_id in (a.announcement_id, a.import_id)), 0) as "position!"
           from shown a
           join member m using (member_id)
-          left join lateral (
-              select case
-                     when bool_or(r.authority = 'valid' and r.valid_during @> $2::timestamptz) then null
-                     when exists (select from number_range o
-                                   where o.authority = 'valid' and o.span @> prefix_span(a.prefix)
-                                     and o.valid_during @> $2::timestamptz and o.member_id <> a.member_id)
-                          then 'range_of_other'
-                     when bool_or(r.authority <> 'valid' or lower(r.valid_during) > $2) then 'range_unverified'
-                     when bool_or(r.authority = 'valid') then 'range_expired'
-                     when exists (select from number_range o
-                                   where o.authority = 'valid' and o.span <@ prefix_span(a.prefix)
-                                     and o.valid_during @> $2::timestamptz and o.member_id = a.member_id)
-                          then 'announcement_too_broad'
-                     when exists (select from number_range o
-                                   where o.authority = 'valid' and o.span <@ prefix_span(a.prefix)
-                                     and o.valid_during @> $2::timestamptz)
-                          then 'range_of_other'
-                     else 'range_missing' end as authority
-                from number_range r
-               where r.member_id = a.member_id
-                 and r.prefix = any (array(select left(a.prefix, len) from generate_series(1, length(a.prefix)) as len))
-          ) r on true
+          cross join lateral announcement_lack(a.member_id, a.prefix, $2) as r (authority)
          order by a.announcement_id desc
         "#,
         member.0,

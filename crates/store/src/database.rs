@@ -109,7 +109,7 @@ pub fn reason(error: &sqlx::Error) -> Option<Reason> {
     Some(match constraint(error)? {
         "number_range_overlaps" => Reason::RangeOverlaps,
         "endpoint_source_overlaps" | "endpoint_source_marks_differ_in_kind" => Reason::SourceOverlaps,
-        "announcement_exists" => Reason::AnnouncementExists,
+        "announcement_exists" | "announcement_exists_for_a_time" => Reason::AnnouncementExists,
         "agreement_exists" => Reason::AgreementExists,
         _ => match error.as_database_error()?.kind() {
             sqlx::error::ErrorKind::UniqueViolation | sqlx::error::ErrorKind::ExclusionViolation => {

@@ -26,8 +26,8 @@ use crate::{database, word};
 /// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
 pub const CHANGES_AT_ONCE: u32 = 20_000;
 
-/// Entries of the feed beyond which a whole load is quicker than reading them: after an import of a million
-/// announcements a node is up to date in seconds.
+/// Changes beyond which a whole load is quicker than reading them: after an import of a million announcements a node is
+/// up to date in seconds.
 pub const FAR_BEHIND: u64 = 500_000;
 
 /// Longest run of a whole load.
@@ -117,6 +117,9 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
         for entry in entries {
             wanted.add(&entry.kind, entry.object_id);
         }
+        if !wanted.add_imported(&mut snapshot, FAR_BEHIND).await? {
+            return Ok(Changes::Lost { position: end });
+        }
         let mut loaded = read(&mut snapshot, Some(&wanted)).await?;
         snapshot.commit().await?;
         loaded.facts.position = reached;
@@ -149,6 +152,9 @@ pub(crate) async fn between(
     }
     let mut wanted = ObjectIds::default();
     entries.into_iter().for_each(|entry| wanted.add(&entry.kind, entry.object_id));
+    if !wanted.add_imported(&mut *db, most).await? {
+        return Ok(None);
+    }
     let mut facts = read(db, Some(&wanted)).await?.facts;
     facts.position = until;
     facts.gone = wanted.missing_from(&facts);
@@ -179,6 +185,8 @@ struct ObjectIds {
     announcements: HashSet<Uuid>,
     agreements: HashSet<Uuid>,
     clubs: HashSet<Uuid>,
+    /// Each of them stands for the announcements that it wrote last.
+    imports: HashSet<Uuid>,
 }
 
 impl ObjectIds {
@@ -190,6 +198,7 @@ impl ObjectIds {
             "announcement" => self.announcements.insert(id),
             "agreement" => self.agreements.insert(id),
             "club" => self.clubs.insert(id),
+            "import" => self.imports.insert(id),
             other => {
                 tracing::warn!(
                     kind = other,
@@ -198,6 +207,25 @@ impl ObjectIds {
                 false
             }
         };
+    }
+
+    /// Adds the announcements of the imports; whether they are no more than `most`.
+    async fn add_imported(&mut self, db: &mut PgConnection, most: u64) -> Result<bool> {
+        if self.imports.is_empty() {
+            return Ok(true);
+        }
+        let imports: Vec<Uuid> = self.imports.drain().collect();
+        let limit = to_i64(most.saturating_add(1));
+        let ids = sqlx::query_scalar!(
+            "select announcement_id from announcement where import_id = any ($1) limit $2",
+            &imports,
+            limit,
+        )
+        .fetch_all(db)
+        .await?;
+        let are_few = ids.len() as u64 <= most;
+        self.announcements.extend(ids);
+        Ok(are_few)
     }
 
     fn missing_from(self, facts: &Facts) -> Vec<ObjectId> {

@@ -24,6 +24,8 @@ pub mod endpoint_health;
 pub mod facts;
 pub mod feed;
 pub mod idempotent_request;
+pub mod import;
+pub mod import_application;
 pub mod listener;
 pub mod member;
 pub mod node;

@@ -25,6 +25,7 @@ export type AllocationList = Schemas["AllocationListView"];
 export type Authority = Schemas["Authority"];
 export type Numbering = Schemas["NumberingView"];
 export type Announcement = Schemas["AnnouncementView"];
+export type Import = Schemas["ImportView"];
 export type BulkMode = Schemas["BulkMode"];
 export type BulkOutcome = Schemas["BulkView"];
 export type Agreement = Schemas["AgreementView"];

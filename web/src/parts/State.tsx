@@ -1,7 +1,7 @@
 // How states look, the same colour for the same meaning everywhere: done, waiting, turned down, over.
 import { Badge, Tooltip } from "@mantine/core";
 
-import type { Agreement, Announcement, Authority, ChangeSet, MemberState, Outcome } from "../api/types";
+import type { Agreement, Announcement, Authority, ChangeSet, Import, MemberState, Outcome } from "../api/types";
 
 type Look = { color: string; text: string };
 
@@ -48,6 +48,14 @@ const CHANGE_SET: Record<ChangeSet["state"], Look> = {
   applied: { color: DONE, text: "applied" },
   rolled_back: { color: OVER, text: "rolled back" },
   cancelled: { color: OVER, text: "cancelled" },
+  failed: { color: DOWN, text: "failed" },
+};
+
+const IMPORT: Record<Import["state"], Look> = {
+  receiving: { color: WAITING, text: "being uploaded" },
+  checking: { color: WAITING, text: "being checked" },
+  applying: { color: WAITING, text: "being applied" },
+  applied: { color: DONE, text: "applied" },
   failed: { color: DOWN, text: "failed" },
 };
 
@@ -106,10 +114,18 @@ export function RoutableBadge({ announcement, why }: { announcement: Announcemen
       </Tooltip>
     );
   }
-  const everywhere = live_on.nodes === live_on.of;
+  return <LiveBadge liveOn={live_on} />;
+}
+
+/** How far an import has come, and once it is applied, on how many nodes. */
+export function ImportBadge({ imported: { state, live_on } }: { imported: Import }) {
+  return live_on ? <LiveBadge liveOn={live_on} /> : <Look look={IMPORT[state]} />;
+}
+
+function LiveBadge({ liveOn: { nodes, of } }: { liveOn: Announcement["live_on"] }) {
   return (
-    <Badge color={everywhere ? DONE : WAITING}>
-      live on {live_on.nodes} of {live_on.of} {live_on.of === 1 ? "node" : "nodes"}
+    <Badge color={nodes === of ? DONE : WAITING}>
+      live on {nodes} of {of} {of === 1 ? "node" : "nodes"}
     </Badge>
   );
 }

@@ -10,6 +10,7 @@ mod clubs;
 mod constraints;
 mod exchange;
 mod health;
+mod imports;
 mod inputs;
 mod looking_glass;
 mod lookup;

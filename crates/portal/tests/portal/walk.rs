@@ -53,6 +53,12 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("get_announcement", "", [401, 404, 200, 200]),
     ("update_announcement", "same_announcement", [401, 404, 200, 200]),
     ("bulk_announcements", "bulk", [401, 404, 200, 200]),
+    ("list_imports", "", [401, 404, 200, 200]),
+    ("create_import", "import", [401, 404, 201, 201]),
+    ("get_import", "", [401, 404, 200, 200]),
+    ("put_import_content", "", [401, 404, 200, 200]),
+    ("get_import_errors", "", [401, 404, 200, 200]),
+    ("delete_import", "", [401, 404, 204, 204]),
     ("list_change_sets", "", [401, 404, 200, 200]),
     ("create_change_set", "change_set", [401, 404, 201, 201]),
     ("get_change_set", "", [401, 404, 200, 200]),
@@ -146,6 +152,8 @@ impl Scene {
         let trace = globex.post("traces", trace).await.expect(201).text("trace_selection_id");
         let set = json!({ "note": "globex-plans", "withdraw": ["+49309"] });
         let set = globex.post("change-sets", set).await.expect(201).text("change_set_id");
+        let import = json!({ "format": "ndjson", "octets": 1000, "file_name": "globex-file" });
+        let import = globex.post("imports", import).await.expect(201).text("import_id");
         let call = answered(&exchange, &globex, &initech, &initech, exchange.clock.now(), 1).await;
         let ids = vec![
             ("member_id", globex.id.clone()),
@@ -160,6 +168,7 @@ impl Scene {
             ("call_id", call.call_id.to_string()),
             ("change_set_id", set),
             ("name", "a-list-of-allocations-with-this-name".to_owned()),
+            ("import_id", import),
         ];
         Self { exchange, acme, globex, ids }
     }
@@ -193,6 +202,7 @@ impl Scene {
                 json!({ "prefix": "+49301", "endpoints": ["globex-1"], "valid_until": "2031-01-01T00:00:00Z" })
             }
             "bulk" => json!({ "announcements": [{ "prefix": "+49303", "endpoints": ["globex-1"] }] }),
+            "import" => json!({ "format": "csv", "octets": 30, "file_name": "globex-file" }),
             "change_set" => json!({
                 "note": "globex-plans", "announcements": [{ "prefix": "+49304", "endpoints": ["globex-1"] }],
             }),
@@ -243,7 +253,16 @@ impl Scene {
     /// Everything that globex has, as it sees it.
     async fn possessions(&self) -> String {
         let mut all = self.globex.caller.get(&format!("/members/{}", self.globex.id)).await.expect(200).text;
-        for list in ["users", "endpoints", "ranges", "announcements", "agreements", "traces", "change-sets"] {
+        for list in [
+            "users",
+            "endpoints",
+            "ranges",
+            "announcements",
+            "agreements",
+            "traces",
+            "change-sets",
+            "imports",
+        ] {
             all += &self.globex.get(list).await.expect(200).text;
         }
         all + &self.globex.caller.get("/audit?limit=500").await.expect(200).text
@@ -281,6 +300,7 @@ const SECRETS: &[&str] = &[
     "egress-",
     "globex-changed",
     "globex-plans",
+    "globex-file",
 ];
 
 #[tokio::test]
@@ -373,6 +393,10 @@ async fn another_members_objects_are_not_reached_by_ones_own_path() {
         ("get_announcement", ""),
         ("update_announcement", "same_announcement"),
         ("withdraw_announcement", ""),
+        ("get_import", ""),
+        ("put_import_content", ""),
+        ("get_import_errors", ""),
+        ("delete_import", ""),
         ("get_change_set", ""),
         ("plan_change_set", ""),
         ("apply_change_set", "apply"),

@@ -175,6 +175,62 @@ async fn a_prefix_is_announced_once_at_a_time_by_a_member() {
     let again = "insert into announcement (member_id, prefix, valid_during)
                  select member_id, '44207946', '[2027-01-01,2028-01-01)' from member where name = 'acme'";
     assert_eq!(rule_broken_by(db, again).await, "announcement_exists");
+    let for_ever = "insert into announcement (member_id, prefix, valid_during)
+                    select member_id, '44207946', '[2027-01-01,)' from member where name = 'acme'";
+    assert_eq!(rule_broken_by(db, for_ever).await, "announcement_exists");
+    // What ends: beside what goes on, whichever comes first, and beside what ends, too.
+    let earlier = "insert into announcement (member_id, prefix, valid_during)
+                   select member_id, '44207946', '[2024-01-01,2025-01-01)' from member where name = 'acme'";
+    sql(db, earlier).await.unwrap();
+    assert_eq!(rule_broken_by(db, earlier).await, "announcement_exists_for_a_time");
+    let prolonged =
+        "update announcement set valid_during = '[2024-06-01,)' where upper(valid_during) is null";
+    assert_eq!(rule_broken_by(db, prolonged).await, "announcement_exists");
+}
+
+#[tokio::test]
+async fn of_two_that_announce_a_prefix_at_once_the_second_waits_and_is_refused() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let mut first = db.begin().await.unwrap();
+    let for_ever = "insert into announcement (member_id, prefix, valid_during)
+                    select member_id, '4420794601', '[2027-01-01,)' from member where name = 'acme'";
+    sqlx::query(for_ever).execute(&mut *first).await.unwrap();
+    let second = tokio::spawn({
+        let db = db.clone();
+        async move {
+            let for_a_time = "insert into announcement (member_id, prefix, valid_during)
+                              select member_id, '4420794601', '[2027-01-01,2028-01-01)' from member where name = 'acme'";
+            rule_broken_by(&db, for_a_time).await
+        }
+    });
+    let waits = "select count(*) from pg_stat_activity
+                  where datname = current_database() and wait_event_type = 'Lock'";
+    while one::<i64>(db, waits).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap(), "announcement_exists");
+}
+
+#[tokio::test]
+async fn an_announcement_is_of_a_member_that_is_there_and_its_endpoints_stay_and_go_with_it() {
+    let database = Database::new().await;
+    let db = database.pool();
+    declare(db, TWO_MEMBERS).await.unwrap();
+    let nobodys = "insert into announcement (member_id, prefix, valid_during)
+                   values ('00000000-0000-0000-0000-000000000001', '4420794601', '[2027-01-01,)')";
+    assert_eq!(rule_broken_by(db, nobodys).await, "announcement_member_id_fkey");
+    assert_eq!(
+        rule_broken_by(db, "delete from endpoint where name = 'acme-1'").await,
+        "announcement_endpoint_own"
+    );
+    let given_away = "update endpoint set member_id = (select member_id from member where name = 'globex')";
+    assert_eq!(rule_broken_by(db, given_away).await, "announcement_endpoint_own");
+    sql(db, "delete from announcement").await.unwrap();
+    assert_eq!(one::<i64>(db, "select count(*) from announcement_endpoint").await, 0);
+    sql(db, "delete from endpoint where name = 'acme-1'").await.unwrap();
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod cluster;
 mod constraints;
 mod endpoint_health;
 mod facts;
+mod imports;
 mod nodes;
 mod support;
 mod traces;

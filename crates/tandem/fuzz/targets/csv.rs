@@ -3,4 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|octets: &[u8]| tandem_portal::fuzz::read_csv(octets));
+fuzz_target!(|octets: &[u8]| {
+    tandem_portal::fuzz::read_csv(octets);
+    tandem_portal::fuzz::read_import(octets);
+});

@@ -8,23 +8,21 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::certificates::Certificates;
 use super::figures::{Figure, Figures};
 use super::hub::{self, Hub};
 use super::kamailio::{self, Kamailio, Variant};
 use super::load::{Plan, Sipload};
-use super::postgres::Postgres;
 use super::report::Values;
+use super::setting::{Setting, say};
 use super::system::{System, highest_rate, steady, watched};
 use super::transport::Transport;
-use super::{numbers, stage, usage};
-use crate::demo::folder;
+use super::{stage, usage};
 use crate::machine::{Need, set_up};
 use crate::process::{Background, asked_to_stop, wait_for};
 use crate::run::{cargo, run as run_command};
@@ -36,9 +34,6 @@ pub(crate) const CALLER: &str = "127.77.0.11:5070";
 pub(crate) const GATEWAYS: [&str; 2] = ["127.77.0.21:5060", "127.77.0.22:5060"];
 
 const RELAY: &str = "127.77.0.74:5060";
-
-/// How many different numbers are called.
-const NUMBERS: usize = 30_000;
 
 /// The rate at which the goals are set.
 pub(crate) const GOAL_RATE: u32 = 1_000;
@@ -128,61 +123,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     stage::enter(&args, (!options.serve).then_some(BOUND))
 }
 
-/// What every run begins with.
-struct Setting {
-    folder: PathBuf,
-    prefixes: Vec<String>,
-    numbers: PathBuf,
-    postgres: Postgres,
-    certificates: Certificates,
-}
-
-impl Setting {
-    fn make(options: &Options) -> Result<Self> {
-        // Two runs at once do not disturb each other's data.
-        let folder = folder("bench")?.join(std::process::id().to_string());
-        fs::create_dir_all(&folder)?;
-        let prefixes = numbers::prefixes(options.prefixes);
-        let numbers = folder.join("numbers.txt");
-        fs::write(&numbers, numbers::numbers(&prefixes, NUMBERS).join("\n") + "\n")?;
-        let mut systems = vec![hub::NOW.ip, hub::BEFORE.ip];
-        systems.extend(Variant::ALL.map(Variant::ip));
-        let gateways = GATEWAYS.map(|gateway| gateway.split(':').next().unwrap_or(gateway));
-        let certificates = Certificates::make(&folder, &systems, &gateways)?;
-        let postgres = Postgres::start(&folder)?;
-        Ok(Self { folder, prefixes, numbers, postgres, certificates })
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long the set-up takes is read from the machine's clock"
-    )]
-    fn hub(&self, place: hub::Place, program: &Path) -> Result<Hub> {
-        let started = Instant::now();
-        let Self { folder, prefixes, postgres, certificates, .. } = self;
-        let mut hub = Hub::set_up(place, program, folder, postgres, certificates, prefixes)?;
-        let applied = started.elapsed();
-        hub.start()?;
-        say(format!(
-            "{}: {} prefixes applied in {:.1} s, read at its start in {:.1} s",
-            place.name,
-            prefixes.len(),
-            applied.as_secs_f64(),
-            (started.elapsed() - applied).as_secs_f64(),
-        ));
-        Ok(hub)
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "progress is for the one who waits")]
-fn say(what: impl std::fmt::Display) {
-    eprintln!("{what}");
-}
-
 /// The hub and its Postgres, until Ctrl-C.
 #[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 fn serve(options: &Options) -> Result<()> {
-    let setting = Setting::make(options)?;
+    let setting = Setting::make(options.prefixes)?;
     let mut hub = setting.hub(hub::NOW, &options.program())?;
     let pid = hub.pid().expect("it has just been started");
     println!(
@@ -228,7 +172,7 @@ pub(crate) const FLOOR: &str = "relay";
 #[expect(clippy::disallowed_methods, reason = "how long a run takes is read from the machine's clock")]
 fn measure(options: &Options) -> Result<()> {
     let started = Instant::now();
-    let setting = Setting::make(options)?;
+    let setting = Setting::make(options.prefixes)?;
     let hub = setting.hub(hub::NOW, &options.program())?;
     let before = options.before.as_ref().map(|program| setting.hub(hub::BEFORE, program)).transpose()?;
     let Setting { folder, prefixes, postgres, certificates, .. } = &setting;

@@ -38,7 +38,8 @@ impl Place {
         format!("{}:{}", self.ip, transport.port())
     }
 
-    fn portal(self) -> String {
+    /// Where its portal is.
+    pub(crate) fn portal(self) -> String {
         format!("{}:8080", self.ip)
     }
 }
@@ -145,6 +146,13 @@ max_calls = 100000
         self.transport = transport;
         self.apply(prefixes)?;
         self.start()
+    }
+
+    /// A token that acts for the operator.
+    pub(crate) fn token(&self) -> Result<String> {
+        let mut create = Command::new(&self.program);
+        create.env_remove("TANDEM_BIN").args(["token", "create", "--operator", "--config"]).arg(&self.config);
+        Ok(output(&mut create)?.trim().to_owned())
     }
 
     /// What is measured of it while it runs.

@@ -28,6 +28,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Short calls until [`Load::place_no_more`].
+    pub(crate) fn endless(calls_per_second: u32) -> Self {
+        Self { calls_per_second, calls: u32::MAX, hold_ms: 50 }
+    }
+
+    fn is_endless(&self) -> bool {
+        self.calls == u32::MAX
+    }
+
     /// Short calls for a while.
     pub(crate) fn steady(calls_per_second: u32, seconds: f64) -> Self {
         let calls = (f64::from(calls_per_second) * seconds) as u32;
@@ -51,7 +60,12 @@ impl Sipload {
         sipload.args(["--gateways", &gateways.join(",")]).arg("--numbers").arg(&self.numbers);
         sipload.args(["--rate", &plan.calls_per_second.to_string(), "--calls", &plan.calls.to_string()]);
         sipload.args(["--hold", &plan.hold_ms.to_string()]);
-        let child = sipload.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        if plan.is_endless() {
+            sipload.arg("--until-input-ends").stdin(Stdio::piped());
+        } else {
+            sipload.stdin(Stdio::null());
+        }
+        let child = sipload.stdout(Stdio::piped()).spawn();
         let child = child.context("cannot start sipload")?;
         prioritise(child.id());
         Ok(Load { child: Some(child) })
@@ -76,6 +90,11 @@ impl Load {
     /// Run time of the generator so far.
     pub(crate) fn run_time(&self) -> usage::RunTime {
         self.child.as_ref().map(|child| usage::RunTime::of(&[child.id()])).unwrap_or_default()
+    }
+
+    /// Places no more calls from here on.
+    pub(crate) fn place_no_more(&mut self) {
+        drop(self.child.as_mut().and_then(|child| child.stdin.take()));
     }
 
     /// Waits for the last call's end.

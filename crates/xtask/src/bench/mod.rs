@@ -1,16 +1,19 @@
 //! `cargo xtask bench`: the measurements that exist.
 //!
-//! `routing` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio.
+//! `routing` and `judge` are examples of the crates that they measure; `fabric` sets the whole hub beside Kamailio, and
+//! `import` has it take a large file of announcements while it carries calls.
 
 mod certificates;
 mod fabric;
 mod figures;
 mod hub;
+mod import;
 mod kamailio;
 mod load;
 mod numbers;
 mod postgres;
 mod report;
+mod setting;
 mod stage;
 mod streams;
 mod system;
@@ -40,6 +43,8 @@ enum Bench {
     Judge,
     /// Calls: the hub beside Kamailio under the same load, and what the relaying alone costs
     Fabric(fabric::Options),
+    /// A file of a million announcements: how soon it is live, and what calls notice of it
+    Import(import::Options),
 }
 
 /// Runs the bench that is named, or all of them.
@@ -48,10 +53,12 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Some(Bench::Routing { prefixes }) => routing(&prefixes),
         Some(Bench::Judge) => judge(),
         Some(Bench::Fabric(options)) => fabric::run(&options),
+        Some(Bench::Import(options)) => import::run(&options),
         None => {
             let mut steps = Steps::new();
             steps.step("routing", || routing(&[]));
             steps.step("judge", judge);
+            steps.step("import", || run_command(&mut cargo(&["xtask", "bench", "import"])));
             steps.step("fabric", || run_command(&mut cargo(&["xtask", "bench", "fabric"])));
             steps.finish()
         }

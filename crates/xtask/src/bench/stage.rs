@@ -72,6 +72,11 @@ pub(crate) fn prioritise(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/autogroup"), "-20");
 }
 
+/// Puts the process' scheduling group behind those of other work.
+pub(crate) fn give_way(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/autogroup"), "10");
+}
+
 /// How long a small write takes to be on the disk below `folder`, in milliseconds: a commit takes no less.
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
 pub(crate) fn sync_ms(folder: &Path) -> Result<f64> {

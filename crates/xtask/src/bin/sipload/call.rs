@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -94,8 +95,8 @@ struct Load<'a> {
     figures: Figures,
 }
 
-/// Places the calls and waits for their ends; what is returned is what was measured.
-pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
+/// Places the calls, until all are placed or it is over, and waits for their ends; what is returned is what was measured.
+pub(crate) fn run(options: &Options, numbers: &[&str], is_over: &AtomicBool) -> Result<Value> {
     let mut load = Load::new(options)?;
     let mut received = Received::default();
     let gap = 1e9 / options.rate;
@@ -107,7 +108,7 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
         for _ in 0..BURST {
             let due = started + (load.figures.placed as f64 * gap) as i64;
             let now = now();
-            if load.figures.placed >= options.calls || due > now {
+            if load.figures.placed >= options.calls || due > now || is_over.load(Ordering::Relaxed) {
                 break;
             }
             load.figures.most_behind = load.figures.most_behind.max(now - due);
@@ -117,7 +118,9 @@ pub(crate) fn run(options: &Options, numbers: &[&str]) -> Result<Value> {
             }
             is_idle = false;
         }
-        if load.figures.placed >= options.calls && placed_all_at.is_none() {
+        if (load.figures.placed >= options.calls || is_over.load(Ordering::Relaxed))
+            && placed_all_at.is_none()
+        {
             placed_all_at = Some(now());
         }
         load.flush();

@@ -20,6 +20,7 @@ mod transport;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -76,9 +77,25 @@ struct Options {
     /// From ACK to BYE, in milliseconds
     #[arg(long, default_value_t = 50)]
     hold: u32,
+    /// Place no more calls once the standard input has ended
+    #[arg(long)]
+    until_input_ends: bool,
     /// How long to wait for what is unfinished after the last call, in milliseconds
     #[arg(long, default_value_t = 4_000)]
     drain: u32,
+}
+
+/// Becomes true when the standard input ends, where that counts.
+fn until_input_ends(counts: bool) -> &'static AtomicBool {
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    if counts {
+        std::thread::spawn(|| {
+            // A fault is an end, too.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            IS_OVER.store(true, Ordering::Relaxed);
+        });
+    }
+    &IS_OVER
 }
 
 #[expect(clippy::print_stdout, reason = "the result is for the one who started us")]
@@ -92,7 +109,7 @@ fn main() -> Result<()> {
                 bail!("there is nothing to call");
             }
             datagram::nap_precisely();
-            println!("{}", call::run(&options, &numbers)?);
+            println!("{}", call::run(&options, &numbers, until_input_ends(options.until_input_ends))?);
             Ok(())
         }
         Command::Relay { listen, gateway } => Ok(relay::run(listen, gateway)?),
