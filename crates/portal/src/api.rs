@@ -18,7 +18,7 @@ use crate::vocabulary::ReasonCode;
 use crate::{
     access, agreement, announcement, audit, bulk, call, change_set, club, configuration, connect, endpoint,
     endpoint_health, looking_glass, lookup, lookup_batch, member, node, overview, policy, range,
-    reachability, reason, session, token, trace, user,
+    reachability, reason, selection_check, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -87,6 +87,8 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(call::get_call))
             .routes(routes!(call::list_all_calls))
             .routes(routes!(call::get_any_call))
+            .routes(routes!(selection_check::verify_selection))
+            .routes(routes!(selection_check::verify_any_selection))
             .routes(routes!(trace::get_ladder))
             .routes(routes!(trace::get_any_ladder))
             .routes(routes!(trace::list_traces, trace::create_trace))

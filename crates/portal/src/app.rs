@@ -8,11 +8,13 @@ use prometheus::Registry;
 use tandem_model::Clock;
 use tandem_routing::SharedTable;
 use tandem_store::PgPool;
+use tandem_store::facts::LeftOut;
 use tokio::sync::Semaphore;
 
 use crate::http_metrics::HttpMetrics;
 use crate::lines::Streams;
 use crate::password::Hashing;
+use crate::past;
 use crate::reachability::Reachabilities;
 use crate::throttle::Throttle;
 
@@ -75,6 +77,8 @@ pub struct AppState {
     pub db: PgPool,
     /// The route table that lookups ask.
     pub table: SharedTable,
+    /// The rows that it is made without.
+    pub left_out: LeftOut,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -87,6 +91,7 @@ pub struct AppState {
     pub(crate) reachabilities: Reachabilities,
     pub(crate) bulk_room: Semaphore,
     pub(crate) bulk_turn: Semaphore,
+    pub(crate) past_turn: Semaphore,
     pub(crate) metrics: HttpMetrics,
 }
 
@@ -102,6 +107,7 @@ impl AppState {
         settings: PortalSettings,
         db: PgPool,
         table: SharedTable,
+        left_out: LeftOut,
         clock: Arc<dyn Clock>,
         entropy: Entropy,
         registry: &Registry,
@@ -111,6 +117,7 @@ impl AppState {
         Arc::new(Self {
             db,
             table,
+            left_out,
             clock,
             entropy,
             settings,
@@ -120,6 +127,7 @@ impl AppState {
             reachabilities: Reachabilities::default(),
             bulk_room: Semaphore::new(BULK_BODIES),
             bulk_turn: Semaphore::new(BULK_AT_ONCE),
+            past_turn: Semaphore::new(past::AT_ONCE),
             metrics,
         })
     }

@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/calls/{call_id}/selection/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** makes the selection of any call again (operator). */
+        get: operations["verify_any_selection"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/change-sets": {
         parameters: {
             query?: never;
@@ -182,7 +199,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** what is announced around a number or prefix, all of it (operator). */
+        /** what is announced around a number or prefix, now or at a moment before, all of it (operator). */
         get: operations["look_at_all"];
         put?: never;
         post?: never;
@@ -199,7 +216,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** where a call of any member would go now (operator). */
+        /** where a call of any member would go now, or would have gone (operator). */
         get: operations["lookup_from"];
         put?: never;
         post?: never;
@@ -503,6 +520,23 @@ export interface paths {
          * @description A member sees its own leg whole and outlines of the other one.
          */
         get: operations["get_ladder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/calls/{call_id}/selection/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** makes the selection of a call of the member again. */
+        get: operations["verify_selection"];
         put?: never;
         post?: never;
         delete?: never;
@@ -824,7 +858,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * what is announced around a number or prefix, as the member may see it.
+         * what is announced around a number or prefix, now or at a moment before, as the member may see it.
          * @description It sees its own announcements, whatever became of them, and of others those that get its calls.
          */
         get: operations["look"];
@@ -843,7 +877,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** where a call of the member would go now. */
+        /** where a call of the member would go now, or would have gone. */
         get: operations["lookup"];
         put?: never;
         /**
@@ -2429,6 +2463,9 @@ export interface components {
             /** Format: date-time */
             started_at: string;
             state: components["schemas"]["NodeState"];
+            /** @description The link of the chain of changes at that version; empty where it is not known, as for a table from disk. */
+            table_chain: string;
+            /** @description Hash of the table's content: nodes that run the same version have the same. */
             table_hash: string;
             /** Format: int64 */
             table_version: number;
@@ -2441,6 +2478,13 @@ export interface components {
              */
             feed_position: number;
             items: components["schemas"]["NodeView"][];
+            /**
+             * @description Rows that the route table of the node which answers is made without, at most 100. What they said before is not in
+             *     force any more; all others are.
+             */
+            rows_left_out: components["schemas"]["RowLeftOutView"][];
+            /** @description How many there are. */
+            rows_left_out_count: number;
         };
         /**
          * @description What a number is for.
@@ -3272,7 +3316,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "past_forgotten" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3351,6 +3395,15 @@ export interface components {
             /** @example +4420 */
             prefix: string;
         };
+        /** @description A row of the database that is against the rules. */
+        RowLeftOutView: {
+            /** Format: uuid */
+            id: string;
+            /** @description What it says of itself: `member`, `endpoint`, `range`, `announcement`, `agreement` or `club`. */
+            kind: string;
+            /** @description What is wrong with it. */
+            why: string;
+        };
         /** @description One announcement, and what became of it. */
         SeenView: {
             /** @description Whether it counts: it is in force, and a verified range of its member covers it. */
@@ -3368,6 +3421,25 @@ export interface components {
             reaches_count: number | null;
             reason: components["schemas"]["ReasonView"] | null;
         };
+        /** @description A selection that was made again. */
+        SelectionCheckView: {
+            /** @description Hash of the table of that version, as the exchange keeps its past; null where that is the same. */
+            found_hash: string | null;
+            made_again: components["schemas"]["SelectionView"] | null;
+            /** @description Hash of that table, as the selection names it; null where it does not. */
+            table_hash: string | null;
+            /**
+             * Format: int64
+             * @description Version of the route table that it was made on.
+             */
+            table_version: number;
+            verdict: components["schemas"]["SelectionVerdict"];
+        };
+        /**
+         * @description What became of a selection that was made again.
+         * @enum {string}
+         */
+        SelectionVerdict: "same" | "differs" | "table_differs" | "not_said";
         /** @description The outcome of one lookup: candidates in the order to try them, and everything left out with its reason. */
         SelectionView: {
             /** @description The called number. */
@@ -3769,6 +3841,37 @@ export interface operations {
             };
         };
     };
+    verify_any_selection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectionCheckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_all_change_sets: {
         parameters: {
             query?: {
@@ -4012,6 +4115,8 @@ export interface operations {
                 of: string;
                 /** @description Name or id of the member whose calls are looked up; nobody's where it is left out. */
                 from?: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path?: never;
@@ -4049,6 +4154,8 @@ export interface operations {
                  * @example +442079460000
                  */
                 called: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path?: never;
@@ -4870,6 +4977,38 @@ export interface operations {
             };
         };
     };
+    verify_selection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectionCheckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_change_sets: {
         parameters: {
             query?: {
@@ -5654,6 +5793,8 @@ export interface operations {
                  * @example +4420
                  */
                 of: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path: {
@@ -5691,6 +5832,8 @@ export interface operations {
                  * @example +442079460000
                  */
                 called: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path: {

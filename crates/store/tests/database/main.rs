@@ -7,5 +7,6 @@ mod constraints;
 mod endpoint_health;
 mod facts;
 mod nodes;
+mod past;
 mod support;
 mod traces;
