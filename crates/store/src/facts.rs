@@ -58,6 +58,10 @@ pub struct Skipped {
 pub type LeftOut = Arc<Mutex<HashMap<ObjectId, String>>>;
 
 /// What happened since a position of the feed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reading lives for a moment, and the common one is not boxed for it"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// The objects that changed, as they are now.
