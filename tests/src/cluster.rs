@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -41,8 +41,12 @@ impl Cluster {
 
     /// What one statement answers, as `psql` prints it without headings.
     pub fn query(&self, sql: &str) -> String {
+        self.query_at(&self.url(), sql)
+    }
+
+    fn query_at(&self, url: &str, sql: &str) -> String {
         let output = Command::new(self.bin.join("psql"))
-            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", &self.url(), "--command", sql])
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", url, "--command", sql])
             .output()
             .expect("PostgreSQL is installed");
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
@@ -56,19 +60,53 @@ impl Cluster {
 
     /// Starts it on the data that is there.
     pub fn start_again(&self) {
-        let folder = self.folder.path().display();
-        let options = format!("-c listen_addresses= -c unix_socket_directories={folder}");
-        self.run("pg_ctl", &["-l", &format!("{folder}/log"), "-w", "-o", &options, "start"]);
+        self.start_at(self.folder.path());
+    }
+
+    /// Starts it where only who knows the folder finds it.
+    fn start_at(&self, socket: &Path) {
+        let (log, socket) = (self.folder.path().join("log"), socket.display());
+        let options = format!("-c listen_addresses= -c unix_socket_directories={socket}");
+        self.run("pg_ctl", &["-l", &log.display().to_string(), "-w", "-o", &options, "start"]);
+    }
+
+    /// Copies its data while it runs (`pg_basebackup`); where to.
+    pub fn back_up(&self) -> PathBuf {
+        let backup = self.folder.path().join("backup");
+        let to = backup.display().to_string();
+        let mut copy = self.program("pg_basebackup");
+        copy.args(["--dbname", &self.url(), "--pgdata", &to, "--checkpoint=fast", "--wal-method=stream"]);
+        succeed(&mut copy);
+        backup
+    }
+
+    /// Puts a backup in the place of its data, and runs statements on that before anyone else finds it. It is stopped
+    /// before and afterwards.
+    pub fn restore(&self, backup: &Path, statements: &[&str]) {
+        let data = self.folder.path().join("data");
+        fs::rename(&data, data.with_extension("old")).expect("the folder is the cluster's");
+        fs::rename(backup, &data).expect("the folder is the cluster's");
+        self.start_at(&data);
+        let url = format!("postgres://postgres@localhost/postgres?host={}", data.display());
+        for statement in statements {
+            self.query_at(&url, statement);
+        }
+        self.run("pg_ctl", &["-m", "fast", "-w", "stop"]);
     }
 
     fn run(&self, program: &str, args: &[&str]) {
-        let output = self.command(program, args).output().expect("PostgreSQL is installed");
-        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        succeed(&mut self.command(program, args));
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(self.bin.join(program));
-        command.arg("-D").arg(self.folder.path().join("data")).args(args).current_dir("/");
+        let mut command = self.program(program);
+        command.arg("-D").arg(self.folder.path().join("data")).args(args);
+        command
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.bin.join(name));
+        command.current_dir("/");
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
@@ -81,6 +119,11 @@ impl Drop for Cluster {
         // It may have been stopped by the scenario.
         let _ = self.command("pg_ctl", &["-m", "immediate", "-w", "stop"]).output();
     }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().expect("PostgreSQL is installed");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Asks a postmaster to stop at once.

@@ -55,9 +55,12 @@ fn dig_gets_a_naptr_that_leads_to_the_hub_where_the_member_has_a_route() {
     // The holder's own number has no route through the exchange.
     let text = dig(globex, listener, &[&name(CALLED), "NAPTR"]);
     assert!(text.contains("status: NXDOMAIN"), "{text}");
+    // Nor has one that is longer than a number can be: a call to it would be refused.
+    let text = dig(acme, listener, &[&name(&format!("{CALLED}12")), "NAPTR"]);
+    assert!(text.contains("status: NXDOMAIN"), "{text}");
     let counted = |outcome: &str| hub.metrics().sum("tandem_enum_questions_total", &[outcome]);
     assert!((counted("outcome=\"answered\"") - 2.0).abs() < 0.1);
-    assert!((counted("outcome=\"no_route\"") - 3.0).abs() < 0.1);
+    assert!((counted("outcome=\"no_route\"") - 4.0).abs() < 0.1);
     assert!((counted("outcome=\"no_data\"") - 2.0).abs() < 0.1);
 }
 

@@ -1,10 +1,12 @@
 //! How long a change takes from the API to the route table of the node, call after call.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tandem_tests::{Endpoint, Exchange, Hub, Socket, now};
+use tandem_tests::{Cluster, Endpoint, Exchange, Hub, Settings, Socket, now, until};
 
 /// From the API's answer, which comes after the commit, until the node routes by it: 99 of 100 changes.
 const PROPAGATION_P99: Duration = Duration::from_millis(100);
@@ -22,6 +24,13 @@ const BETWEEN_PROBES: Duration = Duration::from_millis(2);
 
 /// Other work on the machine can only add to what is measured, so a round without it decides.
 const ROUNDS: usize = 3;
+
+/// Nodes of the exchange that one change reaches.
+const NODES: [&str; 3] = ["first", "second", "third"];
+
+/// Changes a second of the bench, and for how long they are made there.
+const RATE: u32 = 100;
+const BENCH: Duration = Duration::from_secs(30);
 
 #[test]
 fn two_hundred_changes_are_each_routed_by_in_a_tenth_of_a_second() {
@@ -121,6 +130,117 @@ fn measure_stops(hub: &Hub, caller: &Socket) -> Duration {
         }
     }
     report("refused", &mut from_answer, &mut from_request)
+}
+
+/// Every change comes to every node, whole and in the order in which they were made. `cargo xtask bench propagation` makes a
+/// hundred a second for half a minute, and prints how long they took.
+#[test]
+fn three_nodes_route_by_each_change_in_its_order() {
+    let is_bench = std::env::var_os("PROPAGATION_BENCH").is_some();
+    let lasts = if is_bench { BENCH } else { Duration::from_secs(2) };
+    let cluster = Cluster::start();
+    let callers: Vec<Socket> = NODES.iter().map(|_| Socket::new()).collect();
+    let called = Socket::new();
+    let target = format!("sip:{};transport=udp", called.address());
+    let senders: Vec<Endpoint> = (1..)
+        .zip(&callers)
+        .map(|(n, it)| Endpoint::sender(&format!("acme-{n}"), it.address().ip()))
+        .collect();
+    let exchange = Exchange::default()
+        .member("acme", &senders, &[])
+        .member("globex", &[Endpoint::new("globex-1", called.address().ip(), &target)], &[])
+        .range("+44207946", "valid")
+        .agreement("acme", "globex");
+    let nodes = NODES.map(|node| {
+        let database_url = Some(cluster.url());
+        Hub::with(&Settings { node, database_url, ..Settings::default() }, &exchange)
+    });
+    let number = |change: usize| format!("+44207946{change:04}");
+    let path = format!("/members/{}/announcements", nodes[0].api.member_id("globex"));
+    let changes = (lasts.as_secs_f64() * f64::from(RATE)) as usize;
+    let committed: Mutex<Vec<Instant>> = Mutex::default();
+    let (made, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (times, made_in) = thread::scope(|scope| {
+        let followers: Vec<_> = nodes
+            .iter()
+            .zip(&callers)
+            .map(|(node, caller)| {
+                scope.spawn(|| follow(node, caller, &number, (&made, &committed, &is_over)))
+            })
+            .collect();
+        let begun = now();
+        for change in 0..changes {
+            let due = begun + change as u32 * Duration::from_secs(1) / RATE;
+            sleep(due.saturating_duration_since(now()));
+            nodes[0].api.post(&path, &json!({"prefix": number(change), "endpoints": ["globex-1"]})).good();
+            committed.lock().expect("nobody panics with it").push(now());
+            made.store(change + 1, Ordering::Release);
+        }
+        let made_in = begun.elapsed();
+        is_over.store(true, Ordering::Release);
+        let times: Vec<Vec<Duration>> =
+            followers.into_iter().map(|it| it.join().expect("it follows")).collect();
+        (times, made_in)
+    });
+    // What is routed at the end is all that was announced, on each.
+    for (node, caller) in nodes.iter().zip(&callers) {
+        until("the node to be current", Duration::from_secs(10), || {
+            let nodes = node.api.get("/nodes").good();
+            let items = nodes["items"].as_array().expect("nodes").clone();
+            let is_same = items.iter().all(|it| {
+                ["table_version", "table_hash", "table_chain"].iter().all(|key| it[key] == items[0][key])
+            });
+            (is_same && items.iter().all(|it| it["current"] == true)).then_some(())
+        });
+        let of_all = node.metrics().sum("tandem_route_table_prefixes", &[]);
+        assert!((of_all - changes as f64).abs() < 0.5, "{of_all} prefixes of {changes}");
+        assert!(caller.would_be_routed(node.sip, &number(changes - 1)));
+        assert!(node.metrics().sum("tandem_route_table_disagreements", &[]) < 0.5);
+    }
+    for (node, mut times) in NODES.into_iter().zip(times) {
+        let samples = times.len();
+        times.sort_unstable();
+        let (median, p99) = (times[samples / 2], times[samples * 99 / 100]);
+        #[expect(clippy::print_stderr, reason = "the figure is part of the result")]
+        {
+            eprintln!(
+                "{changes} changes in {made_in:?}, from the API's answer to routed on the {node} node, {samples} samples: median {median:?}, p99 {p99:?}"
+            );
+        }
+        assert!(!is_bench || p99 < PROPAGATION_P99, "p99 on the {node} node is {p99:?}");
+    }
+}
+
+/// Waits for the newest change again and again until there are no more, and sees that none before it is missing then. How
+/// long each took that was waited for.
+fn follow(
+    node: &Hub,
+    caller: &Socket,
+    number: &impl Fn(usize) -> String,
+    (made, committed, is_over): (&AtomicUsize, &Mutex<Vec<Instant>>, &AtomicBool),
+) -> Vec<Duration> {
+    let mut times = Vec::new();
+    let mut last = 0;
+    while !is_over.load(Ordering::Acquire) {
+        let count = made.load(Ordering::Acquire);
+        if count == last {
+            sleep(Duration::from_micros(200));
+            continue;
+        }
+        let since = committed.lock().expect("nobody panics with it")[count - 1];
+        while !caller.would_be_routed(node.sip, &number(count - 1)) {
+            assert!(since.elapsed() < Duration::from_secs(10), "{} is not routed by", number(count - 1));
+            sleep(BETWEEN_PROBES);
+        }
+        times.push(since.elapsed());
+        let earlier = last + (count - last) / 2;
+        assert!(
+            caller.would_be_routed(node.sip, &number(earlier)),
+            "a later change is there before {earlier}"
+        );
+        last = count;
+    }
+    times
 }
 
 /// Prints how long changes took; of what was measured from the API's answer, what 99 of 100 stay below.

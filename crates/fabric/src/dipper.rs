@@ -5,6 +5,7 @@
 //! which goes on when the answer is brought to the worker, or at its deadline without one. An answer that comes after that
 //! is there for the next call. Questions of several calls for one number are one.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,7 +23,7 @@ use tandem_model::{Clock, E164, NumberPolicy, RoutingNumber};
 use tandem_routing::{Dip, DipSource};
 use tandem_sip::Uri;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use crate::call::CallKey;
 use crate::outbox::Parcel;
@@ -250,6 +251,7 @@ impl DipThread {
             workers,
             waiting: AHashMap::new(),
             asking: JoinSet::new(),
+            asked: AHashMap::new(),
         };
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -275,7 +277,9 @@ struct Asker {
     workers: Vec<mpsc::Sender<Parcel>>,
     /// Who waits for which number.
     waiting: AHashMap<E164, Vec<Waiter>>,
-    asking: JoinSet<(E164, Reply)>,
+    asking: JoinSet<Reply>,
+    /// Which number each of those asks for.
+    asked: AHashMap<task::Id, E164>,
 }
 
 impl Asker {
@@ -284,32 +288,51 @@ impl Asker {
             let has_room = self.asking.len() < MAX_ASKED;
             tokio::select! {
                 question = questions.recv(), if has_room => match question {
-                    Some((number, waiter)) => self.ask(&service, number, waiter),
+                    Some((number, waiter)) => {
+                        let service = service.clone();
+                        self.ask(number, waiter, async move { service.ask(number).await });
+                    }
                     None => return,
                 },
-                Some(done) = self.asking.join_next(), if !self.asking.is_empty() => {
-                    match done {
-                        Ok((number, reply)) => self.take(number, reply),
-                        Err(error) => tracing::error!(%error, "a bug: asking for a number panicked"),
-                    }
-                }
+                () = self.take_next(), if !self.asking.is_empty() => {}
             }
         }
     }
 
-    fn ask(&mut self, service: &Arc<Service>, number: E164, waiter: Option<Waiter>) {
+    /// Takes the next answer there is. One that never comes, as asking panicked, is none: the number can be asked for again.
+    async fn take_next(&mut self) {
+        let Some(done) = self.asking.join_next_with_id().await else { return };
+        let (task, reply) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "a bug: asking for a number panicked");
+                (error.id(), None)
+            }
+        };
+        if let Some(number) = self.asked.remove(&task) {
+            self.take(number, reply);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        number: E164,
+        waiter: Option<Waiter>,
+        answer: impl Future<Output = Reply> + Send + 'static,
+    ) {
         if let Some(waiting) = self.waiting.get_mut(&number) {
             waiting.extend(waiter);
             return;
         }
         self.waiting.insert(number, waiter.into_iter().collect());
-        let (service, clock, metrics) = (service.clone(), self.clock.clone(), self.metrics.clone());
-        self.asking.spawn(async move {
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        let task = self.asking.spawn(async move {
             let asked = clock.instant();
-            let reply = tokio::time::timeout(GIVE_UP, service.ask(number)).await.ok().flatten();
+            let reply = tokio::time::timeout(GIVE_UP, answer).await.ok().flatten();
             metrics.seconds.observe(clock.instant().saturating_duration_since(asked).as_secs_f64());
-            (number, reply)
+            reply
         });
+        self.asked.insert(task.id(), number);
     }
 
     fn take(&mut self, number: E164, reply: Reply) {
@@ -453,6 +476,31 @@ mod tests {
         assert_eq!(answers.get(number(99), now), Some(rn(99)));
         assert_eq!(answers.get(number(95), now + Duration::from_secs(95)), None);
         assert_eq!(answers.get(number(10), now), None);
+    }
+
+    #[tokio::test]
+    async fn a_number_for_which_asking_has_panicked_is_asked_for_again() {
+        let (mailbox, mut mail) = mpsc::channel(8);
+        let mut asker = Asker {
+            ttl: Duration::from_secs(60),
+            answers: Arc::new(Mutex::new(Answers::new(10))),
+            metrics: Metrics::register(&Registry::new()).unwrap(),
+            clock: Arc::new(tandem_testkit::ManualClock::new()),
+            workers: vec![mailbox],
+            waiting: AHashMap::new(),
+            asking: JoinSet::new(),
+            asked: AHashMap::new(),
+        };
+        let waiter = Some((0, CallKey::default()));
+        asker.ask(number(1), waiter, async { panic!("as a bug would") });
+        asker.take_next().await;
+        let rn = RoutingNumber::from_value(4400).ok();
+        asker.ask(number(1), waiter, async move { Some((rn, None)) });
+        asker.take_next().await;
+        for expected in [UNANSWERED, Dip { rn, source: DipSource::Service }] {
+            let Some(Parcel::Dipped { dip, .. }) = mail.recv().await else { panic!("the call hears of it") };
+            assert_eq!(dip, expected);
+        }
     }
 
     #[test]

@@ -183,7 +183,8 @@ impl Zone {
             Asked::Nothing => Outcome::NoRoute,
             Asked::Number(called) => {
                 let call = CallRequest { originating_member, called, dip: None, site: None, draw: 0 };
-                let has_route = select(table, &call, now).refusal().is_none();
+                // A number that a call to it would be refused for has no route either.
+                let has_route = called.has_possible_length() && select(table, &call, now).refusal().is_none();
                 match query.query_type() {
                     // A name that does not exist has none beneath it (RFC 8020): a resolver that asks digit by digit
                     // would not go on.

@@ -118,7 +118,8 @@ impl Worker {
             site: Some(&self.locals[usize::from(call.ingress.flow.listener)].site),
             draw,
         };
-        let selection = select(&table, &question, now.utc);
+        let mut selection = select(&table, &question, now.utc);
+        selection.note(&question, &table, now.utc);
         let refusal = selection.refusal();
         call.cdr.selection = Some(Box::new(selection));
         if let Some(reason) = refusal {

@@ -99,7 +99,8 @@ impl Worker {
             site: Some(&self.locals[usize::from(call.ingress.flow.listener)].site),
             draw,
         };
-        let next = select(&table, &question, now.utc);
+        let mut next = select(&table, &question, now.utc);
+        next.note(&question, &table, now.utc);
         invite.redirected = Some(Box::new(Redirected { called: digits.into(), dip: next.dip, diversions }));
         let refusal = next.refusal();
         let done = usize::from(call.candidates_done);
@@ -113,8 +114,7 @@ impl Worker {
             reason: Reason::Redirected,
         });
         selection.left_out.extend(left);
-        selection.left_out.extend(next.left_out);
-        selection.candidates.extend(next.candidates);
+        selection.go_on(next);
         match refusal {
             Some(reason) => Err(reason),
             None if !self.count_pass(now, key) => Err(Reason::LoopDetected),

@@ -230,6 +230,8 @@ reasons! {
         "Leave the setting as it is, and ask the operator to change it."
     NotFound "not_found" 404 "there is no such thing, or it is not yours to see"
         "Check the id."
+    PastForgotten "past_forgotten" 404 "the exchange does not know its past so far back"
+        "Ask about a later moment; history.keep_days in the settings says for how long the past is kept."
     Conflict "conflict" 409 "it conflicts with what is already there"
         "The detail names what it conflicts with."
     PrefixImpossible "prefix_impossible" 422 "no number begins with the prefix"

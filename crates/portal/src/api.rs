@@ -18,8 +18,7 @@ use crate::vocabulary::ReasonCode;
 use crate::{
     access, agreement, allocation, announcement, audit, bulk, call, change_set, club, configuration, connect,
     endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member, node, overview, policy,
-    range,
-    reachability, reason, session, token, trace, user,
+    range, reachability, reason, selection_check, session, token, trace, user,
 };
 
 /// Where every operation lies.
@@ -95,6 +94,8 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(call::get_call))
             .routes(routes!(call::list_all_calls))
             .routes(routes!(call::get_any_call))
+            .routes(routes!(selection_check::verify_selection))
+            .routes(routes!(selection_check::verify_any_selection))
             .routes(routes!(trace::get_ladder))
             .routes(routes!(trace::get_any_ladder))
             .routes(routes!(trace::list_traces, trace::create_trace))

@@ -8,11 +8,13 @@ use prometheus::Registry;
 use tandem_model::Clock;
 use tandem_routing::SharedTable;
 use tandem_store::PgPool;
+use tandem_store::facts::LeftOut;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::http_metrics::HttpMetrics;
 use crate::lines::Streams;
 use crate::password::Hashing;
+use crate::past;
 use crate::reachability::Reachabilities;
 use crate::throttle::Throttle;
 
@@ -75,6 +77,8 @@ pub struct AppState {
     pub db: PgPool,
     /// The route table that lookups ask.
     pub table: SharedTable,
+    /// The rows that it is made without.
+    pub left_out: LeftOut,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -89,6 +93,7 @@ pub struct AppState {
     pub(crate) bulk_turn: Semaphore,
     /// Told when the file of an import is there.
     pub(crate) import_due: Notify,
+    pub(crate) past_turn: Semaphore,
     pub(crate) metrics: HttpMetrics,
 }
 
@@ -104,6 +109,7 @@ impl AppState {
         settings: PortalSettings,
         db: PgPool,
         table: SharedTable,
+        left_out: LeftOut,
         clock: Arc<dyn Clock>,
         entropy: Entropy,
         registry: &Registry,
@@ -113,6 +119,7 @@ impl AppState {
         Arc::new(Self {
             db,
             table,
+            left_out,
             clock,
             entropy,
             settings,
@@ -123,6 +130,7 @@ impl AppState {
             bulk_room: Semaphore::new(BULK_BODIES),
             bulk_turn: Semaphore::new(BULK_AT_ONCE),
             import_due: Notify::new(),
+            past_turn: Semaphore::new(past::AT_ONCE),
             metrics,
         })
     }

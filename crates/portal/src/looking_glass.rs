@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tandem_model::{AnnouncementId, E164, MemberId, Prefix, Reason};
 use tandem_routing::{CallRequest, Glass, RouteTable, Seen, select};
@@ -12,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, AppState};
 use crate::lookup::{Names, SelectionView};
+use crate::past;
 use crate::problem::ApiError;
 use crate::reason::ReasonView;
 use crate::request::{Id, Query};
@@ -78,6 +80,9 @@ pub(crate) struct GlassQuery {
     /// A number or its leading digits, internationally. A `+` is `%2B` in a URL and may be left out.
     #[param(example = "+4420")]
     of: String,
+    /// As it was at this moment; now where it is left out. Ported numbers are those of now.
+    #[serde(default)]
+    at: Option<DateTime<Utc>>,
 }
 
 /// What to look at, and for whom.
@@ -91,9 +96,12 @@ pub(crate) struct OperatorGlassQuery {
     /// Name or id of the member whose calls are looked up; nobody's where it is left out.
     #[serde(default)]
     from: Option<String>,
+    /// As it was at this moment; now where it is left out. Ported numbers are those of now.
+    #[serde(default)]
+    at: Option<DateTime<Utc>>,
 }
 
-/// `GET /api/v1/members/{member_id}/looking-glass`: what is announced around a number or prefix, as the member may see it.
+/// `GET /api/v1/members/{member_id}/looking-glass`: what is announced around a number or prefix, now or at a moment before, as the member may see it.
 ///
 /// It sees its own announcements, whatever became of them, and of others those that get its calls.
 #[utoipa::path(get, path = "/members/{member_id}/looking-glass", tag = "lookup",
@@ -108,10 +116,10 @@ pub(crate) async fn look(
     if member::get(&app.db, member).await?.is_none() {
         return Err(ApiError::new(Reason::NotFound));
     }
-    show(&app, Some(member), Some(member), session.member, &query.of).await
+    show(&app, Some(member), Some(member), session.member, &query.of, query.at).await
 }
 
-/// `GET /api/v1/looking-glass`: what is announced around a number or prefix, all of it (operator).
+/// `GET /api/v1/looking-glass`: what is announced around a number or prefix, now or at a moment before, all of it (operator).
 #[utoipa::path(get, path = "/looking-glass", tag = "lookup", params(OperatorGlassQuery),
     responses((status = 200, body = GlassView)))]
 pub(crate) async fn look_at_all(
@@ -128,7 +136,7 @@ pub(crate) async fn look_at_all(
             Some(found.ok_or_else(unknown)?.member_id)
         }
     };
-    show(&app, None, from, None, &query.of).await
+    show(&app, None, from, None, &query.of, query.at).await
 }
 
 /// `viewer` sees what concerns it, or everything where it is nobody; endpoints of the selection are named to `reader`.
@@ -138,14 +146,15 @@ async fn show(
     originating_member: Option<MemberId>,
     reader: Option<MemberId>,
     of: &str,
+    at: Option<DateTime<Utc>>,
 ) -> Result<Json<GlassView>, ApiError> {
     // A blank is what becomes of a `+` that was not escaped in a URL.
     let text = of.trim_start_matches(' ');
     let prefix: Prefix = text.parse().map_err(|error| ApiError::field("of", format!("{error}")))?;
-    let (table, now) = (app.table.load_full(), app.clock.now());
     let mut draw = [0; 8];
     (app.entropy)(&mut draw);
     let draw = u64::from_le_bytes(draw);
+    let (table, now) = past::table_at(app, at).await?;
     let number: Option<E164> = text.parse().ok();
     let call = number.zip(originating_member).map(|(called, originating_member)| CallRequest {
         originating_member,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tandem_model::{AnnouncementAuthority, E164, EndpointId, MemberId, Prefix, Reason};
 use tandem_routing::{CallRequest, Dip, RouteTable, Selection, select};
@@ -13,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::{App, AppState};
 use crate::member::MemberRef;
 use crate::numbering::NumberingView;
+use crate::past;
 use crate::problem::ApiError;
 use crate::reason::ReasonView;
 use crate::request::{Id, Query};
@@ -101,6 +103,9 @@ pub(crate) struct LookupQuery {
     /// The called number, internationally. A `+` is `%2B` in a URL and may be left out.
     #[param(example = "+442079460000")]
     called: String,
+    /// As it was at this moment; now where it is left out. Ported numbers are those of now.
+    #[serde(default)]
+    at: Option<DateTime<Utc>>,
 }
 
 /// What to look up, and for whom.
@@ -113,6 +118,9 @@ pub(crate) struct OperatorLookupQuery {
     /// The called number, internationally. A `+` is `%2B` in a URL and may be left out.
     #[param(example = "+442079460000")]
     called: String,
+    /// As it was at this moment; now where it is left out. Ported numbers are those of now.
+    #[serde(default)]
+    at: Option<DateTime<Utc>>,
 }
 
 /// Names of the members and endpoints that a view mentions.
@@ -217,7 +225,7 @@ impl SelectionView {
     }
 }
 
-/// `GET /api/v1/members/{member_id}/lookup`: where a call of the member would go now.
+/// `GET /api/v1/members/{member_id}/lookup`: where a call of the member would go now, or would have gone.
 #[utoipa::path(get, path = "/members/{member_id}/lookup", tag = "lookup",
     params(("member_id" = Uuid, Path), LookupQuery), responses((status = 200, body = SelectionView)))]
 pub(crate) async fn lookup(
@@ -227,10 +235,10 @@ pub(crate) async fn lookup(
     Query(query): Query<LookupQuery>,
 ) -> Result<Json<SelectionView>, ApiError> {
     session.may_read(member)?;
-    look(&app, session.member, member, &query.called).await
+    look(&app, session.member, member, &query.called, query.at).await
 }
 
-/// `GET /api/v1/lookup`: where a call of any member would go now (operator).
+/// `GET /api/v1/lookup`: where a call of any member would go now, or would have gone (operator).
 #[utoipa::path(get, path = "/lookup", tag = "lookup", params(OperatorLookupQuery),
     responses((status = 200, body = SelectionView)))]
 pub(crate) async fn lookup_from(
@@ -244,7 +252,7 @@ pub(crate) async fn lookup_from(
         return Err(unknown());
     }
     let from = member::find(&app.db, &query.from).await?.ok_or_else(unknown)?;
-    look(&app, None, from.member_id, &query.called).await
+    look(&app, None, from.member_id, &query.called, query.at).await
 }
 
 async fn look(
@@ -252,6 +260,7 @@ async fn look(
     reader: Option<MemberId>,
     originating_member: MemberId,
     called: &str,
+    at: Option<DateTime<Utc>>,
 ) -> Result<Json<SelectionView>, ApiError> {
     if member::get(&app.db, originating_member).await?.is_none() {
         return Err(ApiError::new(Reason::NotFound));
@@ -265,8 +274,8 @@ async fn look(
     (app.entropy)(&mut draw);
     let call =
         CallRequest { originating_member, called, dip: None, site: None, draw: u64::from_le_bytes(draw) };
-    let table = app.table.load_full();
-    let selection = select(&table, &call, app.clock.now());
+    let (table, at) = past::table_at(app, at).await?;
+    let selection = select(&table, &call, at);
     let (members, endpoints) = SelectionView::mentions(&selection);
     let names = Names::read(&app.db, &members, &endpoints).await?;
     Ok(Json(SelectionView::of(&selection, &names, reader, &table)))

@@ -5,9 +5,11 @@
 //! an update takes out the old object and puts in the new one. It guards against mistakes, not against
 //! somebody who searches for collisions.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tandem_model::{
     Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, CallLimits, Club,
     Credential, Endpoint, Member, MemberState, Policy, Transport, Validity,
@@ -49,6 +51,21 @@ impl TableHash {
 impl fmt::Display for TableHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for TableHash {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TableHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(|_| serde::de::Error::custom(format!("{text:?} is no hash of a route table")))
     }
 }
 

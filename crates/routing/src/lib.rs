@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod asked;
 mod called;
 mod catalog;
 mod comparison;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use access::{port, register, replace};
+pub use asked::{Asked, Mismatch};
 pub use comparison::{
     Comparison, IdleAnnouncement, PastCall, Replay, Route, RouteChange, RouteChangeKind, Taker,
 };

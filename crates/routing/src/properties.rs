@@ -334,12 +334,13 @@ fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> 
     let mut clubs: Vec<&Club> = facts.clubs.iter().collect();
     clubs.sort_by_key(|club| club.agreement_id);
     let both = [call.originating_member, terminating];
-    let shared = clubs.into_iter().filter(|club| both.iter().all(|member| club.members.contains(member)));
+    let is_suspended = between.iter().any(|agreement| agreement.state == AgreementState::Suspended);
+    let is_shared = |club: &&Club| both.iter().all(|member| club.members.contains(member));
+    let shared = clubs.into_iter().filter(|club| !is_suspended && is_shared(club));
     objections.extend(shared.map(|club| by_terms(club.terms.as_deref(), &[], call, announcement)));
     if objections.contains(&None) {
         return None;
     }
-    let is_suspended = between.iter().any(|agreement| agreement.state == AgreementState::Suspended);
     let otherwise = if is_suspended { Reason::AgreementSuspended } else { Reason::NoAgreement };
     Some(objections.into_iter().flatten().next().unwrap_or(otherwise))
 }

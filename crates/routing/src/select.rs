@@ -23,6 +23,7 @@ use tandem_model::{
     RoutingNumber,
 };
 
+use crate::asked::Asked;
 use crate::digits::Digits;
 use crate::dip::Dip;
 use crate::table::{Crossing, RouteTable};
@@ -62,6 +63,10 @@ pub struct Selection {
     pub candidates: Vec<Candidate>,
     /// Everything else that was announced for the number, and why it was left out; longest prefix first.
     pub left_out: Vec<LeftOut>,
+    /// What it was made of, a call that was redirected having asked more than once; empty where nobody noted it, and in
+    /// selections of earlier releases.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
 }
 
 /// One endpoint that may take the call, and by what right.
@@ -156,6 +161,7 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
         matched: None,
         candidates: Vec::new(),
         left_out: Vec::new(),
+        asked: Vec::new(),
     };
     let rn = selection.dip.and_then(|dip| dip.rn);
     let digits = Digits::of(rn.map_or(call.called.value(), RoutingNumber::value));
@@ -594,8 +600,28 @@ mod tests {
             chosen.candidates.first().map(|candidate| candidate.agreement)
         };
         assert_eq!(by(&exchange), Some(id("agreement caller acme")));
-        exchange.agreement("acme").state = AgreementState::Suspended;
+        let terms = serde_json::from_str(r#"{ "prefixes_of_accepting": ["+4421"] }"#).unwrap();
+        exchange.agreement("acme").terms = Some(Box::new(terms));
         assert_eq!(by(&exchange), Some(id("club")));
+    }
+
+    #[test]
+    fn what_two_members_have_suspended_crosses_by_no_club_either() {
+        let mut exchange = exchange("+4420 acme | +49 caller");
+        let members = ["acme", "caller"].map(id).to_vec();
+        let limits = tandem_model::CallLimits::NONE;
+        exchange.0.clubs =
+            vec![Club { agreement_id: id("club"), members, limits, advance_on: None, terms: None }];
+        exchange.agreement("acme").state = AgreementState::Suspended;
+        let table = exchange.table();
+        assert_eq!(refusal(&table, LONDON), Some("agreement_suspended"));
+        let back = |table: &RouteTable| selection(table, "acme", "+4930123456", at(0)).refusal();
+        assert_eq!(back(&table), Some(Reason::AgreementSuspended));
+        // What the agreement is not about the club decides, and so it does once the agreement is over.
+        exchange.agreement("acme").direction = AgreementDirection::ToAccepting;
+        assert_eq!(back(&exchange.table()), None);
+        exchange.agreement("acme").validity = Some(Validity { from: at(-60), until: Some(at(0)) });
+        assert_eq!(candidates(&exchange.table(), LONDON), ["acme"]);
     }
 
     /// The exchange of `+4420 acme`, with the terms of its agreement from JSON.

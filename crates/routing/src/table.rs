@@ -398,7 +398,8 @@ impl RouteTable {
     }
 
     /// By what one member may call another: an accepted agreement of the two in force whose terms `admit` the call, of
-    /// several the one with the lowest id; else a club that both have joined, likewise; or why there is none.
+    /// several the one with the lowest id; else a club that both have joined, likewise; or why there is none. Where the two have
+    /// suspended an agreement of their own that covers the direction, no club lets the call cross either.
     pub(crate) fn agreement(
         &self,
         originating: MemberId,
@@ -421,6 +422,9 @@ impl RouteTable {
                 Ok(()) => return Ok(crossing),
                 Err(reason) => by_terms = by_terms.or(Some(reason)),
             }
+        }
+        if found == Reason::AgreementSuspended {
+            return Err(by_terms.unwrap_or(found));
         }
         let clubs = self.joined.get(&originating).into_iter().flatten();
         for club in clubs.filter(|club| originating != terminating && club.has(terminating)) {
@@ -486,7 +490,7 @@ impl RouteTable {
         self.endpoints.insert(endpoint.endpoint_id, Arc::new(endpoint));
     }
 
-    fn remove_endpoint(&mut self, id: EndpointId) {
+    pub(crate) fn remove_endpoint(&mut self, id: EndpointId) {
         if let Some(old) = self.endpoints.remove(&id) {
             self.hash.take(hash::endpoint(&old));
             self.sources.remove(&old);

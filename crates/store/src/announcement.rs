@@ -218,6 +218,29 @@ pub async fn insert(
     Ok(id)
 }
 
+/// Takes announcements that ended by the clock before a moment out of what routing is built from, at most so many: a change
+/// for every node alike. It says how many.
+pub async fn retire_ended(db: impl PgExecutor<'_>, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    sqlx::query!(
+        r#"
+        update announcement
+           set valid_during = valid_during
+         where announcement_id in (
+               select announcement_id
+                 from announcement a
+                where upper(valid_during) < $1
+                  and upper(valid_during) > (select max(f.changed_at) + interval '1 second'
+                                               from feed_entry f where f.object_id = a.announcement_id)
+                limit $2)
+        "#,
+        before,
+        limit,
+    )
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
 /// Gives an announcement of the member other endpoints, another validity, other limits and other tags. Within a transaction.
 pub async fn update(
     db: &mut PgConnection,

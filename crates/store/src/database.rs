@@ -13,6 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Result};
 use tandem_model::Reason;
 
+use crate::past;
+
 /// Longest wait for a connection of the pool, a new one included.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,7 +74,8 @@ pub async fn migrate(db: &PgPool) -> Result<()> {
     MIGRATOR.run(db).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(error) => error,
         other => sqlx::Error::Migrate(Box::new(other)),
-    })
+    })?;
+    past::watch(db).await
 }
 
 /// Hexadecimal digest that changes with any migration.

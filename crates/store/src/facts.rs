@@ -4,8 +4,9 @@
 //! A row that the model does not admit (a constraint was switched off, or a newer program wrote it) is
 //! left out, reported in [`Loaded::skipped`] and logged; all others load.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -40,6 +41,8 @@ pub struct Loaded {
     pub facts: Facts,
     /// What was left out of it. [`changed`] names these in `facts.gone` too, as a whole load has none of them.
     pub skipped: Vec<Skipped>,
+    /// The link of the chain of changes at that position, 64 hexadecimal digits; nothing where more is to be read first.
+    pub chain: String,
 }
 
 /// A row that the model does not admit.
@@ -51,7 +54,14 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// The rows that a node's table is made without, and what is wrong with each: kept by who loads them, read by who shows them.
+pub type LeftOut = Arc<Mutex<HashMap<ObjectId, String>>>;
+
 /// What happened since a position of the feed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reading lives for a moment, and the common one is not boxed for it"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// The objects that changed, as they are now.
@@ -62,7 +72,8 @@ pub enum Changes {
         more: bool,
     },
     /// The feed does not lead from that position to its end: the database was restored to an earlier
-    /// state, old entries were removed, or it is [`FAR_BEHIND`]. The caller loads everything anew.
+    /// state, whether or not it has come further again since, old entries were removed, or it is [`FAR_BEHIND`]. The
+    /// caller loads everything anew.
     Lost {
         /// Where the feed ends now.
         position: u64,
@@ -73,25 +84,27 @@ pub enum Changes {
 pub async fn load(db: &PgPool) -> Result<Loaded> {
     database::within(LOAD_TIMEOUT, async {
         let mut snapshot = snapshot(db).await?;
-        let position = position(&mut snapshot).await?;
+        let (position, chain) = head(&mut snapshot).await?;
         let mut loaded = read(&mut snapshot, None).await?;
         snapshot.commit().await?;
-        loaded.facts.position = position;
+        (loaded.facts.position, loaded.chain) = (position, chain);
         Ok(loaded)
     })
     .await
 }
 
-/// What changed after the position `since`, or as much of it as one reading takes.
-pub async fn changed(db: &PgPool, since: u64) -> Result<Changes> {
-    changed_at_most(db, since, CHANGES_AT_ONCE).await
-}
-
-async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes> {
+/// What changed after the position `since`, or as much of it as one reading takes. Where `chain` is known, the link of the
+/// chain there, a feed that has another one is lost.
+pub async fn changed(db: &PgPool, since: u64, chain: Option<&str>) -> Result<Changes> {
     database::within(LOAD_TIMEOUT, async {
         let mut snapshot = snapshot(db).await?;
-        let end = position(&mut snapshot).await?;
+        let (end, last) = head(&mut snapshot).await?;
         if end < since || end - since > FAR_BEHIND {
+            return Ok(Changes::Lost { position: end });
+        }
+        if let Some(chain) = chain
+            && (since == end && chain != last || since < end && !is_link(&mut snapshot, since, chain).await?)
+        {
             return Ok(Changes::Lost { position: end });
         }
         let entries = sqlx::query!(
@@ -103,7 +116,7 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
              limit $2
             "#,
             to_i64(since),
-            i64::from(limit),
+            i64::from(CHANGES_AT_ONCE),
         )
         .fetch_all(&mut *snapshot)
         .await?;
@@ -124,6 +137,9 @@ async fn changed_at_most(db: &PgPool, since: u64, limit: u32) -> Result<Changes>
         snapshot.commit().await?;
         loaded.facts.position = reached;
         loaded.facts.gone = wanted.missing_from(&loaded.facts);
+        if reached == end {
+            loaded.chain = last;
+        }
         Ok(Changes::Since { loaded, more: reached < end })
     })
     .await
@@ -161,7 +177,7 @@ pub(crate) async fn between(
     Ok(Some(facts))
 }
 
-async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+pub(crate) async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
     let mut transaction = db.begin_with("begin isolation level repeatable read, read only").await?;
     sqlx::query_scalar!(
         "select set_config('statement_timeout', $1, true)",
@@ -176,9 +192,32 @@ pub(crate) async fn position(db: &mut PgConnection) -> Result<u64> {
     sqlx::query_scalar!("select position from feed_head").fetch_one(db).await.map(to_u64)
 }
 
+/// Where the feed ends, and the link of the chain there.
+pub(crate) async fn head(db: &mut PgConnection) -> Result<(u64, String)> {
+    let row = sqlx::query!(r#"select position, encode(chain, 'hex') as "chain!" from feed_head"#);
+    row.fetch_one(db).await.map(|row| (to_u64(row.position), row.chain))
+}
+
+/// Whether the chain had this link at a position; also where that is forgotten.
+async fn is_link(db: &mut PgConnection, position: u64, chain: &str) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        select coalesce(
+                 (select encode(chain, 'hex') from past.step where position <= $1
+                   order by position desc, step_id desc limit 1)
+               , (select encode(chain, 'hex') from past.horizon where position <= $1)
+               , $2) = $2 as "is_link!"
+        "#,
+        to_i64(position),
+        chain,
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Objects that changed.
 #[derive(Default)]
-struct ObjectIds {
+pub(crate) struct ObjectIds {
     members: HashSet<Uuid>,
     endpoints: HashSet<Uuid>,
     ranges: HashSet<Uuid>,
@@ -190,7 +229,7 @@ struct ObjectIds {
 }
 
 impl ObjectIds {
-    fn add(&mut self, kind: &str, id: Uuid) {
+    pub(crate) fn add(&mut self, kind: &str, id: Uuid) {
         match kind {
             "member" => self.members.insert(id),
             "endpoint" => self.endpoints.insert(id),
@@ -228,7 +267,7 @@ impl ObjectIds {
         Ok(are_few)
     }
 
-    fn missing_from(self, facts: &Facts) -> Vec<ObjectId> {
+    pub(crate) fn missing_from(self, facts: &Facts) -> Vec<ObjectId> {
         let mut ids = self;
         facts.members.iter().for_each(|it| _ = ids.members.remove(&it.member_id.0));
         facts.endpoints.iter().for_each(|it| _ = ids.endpoints.remove(&it.endpoint_id.0));
@@ -248,12 +287,15 @@ impl ObjectIds {
 }
 
 /// Reads the objects, or `only` some. Columns are taken as if each could be null, for the sake of bad rows.
-async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded> {
+///
+/// An announcement that had ended when it was last changed is none any more; one that ends by the clock stays, so that what
+/// is read depends on the version of the table alone. An end within a second of the change counts as one at once.
+pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded> {
     let ids = |of: fn(&ObjectIds) -> &HashSet<Uuid>| -> Option<Vec<Uuid>> {
         only.map(|ids| of(ids).iter().copied().collect())
     };
     let mut loaded = Loaded::default();
-    let Loaded { facts, skipped } = &mut loaded;
+    let Loaded { facts, skipped, chain: _ } = &mut loaded;
 
     let members = ids(|ids| &ids.members);
     let rows = sqlx::query_as!(
@@ -333,7 +375,9 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
               left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
                            from announcement_endpoint
                           group by announcement_id) e using (announcement_id)
-             where a.valid_during && tstzrange(now(), null)
+             where upper(a.valid_during) is null
+                or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
+                                              from feed_entry f where f.object_id = a.announcement_id)
             "#,
         )
         .fetch(&mut *db),
@@ -349,7 +393,9 @@ async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded>
                  , a.max_calls, a.max_calls_per_second, a.tags as "tags?"
               from unnest($1::uuid[]) as wanted (announcement_id)
               join announcement a using (announcement_id)
-             where a.valid_during && tstzrange(now(), null)
+             where upper(a.valid_during) is null
+                or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
+                                              from feed_entry f where f.object_id = a.announcement_id)
             "#,
             &ids,
         )
@@ -718,10 +764,10 @@ fn validity(from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> Result
     Ok(Validity { from: required("the start of valid_during", from)?, until })
 }
 
-fn to_i64(position: u64) -> i64 {
+pub(crate) fn to_i64(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-fn to_u64(position: i64) -> u64 {
+pub(crate) fn to_u64(position: i64) -> u64 {
     u64::try_from(position).unwrap_or(0)
 }

@@ -31,6 +31,7 @@ pub mod member;
 pub mod node;
 pub mod number_range;
 pub mod overview;
+pub mod past;
 pub mod registration;
 pub mod rehearsal;
 pub mod session;

@@ -43,6 +43,8 @@ pub struct NodeReport {
     pub table_version: u64,
     /// Hash of the route table that it runs.
     pub table_hash: String,
+    /// The link of the chain of changes at that version; empty where it is not known, as for a table from disk.
+    pub table_chain: String,
     /// Calls that it carries.
     pub active_calls: u32,
     /// CDRs in its journal that are not yet in the database.
@@ -56,7 +58,9 @@ pub struct NodeReport {
 }
 
 /// Puts a report in the place of the node's last one. A node that lost its id takes its name along.
-pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
+///
+/// It says how many other live nodes run a table of the same version that is another one, or that came about otherwise.
+pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<u32> {
     let limit = crate::database::STATEMENT_TIMEOUT;
     crate::database::within(limit, async {
         let mut transaction = db.begin().await?;
@@ -66,15 +70,16 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
         sqlx::query!(
             r#"
             insert into node (node_id, name, started_at, seen_at, state, table_version, table_hash
-                            , active_calls, journal_backlog, ported_numbers, ported_serial, ported_fault)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                            , active_calls, journal_backlog, ported_numbers, ported_serial, ported_fault
+                            , table_chain)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
             on conflict (node_id) do update
                set name = excluded.name, started_at = excluded.started_at, seen_at = excluded.seen_at
                  , state = excluded.state, table_version = excluded.table_version
                  , table_hash = excluded.table_hash, active_calls = excluded.active_calls
                  , journal_backlog = excluded.journal_backlog
                  , ported_numbers = excluded.ported_numbers, ported_serial = excluded.ported_serial
-                 , ported_fault = excluded.ported_fault
+                 , ported_fault = excluded.ported_fault, table_chain = excluded.table_chain
             "#,
             report.node_id.0,
             report.name,
@@ -88,10 +93,27 @@ pub async fn report(db: &sqlx::PgPool, report: &NodeReport) -> Result<()> {
             report.ported_numbers.map(|numbers| i64::try_from(numbers).unwrap_or(i64::MAX)),
             report.ported_serial.map(|serial| i64::try_from(serial).unwrap_or(i64::MAX)),
             report.ported_fault.map(Reason::code),
+            report.table_chain,
         )
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await
+        let others = sqlx::query_scalar!(
+            r#"
+            select count(*) as "others!"
+              from node
+             where node_id <> $1 and state <> 'stopped' and seen_at > $2 and table_version = $3
+               and (table_hash <> $4 or (table_chain <> $5 and '' not in (table_chain, $5)))
+            "#,
+            report.node_id.0,
+            report.seen_at - LIVE_WITHIN,
+            i64::try_from(report.table_version).unwrap_or(i64::MAX),
+            report.table_hash,
+            report.table_chain,
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(others.try_into().unwrap_or(u32::MAX))
     })
     .await
 }
@@ -101,7 +123,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
     let rows = sqlx::query!(
         r#"
         select node_id, name, started_at, seen_at, state, table_version, table_hash, active_calls
-             , journal_backlog, ported_numbers, ported_serial, ported_fault
+             , journal_backlog, ported_numbers, ported_serial, ported_fault, table_chain
           from node
          order by name
         "#
@@ -118,6 +140,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> Result<Vec<NodeReport>> {
                 state: word::read(&row.state)?,
                 table_version: row.table_version.try_into().unwrap_or(0),
                 table_hash: row.table_hash,
+                table_chain: row.table_chain,
                 active_calls: row.active_calls.try_into().unwrap_or(0),
                 journal_backlog: row.journal_backlog.try_into().unwrap_or(0),
                 ported_numbers: row.ported_numbers.map(|numbers| numbers.try_into().unwrap_or(0)),

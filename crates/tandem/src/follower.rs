@@ -3,7 +3,7 @@
 //! A notification only wakes the follower; what it applies is read from its last position, after every wake,
 //! every reconnection and at least once a second. So nothing is missed and nothing is applied twice.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntGauge, Registry};
 use tandem_model::{Clock, Facts, ObjectId};
 use tandem_routing::{RouteTable, SharedTable, replace};
-use tandem_store::facts::{self, Changes};
+use tandem_store::facts::{self, Changes, LeftOut, Skipped};
 use tandem_store::feed::Feed;
 use tandem_store::{Error, PgPool};
 use tokio::sync::watch;
@@ -37,15 +37,24 @@ const MANY: usize = 500;
 /// Shortest time between two savings of the table to disk.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
+/// What the table was swapped for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swap {
+    /// Its version.
+    pub version: u64,
+    /// The link of the chain of changes at that version; empty where it is not known, as for a table from disk.
+    pub chain: String,
+}
+
 /// Follows the change feed.
 pub struct Follower {
     db: PgPool,
     table: SharedTable,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    swapped: watch::Sender<u64>,
+    swapped: watch::Sender<Swap>,
     /// Rows that the table is made without.
-    left_out: HashSet<ObjectId>,
+    left_out: LeftOut,
     /// Where the table is saved, and which version was saved when.
     saved: Option<(PathBuf, u64, Instant)>,
     /// Whether the table was read from this database, and not from disk or nowhere.
@@ -65,15 +74,21 @@ impl Follower {
         registry: &Registry,
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry, clock.clone())?;
-        let swapped = watch::Sender::new(table.load().version());
+        let version = table.load().version();
+        let swapped = watch::Sender::new(Swap { version, chain: String::new() });
         let saved = saved.map(|path| (path, 0, clock.instant()));
-        let left_out = HashSet::new();
+        let left_out = LeftOut::default();
         Ok(Self { db, table, clock, metrics, swapped, left_out, saved, loaded: false })
     }
 
-    /// Tells the version of the table after each swap.
-    pub fn swaps(&self) -> watch::Receiver<u64> {
+    /// Tells what the table was swapped for, each time.
+    pub fn swaps(&self) -> watch::Receiver<Swap> {
         self.swapped.subscribe()
+    }
+
+    /// The rows that the table is made without.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out.clone()
     }
 
     /// Follows for ever; drop the future to stop.
@@ -109,41 +124,47 @@ impl Follower {
     /// Replaces the table by all that the database holds now.
     async fn load(&mut self) -> Result<(), Error> {
         let loaded = facts::load(&self.db).await?;
-        self.left_out = loaded.skipped.iter().map(|row| row.object).collect();
-        self.metrics.left_out.set(self.left_out.len() as i64);
+        self.note_left_out(|left_out| left_out.clear(), &loaded.skipped);
         let last = self.table.load_full();
         let known = last.clone();
         // What has registered here may not have reached the database yet.
+        let chain = loaded.chain;
         let build = move || RouteTable::from_facts(loaded.facts).with_registrations_of(&known);
         let table = blocking(build).await;
         tracing::info!(version = table.version(), hash = %table.hash(), counts = ?table.counts(), "loaded the route table");
         self.loaded = true;
-        self.swap(last, table);
+        self.swap(last, table, chain);
         Ok(())
     }
 
-    /// Applies what the feed says since the table's version.
+    /// Applies what the feed says since the table's version: all of it at once, so that each version that is routed by is one
+    /// that transactions left behind, none half-way.
     async fn read(&mut self) -> Result<(), Error> {
+        let last = self.table.load_full();
+        let mut table = RouteTable::clone(&last);
+        let mut chain = Some(self.swapped.borrow().chain.clone()).filter(|chain| !chain.is_empty());
         loop {
-            let table = self.table.load_full();
-            match facts::changed(&self.db, table.version()).await? {
+            let since = table.version();
+            match facts::changed(&self.db, since, chain.as_deref()).await? {
                 Changes::Since { loaded, more } => {
-                    if loaded.facts.position != table.version() {
-                        for id in changed_objects(&loaded.facts) {
-                            self.left_out.remove(&id);
-                        }
-                        self.left_out.extend(loaded.skipped.iter().map(|row| row.object));
-                        self.metrics.left_out.set(self.left_out.len() as i64);
-                        let last = table.clone();
-                        let next = match count(&loaded.facts) {
+                    if loaded.facts.position != since {
+                        let changed = |left_out: &mut HashMap<ObjectId, String>| {
+                            changed_objects(&loaded.facts).for_each(|id| _ = left_out.remove(&id));
+                        };
+                        self.note_left_out(changed, &loaded.skipped);
+                        table = match count(&loaded.facts) {
                             0..MANY => table.apply(loaded.facts),
                             _ => blocking(move || table.apply(loaded.facts)).await,
                         };
-                        self.swap(last, next);
                     }
-                    if !more {
-                        return Ok(());
+                    if more {
+                        chain = None;
+                        continue;
                     }
+                    if table.version() != last.version() {
+                        self.swap(last, table, loaded.chain);
+                    }
+                    return Ok(());
                 }
                 Changes::Lost { position } => {
                     let version = table.version();
@@ -152,14 +173,22 @@ impl Follower {
                         version,
                         "the change feed does not go on from here; loading everything anew"
                     );
-                    self.load().await?;
+                    return self.load().await;
                 }
             }
         }
     }
 
+    /// Notes which rows are left out, after those that are said anew were forgotten.
+    fn note_left_out(&self, forget: impl FnOnce(&mut HashMap<ObjectId, String>), skipped: &[Skipped]) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        forget(&mut left_out);
+        left_out.extend(skipped.iter().map(|row| (row.object, row.why.clone())));
+        self.metrics.left_out.set(left_out.len() as i64);
+    }
+
     /// Puts `table` in the place of `last`, from which it was made.
-    fn swap(&self, last: Arc<RouteTable>, table: RouteTable) {
+    fn swap(&self, last: Arc<RouteTable>, table: RouteTable, chain: String) {
         let counts = table.counts();
         let version = table.version();
         self.metrics.version.set(version.cast_signed());
@@ -168,7 +197,7 @@ impl Follower {
         let last = replace(&self.table, last, table);
         // A table that shares little with the next one takes long to free.
         drop(spawn_blocking(move || drop(last)));
-        self.swapped.send_replace(version);
+        self.swapped.send_replace(Swap { version, chain });
     }
 
     /// Routes by the table that an earlier run saved, until the database has answered.
@@ -180,7 +209,7 @@ impl Follower {
                     version = table.version(),
                     "routing by the saved table until the database has answered"
                 );
-                self.swap(self.table.load_full(), table);
+                self.swap(self.table.load_full(), table, String::new());
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "cannot read the saved route table"),
@@ -349,7 +378,7 @@ mod tests {
         (follower.expect("a new registry"), table)
     }
 
-    async fn until_prefixes(count: usize, table: &SharedTable, swaps: &mut watch::Receiver<u64>) {
+    async fn until_prefixes(count: usize, table: &SharedTable, swaps: &mut watch::Receiver<Swap>) {
         let wait = swaps.wait_for(|_| table.load().counts().prefixes == count);
         tokio::time::timeout(DEADLINE, wait)
             .await
@@ -365,7 +394,7 @@ mod tests {
         let (follower, table) = follow(&database, None);
         let mut swaps = follower.swaps();
         let following = tokio::spawn(follower.run());
-        swaps.wait_for(|version| *version > 0).await.expect("the follower runs");
+        swaps.wait_for(|swap| swap.version > 0).await.expect("the follower runs");
         let mut times = Vec::new();
         for count in 1..=CHANGES {
             apply(&database, count).await;

@@ -7,12 +7,29 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use tandem_model::{E164, EndpointId, MemberId, Numbering};
+use tandem_model::{E164, EndpointId, Facts, MemberId, Numbering};
 use tandem_routing::{CallRequest, Dip, DipSource, RouteTable, Selection, port, select};
-use tandem_store::{PgPool, facts};
+use tandem_store::{PgPool, facts, past};
 
 use crate::portability::{self, PortabilitySettings};
 use crate::say;
+
+/// When the table is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// Now: the table as it stands.
+    Now(DateTime<Utc>),
+    /// The table as it was then.
+    Past(DateTime<Utc>),
+}
+
+impl Moment {
+    fn time(self) -> DateTime<Utc> {
+        match self {
+            Self::Now(at) | Self::Past(at) => at,
+        }
+    }
+}
 
 /// Loads the route table and prints the selection for a call from the member `from` to `number`.
 pub async fn run(
@@ -21,10 +38,11 @@ pub async fn run(
     from: &str,
     number: &str,
     draw: u64,
-    now: DateTime<Utc>,
+    moment: Moment,
 ) -> anyhow::Result<()> {
     let called: E164 = number.parse().with_context(|| format!("{number:?} is not a number"))?;
-    let (table, originating_member) = load(db, ported, from, HashSet::from([called])).await?;
+    let now = moment.time();
+    let (table, originating_member) = load(db, ported, from, HashSet::from([called]), moment).await?;
     let call = CallRequest { originating_member, called, dip: None, site: None, draw };
     say(explain(&table, from, &select(&table, &call, now)).trim_end());
     Ok(())
@@ -37,12 +55,13 @@ pub async fn run_file(
     from: &str,
     file: &Path,
     draw: u64,
-    now: DateTime<Utc>,
+    moment: Moment,
 ) -> anyhow::Result<()> {
+    let now = moment.time();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let numbers = lines().filter_map(|line| line.parse().ok()).collect();
-    let (table, originating_member) = load(db, ported, from, numbers).await?;
+    let (table, originating_member) = load(db, ported, from, numbers, moment).await?;
     let mut bad = 0;
     for line in lines() {
         match line.parse() {
@@ -68,8 +87,13 @@ async fn load(
     ported: &PortabilitySettings,
     from: &str,
     numbers: HashSet<E164>,
+    moment: Moment,
 ) -> anyhow::Result<(Arc<RouteTable>, MemberId)> {
-    let table = RouteTable::from_facts(facts::load(db).await.context("cannot load the route table")?.facts);
+    let facts = match moment {
+        Moment::Now(_) => facts::load(db).await.context("cannot load the route table")?.facts,
+        Moment::Past(at) => facts_at(db, at).await?,
+    };
+    let table = RouteTable::from_facts(facts);
     let Some(member) = table.member_by_name(from) else {
         bail!("there is no member {from:?}; the members are {}", names(&table));
     };
@@ -83,6 +107,22 @@ async fn load(
         port(&table, &numbers);
     }
     Ok((table.load_full(), id))
+}
+
+/// What the exchange was like at a moment.
+async fn facts_at(db: &PgPool, at: DateTime<Utc>) -> anyhow::Result<Facts> {
+    let version = past::version_at(db, at).await.context("cannot read the past")?;
+    let facts = match version {
+        Some(version) => past::load(db, version).await.context("cannot load the route table as it was")?,
+        None => None,
+    };
+    match facts {
+        Some(facts) => Ok(facts),
+        None => {
+            let known = past::horizon(db).await.context("cannot read the past")?.at;
+            bail!("the exchange knows its past since {}, and not at {}", known.to_rfc3339(), at.to_rfc3339())
+        }
+    }
 }
 
 /// The selection in a line: the number, then the endpoints in order or the code of the refusal.
@@ -114,7 +154,7 @@ fn describe(number: E164) -> String {
 }
 
 /// The selection in sentences.
-fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
+pub(crate) fn explain(table: &RouteTable, from: &str, selection: &Selection) -> String {
     let member =
         |id: MemberId| table.member(id).map_or("a member unknown here", |member| member.name.as_str());
     let endpoint = |id: EndpointId| match table.endpoint(id) {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 use rand::RngExt;
 use rand::SeedableRng;
@@ -12,10 +13,11 @@ use rand::rngs::StdRng;
 use tandem::account::{self, Scope};
 use tandem::clock::{SystemClock, entropy, seed};
 use tandem::database::Database;
+use tandem::lookup::Moment;
 use tandem::portability::command::{self as portability, PortabilityCommand};
 use tandem::settings::{LogFormat, LogSettings, Settings};
-use tandem::{apply, lookup, plan, serve, settings, simulate};
-use tandem_model::Clock;
+use tandem::{apply, explain, history, lookup, plan, serve, settings, simulate};
+use tandem_model::{CallId, Clock};
 use tandem_store::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -66,7 +68,19 @@ enum Command {
         /// A file with a number on each line, instead: each is answered with a line
         #[arg(long, conflicts_with = "number")]
         file: Option<PathBuf>,
+        /// As the exchange was at this moment, such as 2026-05-01T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        at: Option<DateTime<Utc>>,
     },
+    /// Says why a call went where it went, and makes its selection again on the route table of that time. Fails where
+    /// another one comes of it
+    Explain {
+        /// The id of the call
+        #[arg(value_parser = call_id)]
+        call: CallId,
+    },
+    /// Says since when the past of the exchange is known, and fails where it is not what was written
+    History,
     /// Files of ported numbers, which a node reads
     #[command(subcommand)]
     Portability(PortabilityCommand),
@@ -192,17 +206,20 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<ExitCo
             })
             .await
         }
-        Command::Lookup { from, number, file } => {
+        Command::Lookup { from, number, file, at } => {
+            let moment = at.map_or_else(|| Moment::Now(clock.now()), Moment::Past);
             let draw = StdRng::from_seed(seed()).random();
             let ported = &settings.portability;
             with_database(settings, async |db| match (number, file) {
-                (_, Some(file)) => lookup::run_file(db, ported, &from, &file, draw, clock.now()).await,
+                (_, Some(file)) => lookup::run_file(db, ported, &from, &file, draw, moment).await,
                 (number, None) => {
-                    lookup::run(db, ported, &from, &number.unwrap_or_default(), draw, clock.now()).await
+                    lookup::run(db, ported, &from, &number.unwrap_or_default(), draw, moment).await
                 }
             })
             .await
         }
+        Command::Explain { call } => with_database(settings, async |db| explain::run(db, call).await).await,
+        Command::History => with_database(settings, history::run).await,
         Command::Token(TokenCommand::Create { scope, name, days }) => {
             with_database(settings, async |db| {
                 account::create_token(db, &scope, &name, days, &entropy(), clock.now()).await
@@ -218,6 +235,12 @@ async fn perform(command: Command, settings: &Settings) -> anyhow::Result<ExitCo
         Command::Settings | Command::Portability(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+fn call_id(text: &str) -> Result<CallId, String> {
+    text.parse()
+        .map(CallId)
+        .map_err(|_| "write the id of a call, as the portal and the API show it".to_owned())
 }
 
 /// Opens the database for one command; a private cluster that is started for it is stopped after it.

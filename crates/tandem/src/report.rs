@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use prometheus::{IntGauge, Registry};
 use tandem_model::{Clock, NodeId};
 use tandem_routing::SharedTable;
 use tandem_store::PgPool;
@@ -12,6 +13,7 @@ use tandem_store::node::{self, NodeReport, NodeState};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::follower::Swap;
 use crate::portability::{PortedState, SharedState};
 
 /// Time between two reports when nothing happens.
@@ -37,7 +39,9 @@ pub struct Reporter {
     /// What it does.
     pub state: watch::Receiver<NodeState>,
     /// Tells of swaps of the table.
-    pub swaps: watch::Receiver<u64>,
+    pub swaps: watch::Receiver<Swap>,
+    /// How many other nodes run another table of the same version.
+    pub disagreements: IntGauge,
     /// Which ported numbers it holds.
     pub ported: SharedState,
     /// Calls that are up, and records that are not yet in the database.
@@ -45,6 +49,18 @@ pub struct Reporter {
 }
 
 impl Reporter {
+    /// The metric of nodes that disagree.
+    ///
+    /// # Errors
+    /// When `registry` has it already.
+    pub fn disagreements(registry: &Registry) -> prometheus::Result<IntGauge> {
+        let gauge = IntGauge::new(
+            "tandem_route_table_disagreements",
+            "Other live nodes that run a route table of the same version with another hash or another past.",
+        )?;
+        registry.register(Box::new(gauge.clone())).map(|()| gauge)
+    }
+
     /// Reports until it has said that the node is stopped.
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(EVERY);
@@ -72,7 +88,7 @@ impl Reporter {
     /// Reports once.
     pub async fn report(&mut self) -> Result<(), tandem_store::Error> {
         let state = *self.state.borrow_and_update();
-        self.swaps.borrow_and_update();
+        let swap = self.swaps.borrow_and_update().clone();
         let (active_calls, journal_backlog) = (self.load)();
         let (table_version, table_hash) = {
             let table = self.table.load();
@@ -87,12 +103,15 @@ impl Reporter {
             state,
             table_version,
             table_hash,
+            table_chain: if swap.version == table_version { swap.chain } else { String::new() },
             active_calls,
             journal_backlog,
             ported_numbers: held.map(|(numbers, _)| numbers),
             ported_serial: held.map(|(_, serial)| serial),
             ported_fault: fault,
         };
-        node::report(&self.db, &report).await
+        let others = node::report(&self.db, &report).await?;
+        self.disagreements.set(others.into());
+        Ok(())
     }
 }

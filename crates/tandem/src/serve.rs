@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chrono::TimeDelta;
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,8 +25,9 @@ use tokio::task::JoinSet;
 use crate::clock::entropy;
 use crate::data_dir::DataDir;
 use crate::database::Database;
-use crate::follower::Follower;
+use crate::follower::{Follower, Swap};
 use crate::health::HealthReporter;
+use crate::history::HistoryKeeper;
 use crate::portability::PortabilityKeeper;
 use crate::report::Reporter;
 use crate::settings::Settings;
@@ -121,7 +123,8 @@ pub async fn run(
 
     let (state, states) = watch::channel(NodeState::Starting);
     let migrated = watch::Sender::new(false);
-    let swaps = follower.swaps();
+    let is_migrated = migrated.subscribe();
+    let (swaps, left_out) = (follower.swaps(), follower.left_out());
     let mut tasks = Tasks::new();
     if let Some(node) = &node {
         for (listener, bound) in node.listeners() {
@@ -136,6 +139,7 @@ pub async fn run(
             clock: clock.clone(),
             state: states.clone(),
             swaps: swaps.clone(),
+            disagreements: Reporter::disagreements(&registry)?,
             ported: keeper.state(),
             load: Box::new({
                 let node = Arc::downgrade(node);
@@ -193,6 +197,18 @@ pub async fn run(
             match follower.run().await {}
         }
     });
+    let history = HistoryKeeper {
+        db: db.clone(),
+        clock: clock.clone(),
+        keep: TimeDelta::days(settings.history.keep_days.into()),
+    };
+    tasks.spawn({
+        let mut migrated = is_migrated;
+        async move {
+            migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+            match history.run().await {}
+        }
+    });
     if settings.portability.file.is_some() {
         tasks.spawn(async move { match keeper.run().await {} });
     }
@@ -212,7 +228,8 @@ pub async fn run(
             realm: settings.portal.realm.clone(),
             approval: settings.portal.approval,
         };
-        let app = AppState::new(portal, db.clone(), table.clone(), clock.clone(), entropy(), &registry);
+        let app =
+            AppState::new(portal, db.clone(), table.clone(), left_out, clock.clone(), entropy(), &registry);
         tasks.spawn(async move {
             (
                 "the portal",
@@ -249,7 +266,7 @@ async fn wait(
     node: Option<&Node>,
     tasks: &mut Tasks,
     signals: &mut mpsc::Receiver<()>,
-    mut swaps: watch::Receiver<u64>,
+    mut swaps: watch::Receiver<Swap>,
     state: &watch::Sender<NodeState>,
 ) -> anyhow::Result<()> {
     let mut is_starting = true;

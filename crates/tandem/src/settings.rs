@@ -57,6 +57,8 @@ pub struct Settings {
     pub trace: TraceSettings,
     /// Where pages and API are served.
     pub portal: PortalSettings,
+    /// How long the past is kept.
+    pub history: HistorySettings,
     /// Where metrics are read.
     pub metrics: MetricsSettings,
     /// What is logged, and how.
@@ -121,6 +123,13 @@ pub struct PortalSettings {
     pub realm: Option<String>,
     /// From when on a change set needs a second person.
     pub approval: ApprovalThreshold,
+}
+
+/// How long the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// Days.
+    pub keep_days: u32,
 }
 
 /// Where metrics are read.
@@ -441,6 +450,7 @@ impl Values {
                     prefixes: self.integer("portal.approval_prefixes", 0..=u32::MAX)?.into(),
                 },
             },
+            history: HistorySettings { keep_days: self.integer("history.keep_days", 1..=36_500)? },
             metrics: MetricsSettings { address: self.address("metrics.address")? },
             log: LogSettings { format, filter },
         })
@@ -819,7 +829,7 @@ mod tests {
         let cases = [
             (
                 "portal = 3",
-                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portability], [portal], [tls], [trace]",
+                "t.toml: unknown key portal; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [history], [log], [metrics], [portability], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\nadress = \"x\"",
@@ -827,7 +837,7 @@ mod tests {
             ),
             (
                 "[portla]\naddress = \"x\"",
-                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [log], [metrics], [portability], [portal], [tls], [trace]",
+                "t.toml: unknown key portla.address; there are data_dir, listener, node, roles, [database], [dns], [enum], [fabric], [history], [log], [metrics], [portability], [portal], [tls], [trace]",
             ),
             (
                 "[portal]\naddress = \"8080\"",

@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// One file of `tests/`, with what it prints shown.
-fn scenario(name: &str) -> Command {
+pub(crate) fn scenario(name: &str) -> Command {
     let mut test = cargo(&["test", "--release", "--package", "tandem-tests", "--test", name]);
     test.args(["--", "--nocapture"]);
     test.env("TANDEM_BIN", crate::target().join("release/tandem")).env("TANDEM_LONG", "1");

@@ -213,6 +213,7 @@ async fn a_change_set_takes_effect_at_its_time_also_after_a_restart() {
         exchange.app.settings.clone(),
         exchange.database.pool().clone(),
         tandem_routing::shared(tandem_routing::RouteTable::empty()),
+        Default::default(),
         std::sync::Arc::new(exchange.clock.clone()),
         entropy(),
         &Registry::new(),

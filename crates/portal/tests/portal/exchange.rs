@@ -72,7 +72,15 @@ impl Exchange {
         let entropy = entropy();
         let table = tandem_routing::shared(RouteTable::empty());
         let time = Arc::new(clock.clone());
-        let app = AppState::new(settings, database.pool().clone(), table, time, entropy.clone(), &registry);
+        let app = AppState::new(
+            settings,
+            database.pool().clone(),
+            table,
+            Default::default(),
+            time,
+            entropy.clone(),
+            &registry,
+        );
         let secret = Secret::new_token(&entropy);
         let expires_at = clock.now() + TimeDelta::days(300);
         let new = api_token::NewApiToken {

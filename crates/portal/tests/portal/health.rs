@@ -21,6 +21,7 @@ async fn report_node(exchange: &Exchange, number: u128) -> NodeId {
         state: NodeState::Serving,
         table_version: 1,
         table_hash: "abc".to_owned(),
+        table_chain: String::new(),
         active_calls: 0,
         journal_backlog: 0,
         ported_numbers: None,

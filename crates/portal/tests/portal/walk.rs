@@ -90,6 +90,8 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("get_call", "", [401, 404, 200, 200]),
     ("list_all_calls", "", [401, 403, 403, 200]),
     ("get_any_call", "", [401, 403, 403, 200]),
+    ("verify_selection", "", [401, 404, 200, 200]),
+    ("verify_any_selection", "", [401, 403, 403, 200]),
     ("get_ladder", "", [401, 404, 200, 200]),
     ("get_any_ladder", "", [401, 403, 403, 200]),
     ("list_traces", "", [401, 404, 200, 200]),

@@ -18,6 +18,7 @@ async fn report_node(db: &PgPool, number: u128, state: NodeState, seen_at: DateT
         state,
         table_version: 1,
         table_hash: "abc".to_owned(),
+        table_chain: String::new(),
         active_calls: 0,
         journal_backlog: 0,
         ported_numbers: None,

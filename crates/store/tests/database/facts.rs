@@ -41,7 +41,7 @@ fn sorted(mut facts: Facts) -> Facts {
 }
 
 async fn since(db: &PgPool, position: u64) -> Loaded {
-    match changed(db, position).await.unwrap() {
+    match changed(db, position, None).await.unwrap() {
         Changes::Since { loaded, more: false } => loaded,
         other => panic!("one reading takes all changes: {other:?}"),
     }
@@ -167,7 +167,7 @@ async fn a_database_that_was_restored_to_an_earlier_state_is_noticed() {
     let db = database.pool();
     declare(db, TWO_MEMBERS).await.unwrap();
     let position = load(db).await.unwrap().facts.position;
-    assert_eq!(changed(db, position + 1).await.unwrap(), Changes::Lost { position });
+    assert_eq!(changed(db, position + 1, None).await.unwrap(), Changes::Lost { position });
     assert_eq!(since(db, position).await.facts, Facts { position, ..Facts::default() });
 }
 
@@ -178,10 +178,10 @@ async fn entries_that_were_removed_make_a_node_load_anew() {
     declare(db, TWO_MEMBERS).await.unwrap();
     let position = load(db).await.unwrap().facts.position;
     sql(db, "delete from feed_entry where position <= 2").await.unwrap();
-    assert_eq!(changed(db, 1).await.unwrap(), Changes::Lost { position });
-    assert!(matches!(changed(db, 2).await.unwrap(), Changes::Since { .. }));
+    assert_eq!(changed(db, 1, None).await.unwrap(), Changes::Lost { position });
+    assert!(matches!(changed(db, 2, None).await.unwrap(), Changes::Since { .. }));
     sql(db, "delete from feed_entry").await.unwrap();
-    assert_eq!(changed(db, 2).await.unwrap(), Changes::Lost { position });
+    assert_eq!(changed(db, 2, None).await.unwrap(), Changes::Lost { position });
 }
 
 #[tokio::test]
@@ -196,8 +196,8 @@ async fn a_node_that_is_far_behind_loads_anew() {
     )
     .await
     .unwrap();
-    assert_eq!(changed(db, 0).await.unwrap(), Changes::Lost { position: 500_001 });
-    let Changes::Since { loaded, more } = changed(db, 1).await.unwrap() else {
+    assert_eq!(changed(db, 0, None).await.unwrap(), Changes::Lost { position: 500_001 });
+    let Changes::Since { loaded, more } = changed(db, 1, None).await.unwrap() else {
         panic!("it can be read in parts")
     };
     assert_eq!((loaded.facts.position, loaded.facts.gone.len(), more), (20_001, 20_000, true));

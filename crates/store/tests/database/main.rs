@@ -8,5 +8,6 @@ mod endpoint_health;
 mod facts;
 mod imports;
 mod nodes;
+mod past;
 mod support;
 mod traces;

@@ -17,6 +17,7 @@ fn report(number: u128, table_version: u64) -> NodeReport {
         state: NodeState::Serving,
         table_version,
         table_hash: "abc".to_owned(),
+        table_chain: String::new(),
         active_calls: 3,
         journal_backlog: 0,
         ported_numbers: None,

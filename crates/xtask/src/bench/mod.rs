@@ -23,6 +23,7 @@ mod usage;
 use anyhow::Result;
 
 use crate::run::{Steps, cargo, run as run_command};
+use crate::soak;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -39,6 +40,8 @@ enum Bench {
         /// Other numbers of prefixes
         prefixes: Vec<String>,
     },
+    /// Changes of routes: a hundred a second, from the commit until three nodes route by them
+    Propagation,
     /// SIP messages: reading and judging ordinary ones, and hostile ones of 8 to 64 kB
     Judge,
     /// Calls: the hub beside Kamailio under the same load, and what the relaying alone costs
@@ -51,6 +54,7 @@ enum Bench {
 pub(crate) fn run(options: Options) -> Result<()> {
     match options.bench {
         Some(Bench::Routing { prefixes }) => routing(&prefixes),
+        Some(Bench::Propagation) => propagation(),
         Some(Bench::Judge) => judge(),
         Some(Bench::Fabric(options)) => fabric::run(&options),
         Some(Bench::Import(options)) => import::run(&options),
@@ -59,6 +63,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
             steps.step("routing", || routing(&[]));
             steps.step("judge", judge);
             steps.step("import", || run_command(&mut cargo(&["xtask", "bench", "import"])));
+            steps.step("propagation", propagation);
             steps.step("fabric", || run_command(&mut cargo(&["xtask", "bench", "fabric"])));
             steps.finish()
         }
@@ -70,6 +75,14 @@ fn routing(prefixes: &[String]) -> Result<()> {
     run_command(&mut cargo(&["build", "--release", "--package", "tandem-routing", "--example", "routing"]))?;
     let program = crate::target().join("release/examples/routing");
     run_command(stage::pinned(stage::SYSTEM_CORE, program).args(prefixes))
+}
+
+/// The scenario of the tests, longer and on a release build.
+fn propagation() -> Result<()> {
+    run_command(&mut cargo(&["build", "--release", "--package", "tandem"]))?;
+    let mut scenario = soak::scenario("propagation");
+    scenario.arg("three_nodes_route_by_each_change_in_its_order").env("PROPAGATION_BENCH", "1");
+    run_command(&mut scenario)
 }
 
 fn judge() -> Result<()> {

@@ -17,12 +17,13 @@ import { Glass } from "./Glass";
 export function MemberLookup({ memberId }: { memberId: string }) {
   const [search] = useSearchParams();
   const called = search.get("called") ?? "";
+  const at = moment(search);
   const found = useQuery({
-    queryKey: ["looking-glass", memberId, called],
+    queryKey: ["looking-glass", memberId, called, at],
     enabled: called !== "",
     queryFn: () =>
       answer(
-        api.GET("/api/v1/members/{member_id}/looking-glass", { params: { path: { member_id: memberId }, query: { of: called } } }),
+        api.GET("/api/v1/members/{member_id}/looking-glass", { params: { path: { member_id: memberId }, query: { of: called, at } } }),
       ),
   });
   return <Lookup found={found} isOperator={false} />;
@@ -33,12 +34,13 @@ export function ExchangeLookup() {
   const [search, setSearch] = useSearchParams();
   const called = search.get("called") ?? "";
   const from = search.get("from") ?? "";
+  const at = moment(search);
   const members = useMembers();
   const found = useQuery({
-    queryKey: ["looking-glass", from, called],
+    queryKey: ["looking-glass", from, called, at],
     enabled: called !== "",
     queryFn: () =>
-      answer(api.GET("/api/v1/looking-glass", { params: { query: from === "" ? { of: called } : { of: called, from } } })),
+      answer(api.GET("/api/v1/looking-glass", { params: { query: from === "" ? { of: called, at } : { of: called, from, at } } })),
   });
   return (
     <Lookup found={found} isOperator>
@@ -63,21 +65,31 @@ export function ExchangeLookup() {
   );
 }
 
+/** The moment that is asked about, where it is not now. */
+function moment(search: URLSearchParams): string | undefined {
+  const at = new Date(`${search.get("at") ?? ""}Z`);
+  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
+}
+
 type Found = { data: GlassAnswer | undefined; error: unknown; isFetching: boolean; refetch: () => unknown };
 
 function Lookup({ found, isOperator, children }: { found: Found; isOperator: boolean; children?: ReactNode }) {
   const [search, setSearch] = useSearchParams();
   const called = search.get("called") ?? "";
+  const then = search.get("at") ?? "";
   const [typed, setTyped] = useState(called);
+  const [at, setAt] = useState(then);
   const problem = found.error ? problemOf(found.error) : null;
 
   function ask() {
     const number = plainNumber(typed);
-    if (number === called) void found.refetch();
+    if (number === called && at === then) void found.refetch();
     else
       setSearch((now) => {
         const next = new URLSearchParams(now);
         next.set("called", number);
+        if (at) next.set("at", at);
+        else next.delete("at");
         return next;
       });
   }
@@ -101,13 +113,21 @@ function Lookup({ found, isOperator, children }: { found: Found; isOperator: boo
             onChange={(event) => setTyped(event.currentTarget.value)}
             error={problem && fieldErrors(problem).of}
           />
+          <TextInput
+            type="datetime-local"
+            label="As of (UTC)"
+            w={220}
+            value={at}
+            onChange={(event) => setAt(event.currentTarget.value)}
+            error={problem && fieldErrors(problem).at}
+          />
           <Button type="submit" mt={24} loading={found.isFetching} leftSection={<Icon name="lookup" size={15} />}>
             Look up
           </Button>
         </Group>
       </form>
-      {problem && <ProblemNote problem={problem} shownFields={["of"]} />}
-      {!problem && found.data?.selection && <Explanation selection={found.data.selection} tense="now" />}
+      {problem && <ProblemNote problem={problem} shownFields={["of", "at"]} />}
+      {!problem && found.data?.selection && <Explanation selection={found.data.selection} tense={then ? "then" : "now"} />}
       {!problem && found.data && <Glass glass={found.data} isOperator={isOperator} />}
     </>
   );

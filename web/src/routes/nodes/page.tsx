@@ -2,12 +2,12 @@ import { Badge } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
 import { answer, api } from "../../api/client";
-import type { Node } from "../../api/types";
+import type { Node, RowLeftOut } from "../../api/types";
 import type { Audience } from "../../app/paths";
 import { LIVE_MS } from "../../app/queries";
 import { count, since } from "../../format/time";
 import { DataTable, Empty, type Column } from "../../parts/DataTable";
-import { Page } from "../../parts/Page";
+import { Page, Section } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 
 export const audience: Audience = "operator";
@@ -35,7 +35,7 @@ export default function Nodes() {
         </span>
       ),
     },
-    { header: "Hash", cell: ({ table_hash }) => <span className="mono" title={table_hash}>{table_hash.slice(0, 12)}</span> },
+    { header: "Hash", cell: ({ table_hash, table_chain }) => <span className="mono" title={`${table_hash} ${table_chain}`}>{table_hash.slice(0, 12)}</span> },
     { header: "Ported numbers", cell: (node) => <Ported {...node} /> },
     { header: "Calls up", align: "end", cell: ({ active_calls }) => <span className="figures">{count(active_calls)}</span> },
     { header: "Journal backlog", align: "end", cell: ({ journal_backlog }) => <span className="figures">{count(journal_backlog)}</span> },
@@ -54,9 +54,29 @@ export default function Nodes() {
         rowKey={({ node_id }) => node_id}
         empty={<Empty title="No node has reported">Start tandem with the fabric role; it appears here within seconds.</Empty>}
       />
+      {data && data.rows_left_out_count > 0 && (
+        <Section
+          title={`Rows left out: ${count(data.rows_left_out_count)}`}
+          lead="They are against the rules, so that calls are routed without them. What they said before is not in force any more; all other rows are."
+        >
+          <DataTable
+            label="Rows left out"
+            columns={LEFT_OUT}
+            list={{ items: data.rows_left_out, error: null, page: 1, forward: null, back: null }}
+            rowKey={({ id }) => id}
+            empty={null}
+          />
+        </Section>
+      )}
     </Page>
   );
 }
+
+const LEFT_OUT: Column<RowLeftOut>[] = [
+  { header: "What", cell: ({ kind }) => kind },
+  { header: "Id", cell: ({ id }) => <span className="mono">{id}</span> },
+  { header: "What is wrong with it", cell: ({ why }) => why },
+];
 
 function Ported({ ported_numbers, ported_serial, ported_fault }: Node) {
   return (

@@ -21,6 +21,7 @@ import { useReason } from "../../../parts/reasons";
 import { OutcomeBadge } from "../../../parts/State";
 import { Time } from "../../../parts/Time";
 import { Ladder } from "./Ladder";
+import { SelectionCheck } from "./SelectionCheck";
 
 export default function CallPage() {
   const { call: callId = "" } = useParams();
@@ -66,7 +67,10 @@ export default function CallPage() {
       <Ladder call={call} attempts={attempts} memberId={memberId} />
       <Section title="Why it went there">
         {selection ? (
-          <Explanation selection={selection} tense="then" />
+          <>
+            <Explanation selection={selection} tense="then" />
+            <SelectionCheck callId={callId} memberId={memberId} />
+          </>
         ) : (
           <Text size="sm" className="quiet">
             The originating member sees how its route was chosen.
