@@ -27,6 +27,7 @@ use crate::http_metrics;
 use crate::lines;
 use crate::problem::ApiError;
 use crate::session::IDLE;
+use crate::transit_quality_job;
 use crate::web;
 
 /// Requests that are worked on at once; what comes on top is answered with 503.
@@ -110,10 +111,12 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let tidying = tokio::spawn(tidy(app.clone()));
     let applying = tokio::spawn(change_set_job::run(app.clone()));
+    let measuring = tokio::spawn(transit_quality_job::run(app.clone()));
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
     tidying.abort();
     applying.abort();
+    measuring.abort();
     served
 }
 

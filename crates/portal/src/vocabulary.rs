@@ -83,6 +83,8 @@ vocabularies! {
     ItemAction ["announce", "withdraw"]
     /// What happens to the calls of a member to a prefix: they go somewhere, elsewhere, or nowhere any more.
     RouteChangeKind ["added", "changed", "removed"]
+    /// Whether a route leads to who holds the number (home), or onward by who offers that (transit).
+    RouteKind ["home", "transit"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }
@@ -136,6 +138,7 @@ mod tests {
         reads::<tandem_store::change_set::ChangeSetState>(ChangeSetState::words());
         reads::<tandem_store::change_set::ItemAction>(ItemAction::words());
         reads::<tandem_routing::RouteChangeKind>(RouteChangeKind::words());
+        reads::<crate::lookup::RouteKind>(RouteKind::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod blocks;
 mod called;
 mod catalog;
 mod comparison;
@@ -20,15 +21,19 @@ mod packed;
 mod portability;
 mod ported_block;
 mod prefix_tree;
+mod rates;
 mod reach;
 mod select;
 mod sources;
 mod table;
 mod terms;
+mod transit;
 mod weight;
 
 #[cfg(test)]
 mod agreement_properties;
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
@@ -49,7 +54,7 @@ pub use portability::{PortedLoad, PortedNumbers};
 pub use reach::{Reach, ReachDelta};
 pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
 pub use table::{Counts, RouteTable};
-pub use weight::{Weighted, order};
+pub use weight::{Weighted, draw_of, order};
 
 /// The table that a node routes by: readers load it without a lock, the writer swaps in the next one.
 pub type SharedTable = Arc<ArcSwap<RouteTable>>;

@@ -21,6 +21,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/block-list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what nobody calls. */
+        get: operations["get_common_block_list"];
+        /** makes it a list of just these prefixes. */
+        put: operations["put_common_block_list"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/calls": {
         parameters: {
             query?: never;
@@ -151,6 +169,24 @@ export interface paths {
         /** the addresses on which the hub receives SIP. */
         get: operations["connect"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/currency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the currency of all rates. */
+        get: operations["get_currency"];
+        /** sets the currency of all rates, while there is no deck. */
+        put: operations["put_currency"];
         post?: never;
         delete?: never;
         options?: never;
@@ -452,6 +488,24 @@ export interface paths {
         post?: never;
         /** withdraws it now. */
         delete: operations["withdraw_announcement"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/block-list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what the member never calls. */
+        get: operations["get_block_list"];
+        /** makes it a list of just these prefixes. */
+        put: operations["put_block_list"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -930,6 +984,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/rate-decks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the decks of the member, by name. */
+        get: operations["list_rate_decks"];
+        put?: never;
+        /** makes a deck without rates. */
+        post: operations["create_rate_deck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/rate-decks/{rate_deck_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** removes a deck that no offer of transit names. */
+        delete: operations["delete_rate_deck"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/rate-decks/{rate_deck_id}/rates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** rates of a deck in force now or later, by prefix. */
+        get: operations["list_rates"];
+        /**
+         * loads a deck: from an instant on it has just these rates.
+         * @description A CSV body begins with the line `prefix,per_minute`, which may go on with `,valid_from,valid_until`; times are as in
+         *     JSON, and empty where they are left out.
+         */
+        put: operations["load_rates"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/reachability": {
         parameters: {
             query?: never;
@@ -982,6 +1093,42 @@ export interface paths {
         post?: never;
         /** no further call is traced for it. */
         delete: operations["end_trace"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/transit-offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what the member offers. */
+        get: operations["list_transit_offers"];
+        put?: never;
+        /** offers to carry calls at the rates of a deck, once the operator permits it. */
+        post: operations["create_transit_offer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/transit-offers/{transit_offer_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** changes an offer; the operator's permission stays. */
+        put: operations["update_transit_offer"];
+        post?: never;
+        /** withdraws an offer now. */
+        delete: operations["withdraw_transit_offer"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1130,6 +1277,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rate-decks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the decks of the operator, by name. */
+        get: operations["list_own_rate_decks"];
+        put?: never;
+        /** makes a deck of the operator without rates. */
+        post: operations["create_own_rate_deck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rate-decks/{rate_deck_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** removes a deck of the operator. Agreements that name it find no rate in it. */
+        delete: operations["delete_own_rate_deck"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rate-decks/{rate_deck_id}/rates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** rates of a deck of the operator in force now or later, by prefix. */
+        get: operations["list_own_rates"];
+        /**
+         * loads a deck of the operator: from an instant on it has just these rates.
+         * @description A CSV body begins with the line `prefix,per_minute`, which may go on with `,valid_from,valid_until`; times are as in
+         *     JSON, and empty where they are left out.
+         */
+        put: operations["load_own_rates"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reasons": {
         parameters: {
             query?: never;
@@ -1202,6 +1406,40 @@ export interface paths {
         post?: never;
         /** the token is worth nothing from now on. */
         delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transit-offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what all members offer (operator). */
+        get: operations["list_all_transit_offers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transit-offers/{transit_offer_id}/permission": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** permits an offer or not, and prefers it (operator). */
+        put: operations["permit_transit_offer"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1291,6 +1529,8 @@ export interface components {
             own_prefixes?: string[];
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes of either. */
+            transit?: components["schemas"]["TransitAsked"];
             /**
              * @description Name or id of the other member.
              * @example globex
@@ -1497,6 +1737,28 @@ export interface components {
          * @enum {string}
          */
         Authority: "pending" | "disputed" | "valid" | "refused" | "expired";
+        /** @description A block list as it shall be. */
+        BlockListInput: {
+            /**
+             * @description All of its prefixes; those that are not named are taken off it.
+             * @example [
+             *       "+44909",
+             *       "+882"
+             *     ]
+             */
+            prefixes: string[];
+        };
+        /** @description Numbers to which no calls go. */
+        BlockListView: {
+            /**
+             * @description Calls to numbers that begin with one of these are refused, whoever would take them.
+             * @example [
+             *       "+44909",
+             *       "+882"
+             *     ]
+             */
+            prefixes: string[];
+        };
         /** @description Announcements that take effect together, or not at all. */
         BulkInput: {
             /** @description What is announced from now on. At most 100,000 rows together with `withdraw`. */
@@ -1638,6 +1900,7 @@ export interface components {
         CandidateView: {
             /** @description Null where the endpoint is another member's. */
             endpoint_name: string | null;
+            kind: components["schemas"]["RouteKind"];
             /** Format: uuid */
             member_id: string;
             member_name: string;
@@ -1647,6 +1910,12 @@ export interface components {
              * @description Lower is tried first; null where the endpoint is another member's.
              */
             priority: number | null;
+            /**
+             * @description What transit costs a minute, in the currency of the exchange; null for a home route, and for who neither offers it
+             *     nor is the operator.
+             * @example 0.0045
+             */
+            rate: string | null;
             /**
              * Format: int32
              * @description Share of the calls at the same priority; null where the endpoint is another member's.
@@ -1747,6 +2016,8 @@ export interface components {
             note?: string;
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes; its deck is one of the operator. */
+            transit?: components["schemas"]["TransitAsked"];
         };
         /** @description Which member an act of the operator is about. */
         ClubMemberInput: {
@@ -1785,6 +2056,8 @@ export interface components {
             note: string;
             /** @description Names of sites: endpoints there take calls before all others. */
             sites: string[];
+            /** @description What is asked of transit routes; `margin_floor` is shown to the operator only. */
+            transit: components["schemas"]["TransitAsked"];
         };
         /** @description One file of a configuration. */
         ConfigurationFile: {
@@ -1848,6 +2121,8 @@ export interface components {
             own_prefixes?: string[];
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes of either. */
+            transit?: components["schemas"]["TransitAsked"];
         };
         /** @description A user name and its realm, without the password: only hashes of that are kept. */
         CredentialView: {
@@ -1862,6 +2137,14 @@ export interface components {
             registers: boolean;
             /** @description The user name. */
             username: string;
+        };
+        /** @description The currency of the exchange. */
+        CurrencyView: {
+            /**
+             * @description Its code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
         };
         /**
          * @description A day of the week.
@@ -2834,6 +3117,8 @@ export interface components {
                 note: string;
                 /** @description Names of sites: endpoints there take calls before all others. */
                 sites: string[];
+                /** @description What is asked of transit routes; `margin_floor` is shown to the operator only. */
+                transit: components["schemas"]["TransitAsked"];
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
@@ -2967,6 +3252,64 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_RateDeckView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * @description The currency of the exchange, by its code of ISO 4217.
+                 * @example EUR
+                 */
+                currency: string;
+                /**
+                 * Format: uuid
+                 * @description Whose it is; null where it is the operator's.
+                 */
+                member_id: string | null;
+                /** @example pstn-a-z */
+                name: string;
+                /** Format: uuid */
+                rate_deck_id: string;
+                /**
+                 * Format: int64
+                 * @description How many rates are in force.
+                 */
+                rates: number;
+                /**
+                 * Format: int32
+                 * @description How often rates were loaded.
+                 */
+                version: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
+        Page_RateView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /**
+                 * @description An exact decimal.
+                 * @example 0.0045
+                 */
+                per_minute: string;
+                /** @example +4420 */
+                prefix: string;
+                /** Format: date-time */
+                valid_from: string;
+                /** Format: date-time */
+                valid_until: string | null;
+                /**
+                 * Format: int32
+                 * @description The version of the deck that brought it.
+                 */
+                version: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_TokenView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3030,6 +3373,47 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_TransitOfferView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** @description The endpoints that take the calls. */
+                endpoints: components["schemas"]["EndpointRef"][];
+                /**
+                 * Format: int32
+                 * @description Most calls up at once by it; no bound where it is null.
+                 */
+                max_calls: number | null;
+                /**
+                 * Format: int32
+                 * @description Most new calls a second by it; no bound where it is null.
+                 */
+                max_calls_per_second: number | null;
+                /** Format: uuid */
+                member_id: string;
+                member_name: string;
+                name: string;
+                /** @description Whether the operator permits it; it takes no calls before. */
+                permitted: boolean;
+                /**
+                 * Format: int32
+                 * @description Among offers of the same rate the operator prefers the lower one.
+                 */
+                preference: number;
+                quality: components["schemas"]["QualityView"] | null;
+                /** Format: uuid */
+                rate_deck_id: string;
+                rate_deck_name: string;
+                /** @description What the member promises of it; agreements may demand it. */
+                tags: string[];
+                /** Format: uuid */
+                transit_offer_id: string;
+                /** Format: date-time */
+                valid_from: string;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_UserView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3051,6 +3435,16 @@ export interface components {
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
+        };
+        /** @description What the operator says of an offer. */
+        PermissionInput: {
+            permitted: boolean;
+            /**
+             * Format: int32
+             * @description Among offers of the same rate the lower one comes first.
+             * @default 100
+             */
+            preference?: number;
         };
         /** @description What a change set would change. */
         PlanView: {
@@ -3186,6 +3580,24 @@ export interface components {
          * @enum {string}
          */
         ProposedDirection: "both" | "outgoing" | "incoming";
+        /** @description How calls by an offer went lately; in coarse steps. */
+        QualityView: {
+            /**
+             * Format: int32
+             * @description Answer-seizure ratio, in percent.
+             */
+            asr_percent: number;
+            /**
+             * Format: int32
+             * @description Network effectiveness ratio, in percent.
+             */
+            ner_percent: number;
+            /**
+             * Format: int32
+             * @description Post-dial delay, in milliseconds.
+             */
+            pdd_ms: number;
+        };
         /** @description A range that a member claims. */
         RangeInput: {
             /** @description Why the operator should believe it: an allocation, a link, a reference. At most 2000 characters. */
@@ -3236,6 +3648,94 @@ export interface components {
             /** Format: date-time */
             valid_until: string | null;
         };
+        /** @description A deck to make. */
+        RateDeckInput: {
+            /**
+             * @description Lower-case letters, digits and hyphens; unique with its owner.
+             * @example pstn-a-z
+             */
+            name: string;
+        };
+        /** @description A dated list of prefixes and rates. */
+        RateDeckView: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * @description The currency of the exchange, by its code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: uuid
+             * @description Whose it is; null where it is the operator's.
+             */
+            member_id: string | null;
+            /** @example pstn-a-z */
+            name: string;
+            /** Format: uuid */
+            rate_deck_id: string;
+            /**
+             * Format: int64
+             * @description How many rates are in force.
+             */
+            rates: number;
+            /**
+             * Format: int32
+             * @description How often rates were loaded.
+             */
+            version: number;
+        };
+        /** @description A rate to load. */
+        RateRow: {
+            /**
+             * @description What a minute costs: an exact decimal of at most 6 places, from 0 to less than a million.
+             * @example 0.0045
+             */
+            per_minute: string;
+            /**
+             * @description The leading digits of the numbers, internationally.
+             * @example +4420
+             */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description From when on; when the load begins where it is left out.
+             */
+            valid_from?: string | null;
+            /**
+             * Format: date-time
+             * @description Until before when; until further notice where it is left out.
+             */
+            valid_until?: string | null;
+        };
+        /** @description What a minute costs to numbers that begin with a prefix. */
+        RateView: {
+            /**
+             * @description An exact decimal.
+             * @example 0.0045
+             */
+            per_minute: string;
+            /** @example +4420 */
+            prefix: string;
+            /** Format: date-time */
+            valid_from: string;
+            /** Format: date-time */
+            valid_until: string | null;
+            /**
+             * Format: int32
+             * @description The version of the deck that brought it.
+             */
+            version: number;
+        };
+        /** @description Rates that replace those of a deck. */
+        RatesInput: {
+            rates: components["schemas"]["RateRow"][];
+            /**
+             * Format: date-time
+             * @description From when on the deck has these rates and no other; from now where it is left out.
+             */
+            valid_from?: string | null;
+        };
         /**
          * @description What a line is.
          * @enum {string}
@@ -3272,7 +3772,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "blocked_by_member" | "blocked_by_operator" | "would_return" | "rate_too_high" | "at_a_loss" | "quality_too_low" | "rate_missing" | "transit_not_permitted" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3351,16 +3851,28 @@ export interface components {
             /** @example +4420 */
             prefix: string;
         };
+        /**
+         * @description Whether a route leads to who holds the number (home), or onward by who offers that (transit).
+         * @enum {string}
+         */
+        RouteKind: "home" | "transit";
         /** @description One announcement, and what became of it. */
         SeenView: {
-            /** @description Whether it counts: it is in force, and a verified range of its member covers it. */
+            /**
+             * @description Whether it counts: it is in force, and a verified range of its member covers it; of transit, the operator permits
+             *     it and a rate is in force.
+             */
             accepted: boolean;
             /** Format: uuid */
             announcement_id: string;
+            kind: components["schemas"]["RouteKind"];
             /** Format: uuid */
             member_id: string;
             member_name: string;
-            /** @example +4420 */
+            /**
+             * @description What is announced; of an offer of transit the prefix by which the number has a rate.
+             * @example +4420
+             */
             prefix: string;
             /** @description Members whose calls it gets, at most 100; of another member's announcement the reader alone. */
             reaches: components["schemas"]["ReachedView"][];
@@ -3375,7 +3887,7 @@ export interface components {
             candidates: components["schemas"]["CandidateView"][];
             dip: components["schemas"]["DipView"] | null;
             left_out: components["schemas"]["LeftOutView"][];
-            /** @description The longest announced prefix that matches the number, or its routing number. */
+            /** @description The longest announced prefix that matches the number, or its routing number; null where no home route does. */
             matched: string | null;
             numbering: components["schemas"]["NumberingView"] | null;
             refusal: components["schemas"]["ReasonView"] | null;
@@ -3476,6 +3988,7 @@ export interface components {
             prefixes_of_proposing: string[];
             /** @description Names of sites: endpoints there take calls before all others. */
             sites: string[];
+            transit: components["schemas"]["TransitAsked"];
         };
         /** @description A new token. */
         TokenInput: {
@@ -3568,6 +4081,114 @@ export interface components {
              */
             until: string;
         };
+        /** @description What is asked of transit routes; nothing where all of it is left out or null. */
+        TransitAsked: {
+            /**
+             * @description The least that is left of what the calling member pays a minute, once the transit is paid: what leaves less is left
+             *     out. It needs `rate_deck_id`.
+             * @default null
+             * @example 0.001
+             */
+            margin_floor?: string | null;
+            /**
+             * Format: int32
+             * @description Longest post-dial delay, in milliseconds.
+             * @default null
+             */
+            max_pdd_ms?: number | null;
+            /**
+             * @description Transit that costs more a minute is left out. An exact decimal.
+             * @default null
+             * @example 0.02
+             */
+            max_rate?: string | null;
+            /**
+             * Format: int32
+             * @description Least answer-seizure ratio, in percent.
+             * @default null
+             */
+            min_asr_percent?: number | null;
+            /**
+             * Format: int32
+             * @description Least network effectiveness ratio, in percent.
+             * @default null
+             */
+            min_ner_percent?: number | null;
+            /**
+             * Format: uuid
+             * @description The deck by which the calling member pays for transit: of one of the two members, or of the operator.
+             * @default null
+             */
+            rate_deck_id?: string | null;
+        };
+        /** @description What a member offers. */
+        TransitOfferInput: {
+            /** @description Names or ids of endpoints of the member. */
+            endpoints: string[];
+            /**
+             * Format: int32
+             * @description Most calls up at once by it; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second by it; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
+            /**
+             * @description Lower-case letters, digits and hyphens; unique with the member.
+             * @example pstn
+             */
+            name: string;
+            /**
+             * Format: uuid
+             * @description A deck of the member: each number that has a rate is offered.
+             */
+            rate_deck_id: string;
+            /**
+             * @description What the member promises of it: lower-case letters, digits and hyphens. Agreements may demand it.
+             * @example [
+             *       "cli-guaranteed"
+             *     ]
+             */
+            tags?: string[];
+        };
+        /** @description A member's offer to carry calls onward. */
+        TransitOfferView: {
+            /** @description The endpoints that take the calls. */
+            endpoints: components["schemas"]["EndpointRef"][];
+            /**
+             * Format: int32
+             * @description Most calls up at once by it; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second by it; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+            name: string;
+            /** @description Whether the operator permits it; it takes no calls before. */
+            permitted: boolean;
+            /**
+             * Format: int32
+             * @description Among offers of the same rate the operator prefers the lower one.
+             */
+            preference: number;
+            quality: components["schemas"]["QualityView"] | null;
+            /** Format: uuid */
+            rate_deck_id: string;
+            rate_deck_name: string;
+            /** @description What the member promises of it; agreements may demand it. */
+            tags: string[];
+            /** Format: uuid */
+            transit_offer_id: string;
+            /** Format: date-time */
+            valid_from: string;
+        };
         /**
          * @description How SIP is carried.
          * @enum {string}
@@ -3650,6 +4271,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_common_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_common_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockListInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -3956,6 +4639,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConnectView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_currency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurrencyView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_currency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CurrencyView"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurrencyView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -4748,6 +5493,72 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockListInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
             };
             /** @description Refused; the code says why */
             default: {
@@ -5923,6 +6734,189 @@ export interface operations {
             };
         };
     };
+    list_rate_decks: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RateDeckInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_rates: {
+        parameters: {
+            query?: {
+                /** @description Only prefixes that begin with these digits. */
+                prefix?: string;
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    load_rates: {
+        parameters: {
+            query?: {
+                /**
+                 * @description For a CSV body, which cannot say it itself: from when on the deck has its rates and no other; from now where it
+                 *     is left out.
+                 */
+                valid_from?: string;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatesInput"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     follow_reachability: {
         parameters: {
             query?: {
@@ -6041,6 +7035,143 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description ended; what was traced stays */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_transit_offers: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransitOfferInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransitOfferInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description withdrawn */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6348,6 +7479,182 @@ export interface operations {
             };
         };
     };
+    list_own_rate_decks: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_own_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RateDeckInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_own_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_own_rates: {
+        parameters: {
+            query?: {
+                /** @description Only prefixes that begin with these digits. */
+                prefix?: string;
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    load_own_rates: {
+        parameters: {
+            query?: {
+                /**
+                 * @description For a CSV body, which cannot say it itself: from when on the deck has its rates and no other; from now where it
+                 *     is left out.
+                 */
+                valid_from?: string;
+            };
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatesInput"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_reasons: {
         parameters: {
             query?: never;
@@ -6550,6 +7857,75 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_transit_offers: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    permit_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PermissionInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
             };
             /** @description Refused; the code says why */
             default: {

@@ -16,5 +16,6 @@ mod ranges;
 mod reachability;
 mod sessions;
 mod traces;
+mod transit;
 mod walk;
 mod web;

@@ -9,3 +9,4 @@ mod facts;
 mod nodes;
 mod support;
 mod traces;
+mod transit;
