@@ -376,7 +376,8 @@ mod tests {
             announcement: id(4),
             agreement: id(5),
             prefix: "+44".parse().unwrap(),
-            range: id::<RangeId>(6),
+            range: Some(id::<RangeId>(6)),
+            rate: None,
         }
     }
 

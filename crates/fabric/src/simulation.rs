@@ -140,8 +140,7 @@ fn facts() -> Facts {
             advance_on: None,
             terms: None,
         }],
-        clubs: vec![],
-        gone: vec![],
+        ..Facts::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Hours, Party, Prefix, Reason, Tag, TagDemand};
+use crate::{Hours, Party, Prefix, Reason, Tag, TagDemand, TransitTerms};
 
 /// Most prefixes of each side in the terms.
 pub const MAX_TERM_PREFIXES: usize = 200;
@@ -30,6 +30,9 @@ pub struct AgreementTerms {
     /// Which tags an announcement must bear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demand: Option<TagDemand>,
+    /// What is asked of transit routes.
+    #[serde(skip_serializing_if = "TransitTerms::is_default")]
+    pub transit: TransitTerms,
 }
 
 impl AgreementTerms {

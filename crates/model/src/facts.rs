@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agreement, AgreementId, Announcement, AnnouncementId, Club, Endpoint, EndpointId, Member, MemberId,
-    Range, RangeId,
+    Agreement, AgreementId, Announcement, AnnouncementId, BlockList, Club, Endpoint, EndpointId, Member,
+    MemberId, Range, RangeId, RateDeck, RateDeckId, TransitOffer,
 };
 
 /// Names one object that routing depends on.
@@ -23,6 +23,12 @@ pub enum ObjectId {
     Agreement(AgreementId),
     /// A club, its members with it.
     Club(AgreementId),
+    /// An offer of transit, its endpoints with it.
+    TransitOffer(AnnouncementId),
+    /// A rate deck, its rates with it.
+    RateDeck(RateDeckId),
+    /// What a member blocks; `None` is what the operator does.
+    BlockList(Option<MemberId>),
 }
 
 /// Objects as they stand at one position of the change feed.
@@ -46,6 +52,15 @@ pub struct Facts {
     /// Clubs.
     #[serde(default)]
     pub clubs: Vec<Club>,
+    /// Offers of transit that are in force or will be.
+    #[serde(default)]
+    pub transit_offers: Vec<TransitOffer>,
+    /// Rate decks, without the rates of the past.
+    #[serde(default)]
+    pub rate_decks: Vec<RateDeck>,
+    /// Block lists.
+    #[serde(default)]
+    pub block_lists: Vec<BlockList>,
     /// What is no longer there (or, for an announcement, no longer in force).
     pub gone: Vec<ObjectId>,
 }

@@ -41,8 +41,10 @@ ids! {
     CredentialId
     /// A block of numbers that a member holds.
     RangeId
-    /// A member's wish that a prefix be routed to its endpoints.
+    /// A member's wish that a prefix be routed to its endpoints, or its offer of transit.
     AnnouncementId
+    /// A dated list of prefixes and rates.
+    RateDeckId
     /// What two members may send to each other.
     AgreementId
     /// One call through the hub.

@@ -8,6 +8,7 @@ mod agreement;
 mod agreement_life;
 mod agreement_terms;
 mod announcement;
+mod block_list;
 mod call_limits;
 mod call_mark;
 mod cause;
@@ -26,11 +27,14 @@ pub mod numbering;
 mod policy;
 mod ported_number;
 mod range;
+mod rate;
+mod rate_deck;
 mod reason;
 mod registration;
 mod scope;
 mod tag;
 mod trace;
+mod transit;
 mod validity;
 
 pub use advance::AdvanceOn;
@@ -40,6 +44,7 @@ pub use agreement_life::{
 };
 pub use agreement_terms::{AgreementTerms, MAX_TERM_PREFIXES, MAX_TERM_SITES};
 pub use announcement::Announcement;
+pub use block_list::BlockList;
 pub use call_limits::CallLimits;
 pub use call_mark::{CallMark, CallMarkError};
 pub use cause::Cause;
@@ -53,7 +58,7 @@ pub use facts::{Facts, ObjectId};
 pub use hours::{DAYS, Hours, HoursText, MAX_WINDOWS, WindowText};
 pub use id::{
     AgreementId, AnnouncementId, ApiTokenId, AuditEntryId, CallId, ChangeSetId, CredentialId, EndpointId,
-    ImportId, ListenerId, MemberId, NodeId, RangeId, SiteId, TraceSelectionId, UserId,
+    ImportId, ListenerId, MemberId, NodeId, RangeId, RateDeckId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
 pub use number::{E164, NumberError, Prefix, RoutingNumber};
@@ -67,9 +72,12 @@ pub use policy::{
 };
 pub use ported_number::{PortedChange, PortedDelta, PortedError, PortedNumber};
 pub use range::{AnnouncementAuthority, Authority, Evidence, Range};
+pub use rate::{Rate, RateError};
+pub use rate_deck::{Currency, DeckRate, RateDeck};
 pub use reason::Reason;
 pub use registration::{Access, Registration};
 pub use scope::Scope;
 pub use tag::{MAX_DEMAND, MAX_TAGS, Tag, TagDemand};
 pub use trace::TraceSelection;
+pub use transit::{LEAST_SAMPLE, Quality, Sample, TransitOffer, TransitTerms};
 pub use validity::Validity;

@@ -19,6 +19,7 @@ use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
 use crate::session::{Change, Session};
 use crate::text;
+use crate::transit_terms::check_deck;
 use crate::vocabulary;
 
 /// An agreement between two members, or the proposal of one.
@@ -140,6 +141,7 @@ pub(crate) async fn propose_agreement(
         }
         Some(with) => with.member_id,
     };
+    check_deck(&mut transaction, &offer.terms.transit, &[member, accepting]).await?;
     agreement::close_ended(&mut *transaction, member, accepting, now).await?;
     let id = agreement::insert(&mut *transaction, member, accepting, &offer, now).await?;
     let view = AgreementView::of(lock(&mut transaction, member, id, now).await?, member);
@@ -293,7 +295,10 @@ async fn act(
         Some(input) => {
             let mut faults = Faults::default();
             let offer = input.read(&mut faults, party, &listener::sites(&mut *transaction).await?);
-            faults.hold(offer)?
+            let offer = faults.hold(offer)?;
+            let parties = [before.proposing_member.member_id, before.accepting_member.member_id];
+            check_deck(&mut transaction, &offer.terms.transit, &parties).await?;
+            offer
         }
         None => before.offer.clone(),
     };

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::call_limits;
 use crate::problem::Faults;
 use crate::text;
+use crate::transit_terms::TransitAsked;
 use crate::vocabulary;
 
 /// The final responses to an attempt after which a call goes on to the next candidate; one of the two lists is enough.
@@ -72,6 +73,7 @@ pub(crate) struct TermsView {
     /// Which tags an announcement must bear to be called under it; any where it is null.
     #[schema(required, example = "cli-guaranteed and (no-transit or premium)")]
     demand: Option<String>,
+    transit: TransitAsked,
 }
 
 /// When calls cross: in any of the windows, by the clocks of the zone.
@@ -119,7 +121,8 @@ impl HoursLists {
 
 impl From<Offer> for TermsView {
     fn from(Offer { direction, note, notice_days, limits, advance_on, terms }: Offer) -> Self {
-        let AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand } = terms;
+        let AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand, transit } =
+            terms;
         let texts = |prefixes: Vec<Prefix>| prefixes.iter().map(Prefix::to_string).collect();
         Self {
             prefixes_of_proposing: texts(prefixes_of_proposing),
@@ -127,6 +130,7 @@ impl From<Offer> for TermsView {
             hours: hours.map(HoursLists::from),
             sites,
             demand: demand.map(|demand| demand.to_string()),
+            transit: transit.into(),
             direction,
             note,
             notice_days,
@@ -195,6 +199,9 @@ pub(crate) struct AgreementInput {
     #[serde(default)]
     #[schema(example = "cli-guaranteed and (no-transit or premium)")]
     demand: Option<String>,
+    /// What is asked of transit routes of either.
+    #[serde(default)]
+    transit: TransitAsked,
 }
 
 /// Other terms, with which a member answers an offer. They replace the offered ones as a whole.
@@ -240,6 +247,9 @@ pub(crate) struct CounterInput {
     #[serde(default)]
     #[schema(example = "cli-guaranteed and (no-transit or premium)")]
     demand: Option<String>,
+    /// What is asked of transit routes of either.
+    #[serde(default)]
+    transit: TransitAsked,
 }
 
 impl CounterInput {
@@ -262,7 +272,9 @@ impl CounterInput {
         let sites = read_sites(faults, self.sites, known_sites);
         let demand = self.demand.filter(|demand| !demand.trim().is_empty());
         let demand = demand.and_then(|demand| faults.take("demand", demand.parse::<TagDemand>()));
-        let terms = AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand };
+        let transit = self.transit.read(faults);
+        let terms =
+            AgreementTerms { prefixes_of_proposing, prefixes_of_accepting, hours, sites, demand, transit };
         note.map(|note| Offer { direction, note, notice_days: self.notice_days, limits, advance_on, terms })
     }
 }
@@ -309,6 +321,7 @@ impl AgreementInput {
             hours,
             sites,
             demand,
+            transit,
         } = self;
         let terms = CounterInput {
             direction,
@@ -322,6 +335,7 @@ impl AgreementInput {
             hours,
             sites,
             demand,
+            transit,
         };
         (with, terms)
     }

@@ -221,7 +221,7 @@ impl AnnouncementInput {
 }
 
 /// The tags in order, each once; what is at fault is noted.
-fn read_tags(faults: &mut Faults, inputs: &[String]) -> Vec<Tag> {
+pub(crate) fn read_tags(faults: &mut Faults, inputs: &[String]) -> Vec<Tag> {
     if inputs.len() > MAX_TAGS {
         faults.note("tags", format!("there are {}; write at most {MAX_TAGS}", inputs.len()));
         return Vec::new();

@@ -16,9 +16,9 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, allocation, announcement, audit, bulk, call, change_set, club, configuration, connect,
-    endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member, node, overview, policy,
-    range, reachability, reason, selection_check, session, token, trace, user,
+    access, agreement, allocation, announcement, audit, block_list, bulk, call, change_set, club, configuration,
+    connect, endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member, node, overview,
+    policy, range, rate_deck, reachability, reason, selection_check, session, token, trace, transit_offer, user,
 };
 
 /// Where every operation lies.
@@ -90,6 +90,23 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(club::list_clubs))
             .routes(routes!(club::join_club))
             .routes(routes!(club::leave_club))
+            .routes(routes!(rate_deck::list_rate_decks, rate_deck::create_rate_deck))
+            .routes(routes!(rate_deck::delete_rate_deck))
+            .routes(routes!(rate_deck::list_own_rate_decks, rate_deck::create_own_rate_deck))
+            .routes(routes!(rate_deck::delete_own_rate_deck))
+            .merge(
+                OpenApiRouter::new()
+                    .routes(routes!(rate_deck::list_rates, rate_deck::load_rates))
+                    .routes(routes!(rate_deck::list_own_rates, rate_deck::load_own_rates))
+                    .layer(DefaultBodyLimit::max(rate_deck::MAX_BODY)),
+            )
+            .routes(routes!(rate_deck::get_currency, rate_deck::put_currency))
+            .routes(routes!(transit_offer::list_transit_offers, transit_offer::create_transit_offer))
+            .routes(routes!(transit_offer::update_transit_offer, transit_offer::withdraw_transit_offer))
+            .routes(routes!(transit_offer::list_all_transit_offers))
+            .routes(routes!(transit_offer::permit_transit_offer))
+            .routes(routes!(block_list::get_block_list, block_list::put_block_list))
+            .routes(routes!(block_list::get_common_block_list, block_list::put_common_block_list))
             .routes(routes!(call::list_calls))
             .routes(routes!(call::get_call))
             .routes(routes!(call::list_all_calls))

@@ -19,6 +19,7 @@ use crate::problem::{ApiError, Faults};
 use crate::request::{Body, Id, Query};
 use crate::session::{Change, Session};
 use crate::text;
+use crate::transit_terms::{TransitAsked, check_deck};
 
 /// An agreement of many: each member that has joined may call each other one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -45,6 +46,8 @@ pub(crate) struct ClubView {
     /// Which tags an announcement must bear to be called under it; any where it is null.
     #[schema(required)]
     demand: Option<String>,
+    /// What is asked of transit routes; `margin_floor` is shown to the operator only.
+    transit: TransitAsked,
     created_at: DateTime<Utc>,
     /// Who has joined, by name.
     members: Vec<MemberRef>,
@@ -84,6 +87,9 @@ pub(crate) struct ClubInput {
     /// Which tags an announcement must bear to be called under it, with `and`, `or` and brackets; at most 200 characters.
     #[serde(default)]
     demand: Option<String>,
+    /// What is asked of transit routes; its deck is one of the operator.
+    #[serde(default)]
+    transit: TransitAsked,
 }
 
 /// Which member an act of the operator is about.
@@ -107,8 +113,9 @@ impl ClubInput {
         let sites = agreement_terms::read_sites(&mut faults, self.sites, known_sites);
         let demand = self.demand.filter(|demand| !demand.trim().is_empty());
         let demand = demand.and_then(|demand| faults.take("demand", demand.parse::<TagDemand>()));
+        let transit = self.transit.read(&mut faults);
         let ((name, display_name), note) = faults.hold(name.zip(display_name).zip(note))?;
-        let terms = AgreementTerms { hours, sites, demand, ..AgreementTerms::default() };
+        let terms = AgreementTerms { hours, sites, demand, transit, ..AgreementTerms::default() };
         Ok(NewClub { name, display_name, note, limits, advance_on, terms })
     }
 }
@@ -119,6 +126,8 @@ impl ClubView {
         StoredClub { agreement_id, club, created_at, members, expelled }: StoredClub,
         member: Option<MemberId>,
     ) -> Self {
+        let mut transit = club.terms.transit;
+        transit.margin_floor = transit.margin_floor.filter(|_| member.is_none());
         let refs = |names: Vec<member::MemberName>| names.into_iter().map(MemberRef::from).collect();
         let expelled = expelled.into_iter().filter(|it| member.is_none_or(|member| it.member_id == member));
         Self {
@@ -132,6 +141,7 @@ impl ClubView {
             hours: club.terms.hours.map(HoursLists::from),
             sites: club.terms.sites,
             demand: club.terms.demand.map(|demand| demand.to_string()),
+            transit: transit.into(),
             created_at,
             members: refs(members),
             expelled: refs(expelled.collect()),
@@ -169,6 +179,7 @@ pub(crate) async fn create_club(
     session.must_be_operator()?;
     let new = input.read(&listener::sites(&app.db).await?)?;
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
+    check_deck(&mut transaction, &new.terms.transit, &[]).await?;
     let id = club::insert(&mut *transaction, &new, now).await?;
     let view = ClubView::of(find(&mut transaction, id).await?, None);
     session.record(&mut transaction, now, Change::of("club.create", None, id.0, None, Some(&view))).await?;

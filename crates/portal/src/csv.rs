@@ -1,4 +1,4 @@
-//! Announcements as CSV (RFC 4180): a header line `prefix,endpoints`, then a line each.
+//! CSV (RFC 4180): a header line with the names of the fields, then a line each.
 
 use tandem_model::Reason;
 
@@ -8,14 +8,30 @@ use crate::problem::{ApiError, FieldError};
 /// Longest line, in octets: a quote that never closes is found here.
 const MAX_LINE: u64 = 16 * 1024;
 
-/// Reads the rows, each with the line on which it begins. An error names its line.
+/// Reads announcements: `prefix,endpoints`.
 pub(crate) fn read(octets: &[u8], max_rows: usize) -> Result<Vec<(usize, BulkRow)>, ApiError> {
+    let row = |(line, record): (usize, csv::StringRecord)| {
+        (line, BulkRow { prefix: record[0].trim().to_owned(), endpoints: endpoint_names(&record[1]) })
+    };
+    Ok(records(octets, &["prefix", "endpoints"], &[], max_rows)?.into_iter().map(row).collect())
+}
+
+/// Reads the rows, each with the line on which it begins: fields of these names, of which the first line names the
+/// `optional` ones or not. An error names its line.
+pub(crate) fn records(
+    octets: &[u8],
+    names: &[&str],
+    optional: &[&str],
+    max_rows: usize,
+) -> Result<Vec<(usize, csv::StringRecord)>, ApiError> {
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
     let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(true).from_reader(octets);
     let headers = reader.headers().map_err(|error| fault(line_of(octets, &error), describe(&error)))?;
     let headers: Vec<String> = headers.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
-    if headers != ["prefix", "endpoints"] {
-        return Err(fault(1, "the first line must be: prefix,endpoints"));
+    let all: Vec<&str> = names.iter().chain(optional).copied().collect();
+    if headers.len() < names.len() || headers.len() > all.len() || headers != all[..headers.len()] {
+        let may = if optional.is_empty() { "" } else { ", with or without what comes after the first ones" };
+        return Err(fault(1, format!("the first line must be: {}{may}", all.join(","))));
     }
     let mut rows = Vec::new();
     let mut record = csv::StringRecord::new();
@@ -36,12 +52,11 @@ pub(crate) fn read(octets: &[u8], max_rows: usize) -> Result<Vec<(usize, BulkRow
                 ApiError::new(Reason::TooLarge).detail(format!("There are more than {max_rows} rows."))
             );
         }
-        if record.len() != 2 {
-            let fields = record.len();
-            return Err(fault(line, format!("it has {fields} fields; write a prefix and its endpoints")));
+        if record.len() != headers.len() {
+            let (fields, named) = (record.len(), headers.join(","));
+            return Err(fault(line, format!("it has {fields} fields; write {named}")));
         }
-        let endpoints = endpoint_names(&record[1]);
-        rows.push((line, BulkRow { prefix: record[0].trim().to_owned(), endpoints }));
+        rows.push((line, record.clone()));
     }
 }
 

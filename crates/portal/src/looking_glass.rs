@@ -12,12 +12,13 @@ use tandem_store::member;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, AppState};
-use crate::lookup::{Names, SelectionView};
+use crate::lookup::{Names, RouteKind, SelectionView};
 use crate::past;
 use crate::problem::ApiError;
 use crate::reason::ReasonView;
 use crate::request::{Id, Query};
 use crate::session::Session;
+use crate::vocabulary;
 
 /// Most announcements that are shown.
 const MAX_SEEN: usize = 100;
@@ -41,9 +42,13 @@ pub(crate) struct SeenView {
     #[schema(value_type = Uuid)]
     member_id: MemberId,
     member_name: String,
+    #[schema(value_type = vocabulary::RouteKind)]
+    kind: RouteKind,
+    /// What is announced; of an offer of transit the prefix by which the number has a rate.
     #[schema(value_type = String, example = "+4420")]
     prefix: Prefix,
-    /// Whether it counts: it is in force, and a verified range of its member covers it.
+    /// Whether it counts: it is in force, and a verified range of its member covers it; of transit, the operator permits
+    /// it and a rate is in force.
     accepted: bool,
     /// Why it does not count; or, where it does and gets nobody's calls, why not.
     #[schema(required)]
@@ -200,6 +205,10 @@ impl SeenView {
             announcement_id: seen.announcement,
             member_id: seen.member,
             member_name: name(seen.member),
+            kind: match table.transit_offer(seen.announcement) {
+                Some(_) => RouteKind::Transit,
+                None => RouteKind::Home,
+            },
             prefix: seen.prefix,
             accepted: seen.is_accepted,
             reason: seen.reason.map(ReasonView::from),

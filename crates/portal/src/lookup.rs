@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tandem_model::{AnnouncementAuthority, E164, EndpointId, MemberId, Prefix, Reason};
+use tandem_model::{AnnouncementAuthority, E164, EndpointId, MemberId, Prefix, Rate, Reason};
 use tandem_routing::{CallRequest, Dip, RouteTable, Selection, select};
 use tandem_store::{PgPool, endpoint, member};
 use utoipa::{IntoParams, ToSchema};
@@ -21,12 +21,26 @@ use crate::request::{Id, Query};
 use crate::session::Session;
 use crate::vocabulary;
 
+/// Whether a route leads to who holds the number, or onward by who offers that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RouteKind {
+    Home,
+    Transit,
+}
+
 /// A route that can take the call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct CandidateView {
     #[schema(value_type = Uuid)]
     member_id: MemberId,
     member_name: String,
+    #[schema(value_type = vocabulary::RouteKind)]
+    kind: RouteKind,
+    /// What transit costs a minute, in the currency of the exchange; null for a home route, and for who neither offers it
+    /// nor is the operator.
+    #[schema(required, value_type = Option<String>, example = "0.0045")]
+    rate: Option<Rate>,
     /// Null where the endpoint is another member's.
     #[schema(required)]
     endpoint_name: Option<String>,
@@ -85,7 +99,7 @@ pub(crate) struct SelectionView {
     dip: Option<DipView>,
     /// Version of the route table that was asked.
     table_version: u64,
-    /// The longest announced prefix that matches the number, or its routing number.
+    /// The longest announced prefix that matches the number, or its routing number; null where no home route does.
     #[schema(required, value_type = Option<String>)]
     matched: Option<Prefix>,
     candidates: Vec<CandidateView>,
@@ -193,6 +207,8 @@ impl SelectionView {
             CandidateView {
                 member_id: it.member,
                 member_name: names.member(it.member).name,
+                kind: if it.rate.is_some() { RouteKind::Transit } else { RouteKind::Home },
+                rate: it.rate.filter(|_| shows(it.member)),
                 endpoint_name: shows(it.member).then(|| names.endpoint(it.endpoint)),
                 prefix: it.prefix,
                 priority: endpoint.map(|endpoint| endpoint.priority),

@@ -171,6 +171,37 @@ const CONSTRAINTS: &[(&str, Reason, &str, &str)] = &[
     ),
     ("agreement_exists", Reason::AgreementExists, "with", "there is an agreement or a proposal already"),
     ("club_name_unique", Reason::Conflict, "name", "another club has this name; choose another"),
+    (
+        "rate_deck_name_unique",
+        Reason::Conflict,
+        "name",
+        "there is a rate deck of this name already; choose another",
+    ),
+    (
+        "rate_one_at_a_time",
+        Reason::Invalid,
+        "rates",
+        "two rates of a prefix are in force at the same time; end the earlier one before the later one begins",
+    ),
+    (
+        "rate_deck_currency_of_exchange",
+        Reason::Conflict,
+        "currency",
+        "there are rate decks in another currency; it changes only while there is none",
+    ),
+    (
+        "transit_offer_name_unique",
+        Reason::Conflict,
+        "name",
+        "the member has an offer of this name; choose another",
+    ),
+    (
+        "transit_offer_deck_own",
+        Reason::Conflict,
+        "rate_deck_id",
+        "an offer of transit names the deck, or did before it was withdrawn",
+    ),
+    ("transit_offer_endpoint_own", Reason::Conflict, "endpoints", "an offer of transit names the endpoint"),
     ("user_account_email_unique", Reason::Conflict, "email", "someone signs in with this address already"),
 ];
 

@@ -28,6 +28,7 @@ use crate::import_job;
 use crate::lines;
 use crate::problem::ApiError;
 use crate::session::IDLE;
+use crate::transit_quality_job;
 use crate::web;
 
 /// Requests that are worked on at once; what comes on top is answered with 503.
@@ -118,11 +119,13 @@ pub async fn serve(
     let tidying = tokio::spawn(tidy(app.clone()));
     let applying = tokio::spawn(change_set_job::run(app.clone()));
     let importing = tokio::spawn(import_job::run(app.clone()));
+    let measuring = tokio::spawn(transit_quality_job::run(app.clone()));
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown).await;
     tidying.abort();
     applying.abort();
     importing.abort();
+    measuring.abort();
     served
 }
 

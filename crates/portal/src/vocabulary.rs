@@ -92,6 +92,8 @@ vocabularies! {
     ImportState ["receiving", "checking", "applying", "applied", "failed"]
     /// What happens to the calls of a member to a prefix: they go somewhere, elsewhere, or nowhere any more.
     RouteChangeKind ["added", "changed", "removed"]
+    /// Whether a route leads to who holds the number (home), or onward by who offers that (transit).
+    RouteKind ["home", "transit"]
     /// How SIP is carried.
     Transport ["udp", "tcp", "tls"]
 }
@@ -149,6 +151,7 @@ mod tests {
         reads::<tandem_store::import::BadRows>(BadRows::words());
         reads::<tandem_store::import::ImportState>(ImportState::words());
         reads::<tandem_routing::RouteChangeKind>(RouteChangeKind::words());
+        reads::<crate::lookup::RouteKind>(RouteKind::words());
         reads::<tandem_model::Transport>(Transport::words());
         reads::<tandem_model::Profile>(Profile::words());
         assert_eq!(Profile::words().len(), tandem_model::Profile::ALL.len());

@@ -9,14 +9,15 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tandem_model::{
-    AgreementId, AnnouncementId, CallId, E164, EndpointId, Facts, MemberId, ObjectId, Prefix, Reason,
+    AgreementId, AnnouncementId, CallId, E164, EndpointId, Facts, MemberId, ObjectId, Prefix, Rate,
+    RateDeckId, Reason,
 };
 
 use crate::digits::{Digits, Key};
 use crate::glass::fault;
 use crate::table::RouteTable;
 use crate::terms::{Announced, as_prefix};
-use crate::{CallRequest, Dip, select};
+use crate::{CallRequest, Dip, draw_of, select};
 
 /// Where the calls of one member to one prefix go, by one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Route {
 /// An endpoint that takes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Taker {
+    /// What it costs a minute where it is transit: home routes are tried before it, and dearer ones after it.
+    pub rate: Option<Rate>,
+    /// Among transit of the same rate lower is tried first; 0 at home.
+    pub preference: u16,
     /// Lower is tried first.
     pub priority: u16,
     /// The endpoint.
@@ -232,15 +237,28 @@ fn route(
     let taker = |endpoint: EndpointId| table.endpoint(endpoint).map(|it| (it.priority, it.weight));
     let takers = selection.candidates.iter().map(|candidate| {
         let (priority, weight) = taker(candidate.endpoint).unwrap_or_default();
-        Taker { priority, endpoint: candidate.endpoint, member: candidate.member, weight }
+        let offer = table.transit_offer(candidate.announcement);
+        Taker {
+            rate: candidate.rate,
+            preference: offer.map_or(0, |offer| offer.preference),
+            priority,
+            endpoint: candidate.endpoint,
+            member: candidate.member,
+            weight,
+        }
     });
     let mut takers: Vec<Taker> = takers.collect();
     takers.sort_unstable();
     (Route { takers, refusal: selection.refusal() }, selection.matched)
 }
 
-/// Prefixes that terms of agreements name for calls of a member: its calls to a part of a prefix may go elsewhere.
-struct Terms(BTreeMap<MemberId, BTreeSet<u64>>);
+/// Prefixes that are named beside the announced ones: calls to a part of a prefix may go elsewhere.
+struct Terms {
+    /// Those in the terms of a member's agreements, and those that it blocks.
+    by_caller: BTreeMap<MemberId, BTreeSet<u64>>,
+    /// Those that have a rate, and those that the operator blocks.
+    common: BTreeSet<Key>,
+}
 
 impl Terms {
     fn of(tables: [&RouteTable; 2], callers: &BTreeSet<MemberId>, now: DateTime<Utc>) -> Self {
@@ -252,16 +270,25 @@ impl Terms {
                 terms.insert(caller, named);
             }
         }
-        Self(terms)
+        let common = tables.iter().flat_map(|table| table.common_prefixes()).map(Key::of).collect();
+        Self { by_caller: terms, common }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_caller.is_empty() && self.common.is_empty()
     }
 
     fn name(&self, caller: MemberId, prefix: Prefix) -> bool {
-        self.0.get(&caller).is_some_and(|named| named.contains(&prefix.value()))
+        let is_own = |named: &BTreeSet<u64>| named.contains(&prefix.value());
+        self.by_caller.get(&caller).is_some_and(is_own) || self.common.contains(&Key::of(prefix.value()))
     }
 
     /// Those beneath a prefix, of a caller or of all.
     fn beneath(&self, key: Key, caller: Option<MemberId>, keys: &mut Vec<(Key, Option<MemberId>)>) {
-        let concerned = self.0.iter().filter(|(member, _)| caller.is_none_or(|caller| caller == **member));
+        let of_all = self.common.range(key..).take_while(|other| key.begins(**other));
+        keys.extend(of_all.filter(|other| **other != key).map(|other| (*other, caller)));
+        let concerned =
+            self.by_caller.iter().filter(|(member, _)| caller.is_none_or(|caller| caller == **member));
         for (member, named) in concerned {
             let longer = named.iter().map(|prefix| Key::of(*prefix));
             let longer = longer.filter(|other| *other != key && key.begins(*other));
@@ -275,8 +302,9 @@ impl Terms {
 struct Touched {
     /// Prefixes that are announced or withdrawn, or whose announcement is another.
     prefixes: HashSet<u64>,
-    /// Prefixes of ranges: announcements beneath them may count otherwise.
-    ranges: HashSet<u64>,
+    /// Prefixes of ranges, with rates or blocked, each with the member whose calls are concerned, or with none where
+    /// everybody's are: what is beneath them may go elsewhere.
+    ranges: HashSet<(u64, Option<MemberId>)>,
     /// Members whose announcements may lead elsewhere.
     terminating: HashSet<MemberId>,
     /// Members that may call others than before, whoever they are.
@@ -294,6 +322,9 @@ impl Touched {
             changes.endpoints.iter().for_each(|it| touched.endpoint(table, it.endpoint_id));
             changes.agreements.iter().for_each(|it| touched.agreement(table, it.agreement_id));
             changes.clubs.iter().for_each(|it| touched.club(table, it.agreement_id));
+            changes.transit_offers.iter().for_each(|it| touched.offer(table, it.announcement_id));
+            changes.rate_decks.iter().for_each(|it| touched.deck(table, it.rate_deck_id, None));
+            changes.block_lists.iter().for_each(|it| touched.block_list(table, it.member_id));
             for id in &changes.gone {
                 match *id {
                     ObjectId::Announcement(id) => touched.announcement(table, id),
@@ -301,6 +332,9 @@ impl Touched {
                     ObjectId::Endpoint(id) => touched.endpoint(table, id),
                     ObjectId::Agreement(id) => touched.agreement(table, id),
                     ObjectId::Club(id) => touched.club(table, id),
+                    ObjectId::TransitOffer(id) => touched.offer(table, id),
+                    ObjectId::RateDeck(id) => touched.deck(table, id, None),
+                    ObjectId::BlockList(list) => touched.block_list(table, list),
                     ObjectId::Member(_) => {}
                 }
             }
@@ -315,6 +349,9 @@ impl Touched {
                 touched.callers.insert(id);
             }
         }
+        for table in [before, after] {
+            touched.offers_by_member(table);
+        }
         touched
     }
 
@@ -323,7 +360,36 @@ impl Touched {
     }
 
     fn range(&mut self, table: &RouteTable, id: uuid::Uuid) {
-        self.ranges.extend(table.ranges.prefix_of(id));
+        self.ranges.extend(table.ranges.prefix_of(id).map(|prefix| (prefix, None)));
+    }
+
+    fn offer(&mut self, table: &RouteTable, id: AnnouncementId) {
+        if let Some(offer) = table.transit.offer(id) {
+            self.deck(table, offer.rate_deck, None);
+        }
+    }
+
+    fn deck(&mut self, table: &RouteTable, id: RateDeckId, caller: Option<MemberId>) {
+        let rates = table.transit.deck(id).into_iter();
+        self.ranges.extend(rates.flat_map(|rates| rates.prefixes()).map(|prefix| (prefix, caller)));
+    }
+
+    fn block_list(&mut self, table: &RouteTable, list: Option<MemberId>) {
+        self.ranges.extend(table.blocks.prefixes(list).iter().map(|prefix| (prefix.value(), list)));
+    }
+
+    /// Transit of members, and to members, of which something else is touched.
+    fn offers_by_member(&mut self, table: &RouteTable) {
+        let callers: Vec<MemberId> = self.callers.iter().copied().collect();
+        for offer in table.transit.offers() {
+            if self.terminating.contains(&offer.member_id) {
+                self.deck(table, offer.rate_deck, None);
+            }
+            let others = self.pairs.get(&offer.member_id).cloned().unwrap_or_default();
+            for caller in callers.iter().chain(&others) {
+                self.deck(table, offer.rate_deck, Some(*caller));
+            }
+        }
     }
 
     fn endpoint(&mut self, table: &RouteTable, id: EndpointId) {
@@ -355,9 +421,11 @@ impl Touched {
         let mut keys: Vec<(Key, Option<MemberId>)> =
             self.prefixes.iter().map(|prefix| (Key::of(*prefix), None)).collect();
         for table in [before, after] {
-            for range in &self.ranges {
+            for (range, caller) in &self.ranges {
+                // Where nothing is named by it, it is a part of what is shorter.
+                keys.push((Key::of(*range), *caller));
                 table.announcements.beneath(*range, |prefix, _| {
-                    keys.push((Key::of(prefix), None));
+                    keys.push((Key::of(prefix), *caller));
                     ControlFlow::Continue(())
                 });
             }
@@ -375,7 +443,7 @@ impl Touched {
             });
         }
         let mut of_terms = Vec::new();
-        if !terms.0.is_empty() {
+        if !terms.is_empty() {
             keys.iter().for_each(|(key, caller)| terms.beneath(*key, *caller, &mut of_terms));
         }
         keys.extend(of_terms);
@@ -446,14 +514,9 @@ impl PastCall {
             called: self.called,
             dip: self.dip,
             site,
-            draw: self.draw(),
+            draw: draw_of(self.call_id),
         };
         select(table, &call, now).candidates.iter().map(|it| (it.endpoint, it.member)).collect()
-    }
-
-    /// What decides among its endpoints: the random half of its id.
-    pub fn draw(&self) -> u64 {
-        self.call_id.0.as_u128() as u64
     }
 }
 

@@ -5,8 +5,8 @@
 
 use chrono::{DateTime, Utc};
 use tandem_model::{
-    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, E164, Endpoint,
-    Facts, Member, MemberId, MemberState, Policy, Prefix, Range, Validity,
+    Agreement, AgreementDirection, AgreementState, Announcement, Authority, CallLimits, DeckRate, E164,
+    Endpoint, Facts, Member, MemberId, MemberState, Policy, Prefix, Range, RateDeck, TransitOffer, Validity,
 };
 use uuid::Uuid;
 
@@ -83,6 +83,23 @@ pub(crate) fn exchange(routes: &str) -> Exchange {
     exchange
 }
 
+/// A deck of rates between bars: a prefix, what a minute costs and, where it is about them, the seconds from which and
+/// until which that is in force.
+pub(crate) fn deck(name: &str, member: Option<&str>, rates: &str) -> RateDeck {
+    let rate = |text: &str| {
+        let mut words = text.split_whitespace();
+        let (digits, rate) = (words.next().expect("a prefix"), words.next().expect("a rate"));
+        let mut second = || words.next().map(|word| at(word.parse().expect("seconds are figures")));
+        DeckRate {
+            prefix: prefix(digits),
+            per_minute: rate.parse().expect("the test writes a rate"),
+            validity: Validity { from: second().unwrap_or(always().from), until: second() },
+        }
+    };
+    let rates = rates.split('|').map(rate).collect();
+    RateDeck { rate_deck_id: id(name), member_id: member.map(id), rates }
+}
+
 /// The table of such an exchange.
 pub(crate) fn routes(routes: &str) -> RouteTable {
     exchange(routes).table()
@@ -97,6 +114,35 @@ impl Exchange {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// A member, with an endpoint and an agreement with the caller, that offers transit at the rates of a deck.
+    pub(crate) fn add_transit(&mut self, member: &str, rates: &str) {
+        self.add_member(member);
+        self.add_agreement(CALLER, member);
+        self.add_endpoint(member, member, 0, 0);
+        self.0.rate_decks.push(deck(&format!("deck {member}"), Some(member), rates));
+        self.0.transit_offers.push(TransitOffer {
+            announcement_id: id(&format!("offer {member}")),
+            member_id: id(member),
+            rate_deck: id(&format!("deck {member}")),
+            endpoints: vec![id(member)],
+            validity: always(),
+            is_permitted: true,
+            preference: 0,
+            limits: CallLimits::NONE,
+            tags: Vec::new(),
+            quality: None,
+        });
+    }
+
+    pub(crate) fn offer(&mut self, member: &str) -> &mut TransitOffer {
+        let id = id(&format!("offer {member}"));
+        self.0
+            .transit_offers
+            .iter_mut()
+            .find(|each| each.announcement_id == id)
+            .expect("the test named it before")
     }
 
     pub(crate) fn add_member(&mut self, name: &str) {

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tandem_model::{AnnouncementId, MemberId, MemberState, Prefix, Reason};
 
 use crate::digits::Digits;
-use crate::terms::as_prefix;
+use crate::terms::{as_prefix, nanos};
 use crate::{CallRequest, Dip, RouteTable, Selection, select};
 
 /// Most ranges beneath a prefix that are looked at for why it lies in none.
@@ -21,7 +21,8 @@ const MAX_RANGES: usize = 16;
 pub struct Glass {
     /// The version.
     pub table_version: u64,
-    /// The shorter prefixes first, then the prefix itself and those beneath it, each with its announcements.
+    /// The shorter prefixes first, then those by which the number has a rate in offers of transit, then the prefix itself
+    /// and those beneath it, each with its announcements.
     pub seen: Vec<Seen>,
     /// Whether more is announced beneath the prefix.
     pub has_more: bool,
@@ -36,7 +37,7 @@ pub struct Seen {
     pub member: MemberId,
     /// For which prefix.
     pub prefix: Prefix,
-    /// Whether it is routable in itself.
+    /// Whether it is routable in itself, or an offer of transit that counts.
     pub is_accepted: bool,
     /// Members whose calls it gets, by id.
     pub reaches: Vec<MemberId>,
@@ -74,6 +75,14 @@ impl Glass {
         above.sort_by_key(|(prefix, _)| prefix.len());
         for (prefix, announced) in above {
             put(prefix, announced.id.into(), announced.terms.member);
+        }
+        for offer in table.transit.offers() {
+            let found = table.transit.deck(offer.rate_deck).and_then(|rates| {
+                rates.find(around, nanos(now)).map(|(prefix, _)| prefix).or_else(|| rates.named(around))
+            });
+            if let Some(prefix) = found {
+                put(prefix, offer.announcement_id, offer.member_id);
+            }
         }
         let mut has_more = false;
         table.announcements.beneath(around.value(), |prefix, announced| {
@@ -162,7 +171,8 @@ pub(crate) fn fault(
     // A member does not call itself: that is found out last of what is asked about an announcement in itself.
     let fault_at = |prefix| {
         let selection = selection(table, member, prefix, now);
-        reasons(&selection, announcement).find(|reason| *reason != Reason::OwnNumber)
+        reasons(&selection, announcement)
+            .find(|reason| !matches!(reason, Reason::OwnNumber | Reason::WouldReturn))
     };
     let fault = fault_at(prefix)?;
     let mut beneath = Vec::new();

@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tandem_model::{
-    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, CallLimits, Club,
-    Credential, Endpoint, Member, MemberState, Policy, Transport, Validity,
+    Access, AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, BlockList, CallLimits,
+    Club, Credential, Endpoint, Member, MemberState, Policy, TransitOffer, Transport, Validity,
 };
 use uuid::Uuid;
 
@@ -196,6 +196,9 @@ pub(crate) mod kind {
     pub(crate) const HELD_TERMS: u64 = 7;
     pub(crate) const FOLLOWED: u64 = 8;
     pub(crate) const CLUB: u64 = 9;
+    pub(crate) const TRANSIT_OFFER: u64 = 10;
+    pub(crate) const RATE_DECK: u64 = 11;
+    pub(crate) const BLOCK_LIST: u64 = 12;
 }
 
 // The numbers below are part of the hash: a new variant takes a new one, none is used again.
@@ -291,6 +294,35 @@ pub(crate) fn club(club: &Club) -> u128 {
         .advance_on(club.advance_on.as_ref())
         .terms(club.terms.as_deref())
         .finish()
+}
+
+/// Its endpoints are sorted, each once.
+pub(crate) fn transit_offer(offer: &TransitOffer) -> u128 {
+    let digest = Digest::of(kind::TRANSIT_OFFER)
+        .id(offer.announcement_id.0)
+        .id(offer.member_id.0)
+        .id(offer.rate_deck.0)
+        .word(offer.endpoints.len() as u64);
+    let digest = offer.endpoints.iter().fold(digest, |digest, endpoint| digest.id(endpoint.0));
+    let digest = digest
+        .validity(&offer.validity)
+        .word(offer.is_permitted.into())
+        .word(offer.preference.into())
+        .limits(offer.limits)
+        .word(offer.tags.len() as u64);
+    let digest = offer.tags.iter().fold(digest, |digest, tag| digest.text(tag.as_str()));
+    let quality = offer.quality.into_iter();
+    quality
+        .fold(digest, |digest, it| {
+            digest.word(it.asr_percent.into()).word(it.ner_percent.into()).word(it.pdd_ms.into())
+        })
+        .finish()
+}
+
+/// Its prefixes are sorted, each once.
+pub(crate) fn block_list(list: &BlockList) -> u128 {
+    let digest = list.member_id.into_iter().fold(Digest::of(kind::BLOCK_LIST), |digest, it| digest.id(it.0));
+    list.prefixes.iter().fold(digest, |digest, prefix| digest.word(prefix.value())).finish()
 }
 
 #[cfg(test)]

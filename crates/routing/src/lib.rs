@@ -7,6 +7,7 @@
 
 mod access;
 mod asked;
+mod blocks;
 mod called;
 mod catalog;
 mod comparison;
@@ -21,15 +22,19 @@ mod packed;
 mod portability;
 mod ported_block;
 mod prefix_tree;
+mod rates;
 mod reach;
 mod select;
 mod sources;
 mod table;
 mod terms;
+mod transit;
 mod weight;
 
 #[cfg(test)]
 mod agreement_properties;
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
@@ -51,7 +56,7 @@ pub use portability::{PortedLoad, PortedNumbers};
 pub use reach::{Reach, ReachDelta};
 pub use select::{CallRequest, Candidate, LeftOut, Selection, select};
 pub use table::{Counts, RouteTable};
-pub use weight::{Weighted, order};
+pub use weight::{Weighted, draw_of, order};
 
 /// The table that a node routes by: readers load it without a lock, the writer swaps in the next one.
 pub type SharedTable = Arc<ArcSwap<RouteTable>>;

@@ -3,239 +3,15 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proptest::sample::select as one_of;
 use tandem_model::{
-    AdvanceOn, Agreement, AgreementDirection, AgreementState, AgreementTerms, Announcement, Authority,
-    CallLimits, Club, E164, Endpoint, Facts, Hours, HoursText, Member, MemberId, MemberState, ObjectId,
-    Policy, Prefix, Range, Reason, Validity, WindowText,
+    Agreement, AgreementState, AgreementTerms, Announcement, Authority, CallLimits, Club, DeckRate, E164,
+    Endpoint, Facts, MemberId, MemberState, ObjectId, Prefix, Quality, Range, Rate, RateDeckId, Reason,
+    TransitOffer,
 };
 
+use crate::arbitrary::{DEMANDS, ENDPOINTS, HOURS, MEMBERS, any_id, call, changes, on_fridays, validity};
 use crate::exchange::{at, id, number};
-use crate::{CallRequest, Comparison, LeftOut, Reach, ReachDelta, RouteTable, Selection, select};
-
-/// Names are few, so that objects meet each other; the last of each is never declared by a fact.
-const MEMBERS: [&str; 4] = ["acme", "globex", "initech", "nobody"];
-const ENDPOINTS: [&str; 5] = ["one", "two", "three", "four", "none"];
-
-fn member_id() -> impl Strategy<Value = MemberId> {
-    one_of(&MEMBERS[..]).prop_map(id)
-}
-
-fn validity() -> impl Strategy<Value = Validity> {
-    let until = prop_oneof![4 => Just(None), 1 => one_of(vec![-10, 0, 10]).prop_map(|s| Some(at(s)))];
-    (prop_oneof![4 => Just(-20), 1 => Just(0), 1 => Just(5)], until)
-        .prop_map(|(from, until)| Validity { from: at(from), until })
-}
-
-fn prefix() -> impl Strategy<Value = Prefix> {
-    "[12][12]{0,6}".prop_map(|text| text.parse().unwrap())
-}
-
-/// Of version 7 and made within a second, or any other.
-fn any_id() -> impl Strategy<Value = uuid::Uuid> {
-    let made = (0..1000_u64, any::<[u8; 10]>()).prop_map(|(ms, random)| {
-        uuid::Builder::from_unix_timestamp_millis(1_800_000_000_000 + ms, &random).into_uuid()
-    });
-    prop_oneof![made, any::<u128>().prop_map(uuid::Uuid::from_u128)]
-}
-
-fn limits() -> impl Strategy<Value = CallLimits> {
-    let limit = || prop::option::weighted(0.2, 1..3_u32);
-    (limit(), limit())
-        .prop_map(|(max_calls, max_calls_per_second)| CallLimits { max_calls, max_calls_per_second })
-}
-
-fn member() -> impl Strategy<Value = Member> {
-    let state = prop_oneof![5 => Just(MemberState::Approved), 1 => Just(MemberState::Suspended)];
-    (0..3_usize, state, limits()).prop_map(|(n, state, limits)| Member {
-        member_id: id(MEMBERS[n]),
-        name: MEMBERS[n].into(),
-        state,
-        limits,
-    })
-}
-
-fn endpoint() -> impl Strategy<Value = Endpoint> {
-    let source = (one_of(vec!["192.0.2.1/32", "192.0.2.0/24", "2001:db8::/32"]), any::<bool>())
-        .prop_map(|(net, any)| tandem_model::Source { net: net.parse().unwrap(), port: any.then_some(5060) });
-    (
-        0..4_usize,
-        member_id(),
-        0..3_u16,
-        0..3_u16,
-        prop::bool::weighted(0.8),
-        prop::collection::vec(source, 0..3),
-    )
-        .prop_map(|(n, member_id, priority, weight, enabled, sources)| Endpoint {
-            endpoint_id: id(ENDPOINTS[n]),
-            member_id,
-            name: ENDPOINTS[n].into(),
-            sources,
-            call_mark: None,
-            certificate_names: Vec::new(),
-            target: "sip:192.0.2.21".parse().unwrap(),
-            access: tandem_model::Access::default(),
-            priority,
-            weight,
-            max_calls: None,
-            max_calls_per_second: None,
-            enabled,
-            policy: Policy::default(),
-            sites: Vec::new(),
-        })
-}
-
-fn range() -> impl Strategy<Value = Range> {
-    let authority = prop_oneof![4 => Just(Authority::Valid), 1 => Just(Authority::Pending), 1 => Just(Authority::Refused)];
-    (0..20, member_id(), prefix(), authority, validity()).prop_map(
-        |(n, member_id, prefix, authority, validity)| Range {
-            range_id: id(&format!("range {n}")),
-            member_id,
-            prefix,
-            authority,
-            validity,
-        },
-    )
-}
-
-fn announcement() -> impl Strategy<Value = Announcement> {
-    let endpoints = prop::collection::vec(one_of(&ENDPOINTS[..]).prop_map(id), 0..4);
-    let tags = prop_oneof![2 => Just(""), 1 => one_of(vec!["a", "b", "a b"])];
-    (0..60, member_id(), prefix(), endpoints, validity(), limits(), tags).prop_map(
-        |(n, member_id, prefix, endpoints, validity, limits, tags)| Announcement {
-            announcement_id: id(&format!("announcement {n}")),
-            member_id,
-            prefix,
-            endpoints,
-            validity,
-            limits,
-            tags: tags.split_whitespace().map(|tag| tag.parse().unwrap()).collect(),
-        },
-    )
-}
-
-/// Whether a demand is met where the tags `a` and `b` are borne, or not.
-type Judge = fn(bool, bool) -> bool;
-
-/// Demands, and how the reference judges them.
-const DEMANDS: [(&str, Judge); 4] =
-    [("a", |a, _| a), ("a and b", |a, b| a && b), ("a or b", |a, b| a || b), ("b and (a or b)", |_, b| b)];
-
-/// Hours, and whether calls at `at(0)`, a Friday at 08:00 UTC, lie in them.
-const HOURS: [(&str, &str, &str, bool); 4] = [
-    ("UTC", "08:00", "09:00", true),
-    ("UTC", "07:00", "08:00", false),
-    ("Europe/Berlin", "09:00", "09:01", true),
-    ("Europe/Berlin", "08:00", "09:00", false),
-];
-
-fn on_fridays((zone, from, until, _): (&str, &str, &str, bool)) -> Hours {
-    let window = WindowText { days: vec!["fri".into()], from: from.into(), until: until.into() };
-    HoursText { zone: zone.into(), windows: vec![window] }.try_into().unwrap()
-}
-
-fn terms() -> impl Strategy<Value = AgreementTerms> {
-    let prefixes = || prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(prefix(), 1..3)];
-    let hours = prop::option::weighted(0.3, one_of(&HOURS[..]).prop_map(on_fridays));
-    let demand =
-        prop::option::weighted(0.3, one_of(&DEMANDS[..]).prop_map(|(text, _)| text.parse().unwrap()));
-    (prefixes(), prefixes(), hours, demand).prop_map(
-        |(prefixes_of_proposing, prefixes_of_accepting, hours, demand)| AgreementTerms {
-            prefixes_of_proposing,
-            prefixes_of_accepting,
-            hours,
-            sites: Vec::new(),
-            demand,
-        },
-    )
-}
-
-fn agreement() -> impl Strategy<Value = Agreement> {
-    let direction = one_of(vec![
-        AgreementDirection::Both,
-        AgreementDirection::ToAccepting,
-        AgreementDirection::ToProposing,
-    ]);
-    let state = prop_oneof![4 => Just(AgreementState::Accepted), 2 => one_of(&AgreementState::ALL[..])];
-    let validity = prop::option::weighted(0.9, validity());
-    let advance_on = prop::option::weighted(0.2, prop::collection::btree_set(300..400u16, 0..3))
-        .prop_map(|list| list.map(|statuses| AdvanceOn { statuses, causes: [34].into() }));
-    let terms = prop::option::weighted(0.5, terms().prop_map(Box::new));
-    (0..8, member_id(), member_id(), direction, state, validity, limits(), advance_on, terms).prop_map(
-        |(n, proposing_member, accepting_member, direction, state, validity, limits, advance_on, terms)| {
-            Agreement {
-                agreement_id: id(&format!("agreement {n}")),
-                proposing_member,
-                accepting_member,
-                direction,
-                state,
-                validity,
-                limits,
-                advance_on,
-                terms,
-            }
-        },
-    )
-}
-
-fn club() -> impl Strategy<Value = Club> {
-    let terms = prop::option::weighted(0.5, terms()).prop_map(|terms| {
-        terms.map(|terms| {
-            Box::new(AgreementTerms {
-                prefixes_of_proposing: Vec::new(),
-                prefixes_of_accepting: Vec::new(),
-                ..terms
-            })
-        })
-    });
-    (0..3, prop::collection::vec(member_id(), 0..4), limits(), terms).prop_map(
-        |(n, members, limits, terms)| Club {
-            agreement_id: id(&format!("club {n}")),
-            members,
-            limits,
-            advance_on: None,
-            terms,
-        },
-    )
-}
-
-fn gone() -> impl Strategy<Value = ObjectId> {
-    prop_oneof![
-        1 => one_of(&MEMBERS[..]).prop_map(|name| ObjectId::Member(id(name))),
-        1 => one_of(&ENDPOINTS[..]).prop_map(|name| ObjectId::Endpoint(id(name))),
-        3 => (0..20).prop_map(|n| ObjectId::Range(id(&format!("range {n}")))),
-        6 => (0..60).prop_map(|n| ObjectId::Announcement(id(&format!("announcement {n}")))),
-        1 => (0..8).prop_map(|n| ObjectId::Agreement(id(&format!("agreement {n}")))),
-        1 => (0..3).prop_map(|n| ObjectId::Club(id(&format!("club {n}")))),
-    ]
-}
-
-/// One change, of up to so many announcements.
-fn changes(most: usize) -> impl Strategy<Value = Facts> {
-    (
-        any::<u64>(),
-        prop::collection::vec(member(), 0..4),
-        prop::collection::vec(endpoint(), 0..6),
-        prop::collection::vec(range(), 0..=most / 2),
-        prop::collection::vec(announcement(), 0..=most),
-        prop::collection::vec(agreement(), 0..8),
-        prop::collection::vec(club(), 0..3),
-        prop::collection::vec(gone(), 0..=most / 2),
-    )
-        .prop_map(|(position, members, endpoints, ranges, announcements, agreements, clubs, gone)| {
-            Facts { position, members, endpoints, ranges, announcements, agreements, clubs, gone }
-        })
-}
-
-fn call() -> impl Strategy<Value = CallRequest<'static>> {
-    (member_id(), "[12]{5,8}", any::<u64>()).prop_map(|(originating_member, called, draw)| CallRequest {
-        originating_member,
-        called: number(&called),
-        dip: None,
-        site: None,
-        draw,
-    })
-}
+use crate::{CallRequest, Candidate, Comparison, LeftOut, Reach, ReachDelta, RouteTable, Selection, select};
 
 /// What a sequence of changes comes to, kept as plainly as can be.
 fn end_state(sequence: &[Facts]) -> Facts {
@@ -245,6 +21,9 @@ fn end_state(sequence: &[Facts]) -> Facts {
     let mut announcements = BTreeMap::new();
     let mut agreements = BTreeMap::new();
     let mut clubs = BTreeMap::new();
+    let mut transit_offers = BTreeMap::new();
+    let mut rate_decks = BTreeMap::new();
+    let mut block_lists = BTreeMap::new();
     let mut position = 0;
     for facts in sequence.iter().cloned() {
         position = facts.position;
@@ -262,6 +41,21 @@ fn end_state(sequence: &[Facts]) -> Facts {
             (each.agreement_id, each)
         }));
         agreements.extend(facts.agreements.into_iter().map(|each| (each.agreement_id, each)));
+        transit_offers.extend(facts.transit_offers.into_iter().map(|mut each| {
+            each.endpoints.sort_unstable();
+            each.endpoints.dedup();
+            (each.announcement_id, each)
+        }));
+        rate_decks.extend(facts.rate_decks.into_iter().map(|mut each| {
+            each.rates.sort_by_key(order_of_rates);
+            each.rates.dedup();
+            (each.rate_deck_id, each)
+        }));
+        block_lists.extend(facts.block_lists.into_iter().map(|mut each| {
+            each.prefixes.sort_unstable();
+            each.prefixes.dedup();
+            (each.member_id, each)
+        }));
         for id in facts.gone {
             match id {
                 ObjectId::Member(id) => drop(members.remove(&id)),
@@ -270,6 +64,9 @@ fn end_state(sequence: &[Facts]) -> Facts {
                 ObjectId::Announcement(id) => drop(announcements.remove(&id)),
                 ObjectId::Agreement(id) => drop(agreements.remove(&id)),
                 ObjectId::Club(id) => drop(clubs.remove(&id)),
+                ObjectId::TransitOffer(id) => drop(transit_offers.remove(&id)),
+                ObjectId::RateDeck(id) => drop(rate_decks.remove(&id)),
+                ObjectId::BlockList(list) => drop(block_lists.remove(&list)),
             }
         }
     }
@@ -281,9 +78,43 @@ fn end_state(sequence: &[Facts]) -> Facts {
         announcements: announcements.into_values().collect(),
         agreements: agreements.into_values().collect(),
         clubs: clubs.into_values().collect(),
+        transit_offers: transit_offers.into_values().collect(),
+        rate_decks: rate_decks.into_values().collect(),
+        block_lists: block_lists.into_values().filter(|list| !list.prefixes.is_empty()).collect(),
         gone: Vec::new(),
     }
 }
+
+/// By prefix, then by time: the last one in force counts.
+fn order_of_rates(
+    rate: &DeckRate,
+) -> (Prefix, chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>, Rate) {
+    let until = rate.validity.until.unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC);
+    (rate.prefix, rate.validity.from, until, rate.per_minute)
+}
+
+/// The rate of a deck for a number, and its prefix; no rate where only rates out of force have it.
+fn rate_of(facts: &Facts, deck: RateDeckId, called: E164) -> Option<(Prefix, Option<Rate>)> {
+    let deck = facts.rate_decks.iter().find(|each| each.rate_deck_id == deck)?;
+    let of_number = deck.rates.iter().filter(|rate| rate.prefix.matches(called));
+    let longest = of_number.clone().map(|rate| rate.prefix).max_by_key(|prefix| prefix.len())?;
+    let in_force = of_number.filter(|rate| rate.validity.contains(at(0)));
+    let best = in_force.max_by_key(|rate| (rate.prefix.len(), order_of_rates(rate)));
+    Some(best.map_or((longest, None), |rate| (rate.prefix, Some(rate.per_minute))))
+}
+
+/// Why a member's calls to a number are blocked.
+fn blocked(facts: &Facts, call: &CallRequest) -> Option<Reason> {
+    let on_list = |member| {
+        let mut lists = facts.block_lists.iter().filter(|list| list.member_id == member);
+        lists.any(|list| list.prefixes.iter().any(|prefix| prefix.matches(call.called)))
+    };
+    let by_member = on_list(Some(call.originating_member)).then_some(Reason::BlockedByMember);
+    by_member.or(on_list(None).then_some(Reason::BlockedByOperator))
+}
+
+/// What is known of an offer of transit that terms may object to.
+type OfTransit = Option<(Rate, Option<Quality>)>;
 
 fn is_approved(facts: &Facts, id: MemberId) -> bool {
     facts.members.iter().any(|member| member.member_id == id && member.state == MemberState::Approved)
@@ -320,7 +151,12 @@ fn fault(facts: &Facts, announcement: &Announcement, called: E164) -> Option<Rea
 }
 
 /// Why no agreement lets a call cross to who announces, by the letter of each.
-fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> Option<Reason> {
+fn uncrossed(
+    facts: &Facts,
+    call: &CallRequest,
+    announcement: &Announcement,
+    transit: OfTransit,
+) -> Option<Reason> {
     let terminating = announcement.member_id;
     let between = facts.agreements.iter().filter(|agreement| {
         agreement.validity.is_some_and(|validity| validity.contains(at(0)))
@@ -330,14 +166,15 @@ fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> 
     between.sort_by_key(|agreement| agreement.agreement_id);
     let crossing = |it: &&&Agreement| matches!(it.state, AgreementState::Accepted | AgreementState::Ending);
     let mut objections: Vec<Option<Reason>> =
-        between.iter().filter(crossing).map(|it| objection(it, call, announcement)).collect();
+        between.iter().filter(crossing).map(|it| objection(facts, it, call, announcement, transit)).collect();
     let mut clubs: Vec<&Club> = facts.clubs.iter().collect();
     clubs.sort_by_key(|club| club.agreement_id);
     let both = [call.originating_member, terminating];
     let is_suspended = between.iter().any(|agreement| agreement.state == AgreementState::Suspended);
     let is_shared = |club: &&Club| both.iter().all(|member| club.members.contains(member));
     let shared = clubs.into_iter().filter(|club| !is_suspended && is_shared(club));
-    objections.extend(shared.map(|club| by_terms(club.terms.as_deref(), &[], call, announcement)));
+    objections
+        .extend(shared.map(|club| by_terms(facts, club.terms.as_deref(), &[], call, announcement, transit)));
     if objections.contains(&None) {
         return None;
     }
@@ -346,7 +183,13 @@ fn uncrossed(facts: &Facts, call: &CallRequest, announcement: &Announcement) -> 
 }
 
 /// What the terms of an agreement have against a call.
-fn objection(agreement: &Agreement, call: &CallRequest, announcement: &Announcement) -> Option<Reason> {
+fn objection(
+    facts: &Facts,
+    agreement: &Agreement,
+    call: &CallRequest,
+    announcement: &Announcement,
+    transit: OfTransit,
+) -> Option<Reason> {
     let terms = agreement.terms.as_deref();
     let prefixes = terms.map_or(&[][..], |terms| {
         if announcement.member_id == agreement.proposing_member {
@@ -355,14 +198,16 @@ fn objection(agreement: &Agreement, call: &CallRequest, announcement: &Announcem
             &terms.prefixes_of_accepting
         }
     });
-    by_terms(terms, prefixes, call, announcement)
+    by_terms(facts, terms, prefixes, call, announcement, transit)
 }
 
 fn by_terms(
+    facts: &Facts,
     terms: Option<&AgreementTerms>,
     prefixes: &[Prefix],
     call: &CallRequest,
     announcement: &Announcement,
+    transit: OfTransit,
 ) -> Option<Reason> {
     let terms = terms?;
     if !prefixes.is_empty() && !prefixes.iter().any(|prefix| prefix.matches(call.called)) {
@@ -375,8 +220,84 @@ fn by_terms(
             return Some(Reason::AgreementTags);
         }
     }
-    let (.., is_open) = HOURS.into_iter().find(|it| Some(on_fridays(*it)) == terms.hours)?;
-    (!is_open).then_some(Reason::AgreementHours)
+    let hours = HOURS.into_iter().find(|it| Some(on_fridays(*it)) == terms.hours);
+    if hours.is_some_and(|(.., is_open)| !is_open) {
+        return Some(Reason::AgreementHours);
+    }
+    let (cost, quality) = transit?;
+    let asked = &terms.transit;
+    if asked.max_rate.is_some_and(|most| most < cost) {
+        return Some(Reason::RateTooHigh);
+    }
+    if let Some(quality) = quality
+        && (asked.min_asr_percent > Some(quality.asr_percent)
+            || asked.min_ner_percent > Some(quality.ner_percent)
+            || asked.max_pdd_ms.unwrap_or(u32::MAX) < quality.pdd_ms)
+    {
+        return Some(Reason::QualityTooLow);
+    }
+    let floor = asked.margin_floor?;
+    let price = asked.rate_deck.and_then(|deck| rate_of(facts, deck, call.called)?.1);
+    let left = price.map(|price| price.millionths() as i64 - cost.millionths() as i64);
+    (left.is_none_or(|left| left < floor.millionths() as i64)).then_some(Reason::AtALoss)
+}
+
+/// An offer as far as agreements ask about it.
+fn as_announcement(offer: &TransitOffer, prefix: Prefix) -> Announcement {
+    Announcement {
+        announcement_id: offer.announcement_id,
+        member_id: offer.member_id,
+        prefix,
+        endpoints: offer.endpoints.clone(),
+        validity: offer.validity,
+        limits: offer.limits,
+        tags: offer.tags.clone(),
+    }
+}
+
+/// Why an offer gets no call at its rate; its endpoints aside.
+fn transit_fault(
+    facts: &Facts,
+    call: &CallRequest,
+    offer: &TransitOffer,
+    rate: Option<Rate>,
+    is_own: bool,
+) -> Option<Reason> {
+    let Some(rate) = rate.filter(|_| offer.is_permitted) else {
+        return Some(if !offer.validity.contains(at(0)) {
+            Reason::NotYetInForce
+        } else if !is_approved(facts, offer.member_id) {
+            Reason::MemberNotApproved
+        } else if !offer.is_permitted {
+            Reason::TransitNotPermitted
+        } else {
+            Reason::RateMissing
+        });
+    };
+    if !offer.validity.contains(at(0)) {
+        Some(Reason::NotYetInForce)
+    } else if !is_approved(facts, offer.member_id) {
+        Some(Reason::MemberNotApproved)
+    } else if is_own {
+        Some(Reason::WouldReturn)
+    } else if !is_approved(facts, call.originating_member) {
+        Some(Reason::MemberNotApproved)
+    } else if offer.member_id == call.originating_member {
+        Some(Reason::WouldReturn)
+    } else if let Some(reason) = blocked(facts, call) {
+        Some(reason)
+    } else {
+        uncrossed(
+            facts,
+            call,
+            &as_announcement(offer, offer_prefix(facts, offer, call)),
+            Some((rate, offer.quality)),
+        )
+    }
+}
+
+fn offer_prefix(facts: &Facts, offer: &TransitOffer, call: &CallRequest) -> Prefix {
+    rate_of(facts, offer.rate_deck, call.called).expect("it has a rate for the number").0
 }
 
 /// Members with endpoints that may take a call, and everything left out, both sorted.
@@ -410,7 +331,9 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
             leave_out(None, Reason::MemberNotApproved);
         } else if call.originating_member == terminating {
             leave_out(None, Reason::OwnNumber);
-        } else if let Some(reason) = uncrossed(facts, call, announcement) {
+        } else if let Some(reason) =
+            blocked(facts, call).or_else(|| uncrossed(facts, call, announcement, None))
+        {
             leave_out(None, reason);
         } else if announcement.endpoints.is_empty() {
             leave_out(None, Reason::EndpointDisabled);
@@ -421,6 +344,28 @@ fn reference(facts: &Facts, call: &CallRequest) -> Outcome {
                 };
                 match facts.endpoints.iter().find(usable) {
                     Some(_) => candidates.push(format!("{terminating} {id}")),
+                    None => leave_out(Some(*id), Reason::EndpointDisabled),
+                }
+            }
+        }
+    }
+    let is_own = left_out.iter().any(|it: &String| it.contains("OwnNumber"));
+    for offer in &facts.transit_offers {
+        let Some((prefix, rate)) = rate_of(facts, offer.rate_deck, call.called) else { continue };
+        let mut leave_out = |endpoint, reason| {
+            let (member, announcement) = (offer.member_id, offer.announcement_id);
+            left_out.push(format!("{:?}", LeftOut { member, endpoint, announcement, prefix, reason }));
+        };
+        if let Some(reason) = transit_fault(facts, call, offer, rate, is_own) {
+            leave_out(None, reason);
+        } else if offer.endpoints.is_empty() {
+            leave_out(None, Reason::EndpointDisabled);
+        } else {
+            for id in &offer.endpoints {
+                let usable =
+                    |it: &&Endpoint| it.endpoint_id == *id && it.member_id == offer.member_id && it.enabled;
+                match facts.endpoints.iter().find(usable) {
+                    Some(_) => candidates.push(format!("{} {id}", offer.member_id)),
                     None => leave_out(Some(*id), Reason::EndpointDisabled),
                 }
             }
@@ -453,12 +398,23 @@ proptest! {
         for call in &calls {
             let selection = select(&table, call, at(0));
             prop_assert_eq!(outcome(&selection), reference(&facts, call));
-            let priorities: Vec<_> = selection
-                .candidates
-                .iter()
-                .map(|candidate| table.endpoint(candidate.endpoint).unwrap().priority)
-                .collect();
-            prop_assert!(priorities.is_sorted(), "{:?}", priorities);
+            let rank = |it: &Candidate| {
+                let preference = facts.transit_offers.iter().find(|offer| offer.announcement_id == it.announcement);
+                (it.rate, preference.map(|it| it.preference), table.endpoint(it.endpoint).unwrap().priority)
+            };
+            let ranks: Vec<_> = selection.candidates.iter().map(rank).collect();
+            prop_assert!(ranks.is_sorted(), "{:?}", ranks);
+            // Of each endpoint the cheapest way to it is taken.
+            for candidate in &selection.candidates {
+                let offers = facts.transit_offers.iter().filter(|it| it.endpoints.contains(&candidate.endpoint));
+                let offers = offers.filter(|it| it.member_id == candidate.member);
+                let rates = offers.filter_map(|it| {
+                    let (_, rate) = rate_of(&facts, it.rate_deck, call.called)?;
+                    let is_own = selection.left_out.iter().any(|it| it.reason == Reason::OwnNumber);
+                    rate.filter(|_| transit_fault(&facts, call, it, rate, is_own).is_none())
+                });
+                prop_assert!(candidate.rate.is_none_or(|rate| rates.min() == Some(rate)));
+            }
             prop_assert_eq!(selection.refusal().is_none(), !selection.candidates.is_empty());
         }
     }
@@ -512,7 +468,10 @@ proptest! {
             let mut takers: Vec<_> = selection
                 .candidates
                 .iter()
-                .map(|it| (it.endpoint, table.endpoint(it.endpoint).map(|it| (it.priority, it.weight))))
+                .map(|it| {
+                    let place = table.endpoint(it.endpoint).map(|it| (it.priority, it.weight));
+                    (it.endpoint, place, it.rate, table.transit_offer(it.announcement).map(|it| it.preference))
+                })
                 .collect();
             takers.sort_unstable();
             (takers, selection.matched)
@@ -522,7 +481,9 @@ proptest! {
         // What the terms of a member's agreements name cuts its calls to a prefix into parts.
         let named_by_terms = |member| -> std::collections::BTreeSet<String> {
             let terms = [&before, &after].into_iter().filter(|_| is_approved(member));
-            terms.flat_map(|table| table.term_prefixes(member, at(0))).map(Prefix::digits).collect()
+            let by_terms = terms.flat_map(|table| table.term_prefixes(member, at(0))).map(Prefix::digits);
+            let common = [&before, &after].into_iter().flat_map(|table| table.common_prefixes());
+            by_terms.chain(common.map(|prefix| prefix.to_string())).collect()
         };
         let mut prefixes: std::collections::BTreeSet<String> =
             announced.iter().flatten().map(|it| it.prefix.digits()).collect();
@@ -562,6 +523,7 @@ proptest! {
         let selection = select(&RouteTable::from_facts(facts.clone()), &call, at(0));
         let facts = end_state(&[facts]);
         for candidate in &selection.candidates {
+            prop_assert_eq!(blocked(&facts, &call), None);
             match facts.agreements.iter().find(|each| each.agreement_id == candidate.agreement) {
                 Some(agreement) => {
                     prop_assert!(agreement.permits(call.originating_member, candidate.member));
@@ -574,15 +536,37 @@ proptest! {
                     prop_assert!([call.originating_member, candidate.member].iter().all(|it| club.members.contains(it)));
                 }
             }
+            let Some(id) = candidate.range else {
+                let cost = candidate.rate.expect("transit costs something");
+                let offers = &facts.transit_offers;
+                let offer = offers.iter().find(|each| each.announcement_id == candidate.announcement).expect("it is a fact");
+                prop_assert!(offer.is_permitted && offer.member_id != call.originating_member);
+                let rate = rate_of(&facts, offer.rate_deck, call.called);
+                prop_assert_eq!(rate, Some((candidate.prefix, Some(cost))));
+                let terms = facts.agreements.iter().find(|it| it.agreement_id == candidate.agreement);
+                let terms = terms.map(|it| &it.terms);
+                let club = || facts.clubs.iter().find(|it| it.agreement_id == candidate.agreement).map(|it| &it.terms);
+                if let Some(terms) = terms.or_else(club).expect("it is a fact") {
+                    let asked = &terms.transit;
+                    prop_assert!(asked.max_rate.is_none_or(|most| cost <= most), "dearer than the ceiling");
+                    if let Some(floor) = asked.margin_floor {
+                        let price = asked.rate_deck.and_then(|deck| rate_of(&facts, deck, call.called)?.1);
+                        let price = price.expect("at a loss: nothing is paid").millionths();
+                        prop_assert!(price >= cost.millionths() + floor.millionths(), "at a loss");
+                    }
+                }
+                continue;
+            };
             let announcement =
                 facts.announcements.iter().find(|each| each.announcement_id == candidate.announcement).expect("it is a fact");
-            prop_assert_eq!(uncrossed(&facts, &call, announcement), None);
-            let range = facts.ranges.iter().find(|each| each.range_id == candidate.range).expect("it is a fact");
+            prop_assert_eq!(uncrossed(&facts, &call, announcement, None), None);
+            let range = facts.ranges.iter().find(|each| each.range_id == id).expect("it is a fact");
             prop_assert!(range.prefix.covers(candidate.prefix) && range.member_id == candidate.member);
             prop_assert!(range.authority == Authority::Valid && range.validity.contains(at(0)));
         }
-        // Without any valid range there is no route, whatever else is there.
+        // Without any valid range and any offer there is no route, whatever else is there.
         let mut without = facts;
+        without.transit_offers.clear();
         without.ranges.retain(|range| range.authority != Authority::Valid || !range.validity.contains(at(0)));
         prop_assert_eq!(select(&RouteTable::from_facts(without), &call, at(0)).candidates, []);
     }
@@ -601,7 +585,7 @@ proptest! {
         let facts = end_state(&sequence);
         let whole = RouteTable::from_facts(facts.clone());
         prop_assert_eq!(table.hash(), whole.hash());
-        let announcements = facts.announcements.clone();
+        let (announcements, offers) = (facts.announcements.clone(), facts.transit_offers.clone());
         prop_assert_eq!(table.facts(), facts);
         let counts = |table: &RouteTable| crate::Counts { bytes: 0, ..table.counts() };
         prop_assert_eq!(counts(&table), counts(&whole));
@@ -618,7 +602,8 @@ proptest! {
         }
         for endpoint in ENDPOINTS.map(id) {
             let names = |it: &Announcement| it.endpoints.contains(&endpoint);
-            prop_assert_eq!(table.is_called(endpoint), announcements.iter().any(names));
+            let is_offered = offers.iter().any(|it| it.endpoints.contains(&endpoint));
+            prop_assert_eq!(table.is_called(endpoint), is_offered || announcements.iter().any(names));
         }
     }
 
@@ -666,6 +651,9 @@ proptest! {
             .chain(all.announcements.iter().map(|each| ObjectId::Announcement(each.announcement_id)))
             .chain(all.agreements.iter().map(|each| ObjectId::Agreement(each.agreement_id)))
             .chain(all.clubs.iter().map(|each| ObjectId::Club(each.agreement_id)))
+            .chain(all.transit_offers.iter().map(|each| ObjectId::TransitOffer(each.announcement_id)))
+            .chain(all.rate_decks.iter().map(|each| ObjectId::RateDeck(each.rate_deck_id)))
+            .chain(all.block_lists.iter().map(|each| ObjectId::BlockList(each.member_id)))
             .collect();
         let table = table.apply(Facts { gone, ..Facts::default() });
         prop_assert!(table.is_empty());

@@ -1,7 +1,7 @@
 //! Which numbers a member can reach, as a set of prefixes that it can follow by what changes.
 //!
 //! A prefix stands for all numbers that begin with it, save those that begin with a longer one of the set. It adds
-//! no rule of its own: each announced prefix, and each in the terms of an agreement, is put to [`select()`] as the number of just its digits. That the set says the
+//! no rule of its own: each announced prefix, each in the terms of an agreement, and each that has a rate or is blocked, is put to [`select()`] as the number of just its digits. That the set says the
 //! same of every number as `select` does is a property that is tested.
 
 use chrono::{DateTime, Utc};
@@ -70,10 +70,10 @@ impl Reach {
     pub fn of(table: &RouteTable, originating_member: MemberId, now: DateTime<Utc>) -> Self {
         let mut keys = Vec::with_capacity(table.counts().prefixes);
         table.announcements.for_each(|prefix, _| keys.push(Key::of(prefix)));
-        let mut of_terms: Vec<Key> =
-            table.term_prefixes(originating_member, now).map(|prefix| Key::of(prefix.value())).collect();
-        of_terms.sort_unstable();
-        keys.extend_from_slice(&of_terms);
+        let named = table.term_prefixes(originating_member, now).map(Prefix::value);
+        let mut named: Vec<Key> = named.chain(table.common_prefixes()).map(Key::of).collect();
+        named.sort_unstable();
+        keys.extend_from_slice(&named);
         keys.sort_unstable();
         keys.dedup();
         let mut entries: Vec<Entry> = Vec::new();
@@ -89,10 +89,9 @@ impl Reach {
                 draw: 0,
             };
             let selection = select(table, &call, now);
-            // Whoever announces it does not count. By terms, its numbers may still go where those of a shorter one do not.
-            if selection.matched != Some(prefix)
-                && (selection.matched.is_none() || of_terms.binary_search(&key).is_err())
-            {
+            // Whoever announces it does not count. By terms, rates or blocks, its numbers may still go where those of a
+            // shorter one do not.
+            if selection.matched != Some(prefix) && named.binary_search(&key).is_err() {
                 continue;
             }
             while above.last().is_some_and(|last| !last.key().begins(key)) {

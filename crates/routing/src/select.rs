@@ -9,9 +9,12 @@
 //!    that member covers its prefix. One that is not hides no other.
 //! 3. The longest prefix of that number at which an announcement is routable in itself decides.
 //!    Shorter ones are never a fallback, also when no agreement lets the call cross at the longer one: whoever
-//!    holds the numbers decides who may call them, and a transit member must not sell a way around it.
+//!    holds the numbers decides who may call them by the exchange.
 //! 4. At that prefix, each member with an agreement in force whose terms admit the call takes it on its enabled
 //!    endpoints: those at a site that the agreement prefers before all others, then those at the site where the call came in.
+//! 5. After them come the offers of transit, which lead out of the exchange: `transit.rs` has their rules.
+//!
+//! A number that the originating member or the operator blocks goes nowhere, whoever would take the call.
 
 use std::ops::ControlFlow;
 
@@ -19,8 +22,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tandem_model::{
-    AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Reason,
-    RoutingNumber,
+    AgreementId, AnnouncementId, Authority, E164, Endpoint, EndpointId, MemberId, Prefix, RangeId, Rate,
+    Reason, RoutingNumber,
 };
 
 use crate::asked::Asked;
@@ -76,14 +79,18 @@ pub struct Candidate {
     pub member: MemberId,
     /// Its endpoint.
     pub endpoint: EndpointId,
-    /// The announcement that names the endpoint.
+    /// The announcement that names the endpoint, or the offer of transit.
     pub announcement: AnnouncementId,
     /// The agreement under which the call crosses; of two members, or a club.
     pub agreement: AgreementId,
-    /// The announced prefix.
+    /// The announced prefix; of transit the one that has the rate.
     pub prefix: Prefix,
-    /// The range that covers it: where several do, the smallest.
-    pub range: RangeId,
+    /// The range that covers it: where several do, the smallest. `None` for transit.
+    #[serde(default)]
+    pub range: Option<RangeId>,
+    /// What transit costs a minute; `None` for a home route.
+    #[serde(default)]
+    pub rate: Option<Rate>,
 }
 
 /// What was announced for the number but gets no call.
@@ -93,9 +100,9 @@ pub struct LeftOut {
     pub member: MemberId,
     /// The endpoint, where just that one was left out.
     pub endpoint: Option<EndpointId>,
-    /// The announcement.
+    /// The announcement, or the offer of transit.
     pub announcement: AnnouncementId,
-    /// The announced prefix.
+    /// The announced prefix, or the one that has a rate.
     pub prefix: Prefix,
     /// Why.
     pub reason: Reason,
@@ -103,13 +110,19 @@ pub struct LeftOut {
 
 /// Which reason is given for a call where several were found, the most telling first: what lies with the caller,
 /// then what lies with the member that holds the number.
-const TELLING: [Reason; 15] = [
+const TELLING: [Reason; 23] = [
     Reason::OwnNumber,
+    Reason::WouldReturn,
+    Reason::BlockedByMember,
+    Reason::BlockedByOperator,
     Reason::AgreementPrefix,
     Reason::AgreementTags,
     Reason::AgreementHours,
     Reason::AgreementSuspended,
     Reason::NoAgreement,
+    Reason::RateTooHigh,
+    Reason::AtALoss,
+    Reason::QualityTooLow,
     Reason::MemberNotApproved,
     Reason::RangeOfOther,
     Reason::RangeUnverified,
@@ -117,6 +130,8 @@ const TELLING: [Reason; 15] = [
     Reason::AnnouncementTooBroad,
     Reason::RangeMissing,
     Reason::NotYetInForce,
+    Reason::TransitNotPermitted,
+    Reason::RateMissing,
     Reason::NotRegistered,
     Reason::EndpointDisabled,
 ];
@@ -133,10 +148,8 @@ const AUTHORITY: [Reason; 5] = [
 impl Selection {
     /// Why the call cannot be routed; `None` where there is a candidate.
     ///
-    /// [`Reason::NoRoute`] where nothing is announced for the number. Otherwise the first of `OwnNumber`,
-    /// `AgreementPrefix`, `AgreementTags`, `AgreementHours`, `AgreementSuspended`, `NoAgreement`, `MemberNotApproved`, `RangeOfOther`, `RangeUnverified`, `RangeExpired`,
-    /// `AnnouncementTooBroad`, `RangeMissing`, `NotYetInForce`, `NotRegistered` and `EndpointDisabled` that was found
-    /// at the prefix that decided, or at any where none did.
+    /// [`Reason::NoRoute`] where nothing is announced or offered for the number. Otherwise the first of [`TELLING`] that
+    /// was found at the prefix that decided, or at any where none did.
     pub fn refusal(&self) -> Option<Reason> {
         if !self.candidates.is_empty() {
             return None;
@@ -170,7 +183,7 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
         announced.push((len, found));
         ControlFlow::Continue(())
     });
-    if announced.is_empty() {
+    if announced.is_empty() && table.transit.is_empty() {
         return selection;
     }
     let mut held: SmallVec<[(usize, Held<'_>); 8]> = SmallVec::new();
@@ -202,7 +215,7 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
             selection.left_out.push(leave_out(None, Reason::LongerPrefix));
             continue;
         }
-        let crossing = match lookup.agreement(&announcement) {
+        let crossing = match lookup.crossing(&announcement) {
             Ok(crossing) => crossing,
             Err(reason) => {
                 selection.left_out.push(leave_out(None, reason));
@@ -213,17 +226,13 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
             selection.left_out.push(leave_out(None, Reason::EndpointDisabled));
         }
         for &id in &announcement.terms.endpoints {
-            let endpoint = table
-                .endpoint(id)
-                .filter(|endpoint| endpoint.enabled && endpoint.member_id == announcement.terms.member);
-            let Some(endpoint) = endpoint else {
-                selection.left_out.push(leave_out(Some(id), Reason::EndpointDisabled));
-                continue;
+            let endpoint = match lookup.usable(id, announcement.terms.member) {
+                Ok(endpoint) => endpoint,
+                Err(reason) => {
+                    selection.left_out.push(leave_out(Some(id), reason));
+                    continue;
+                }
             };
-            if endpoint.target.is_registration() && endpoint.access.binding(now).is_none() {
-                selection.left_out.push(leave_out(Some(id), Reason::NotRegistered));
-                continue;
-            }
             if candidates.iter().any(|candidate| candidate.tie == id) {
                 continue;
             }
@@ -233,31 +242,31 @@ pub fn select(table: &RouteTable, call: &CallRequest<'_>, now: DateTime<Utc>) ->
                 announcement: announcement.id.into(),
                 agreement: crossing.agreement,
                 prefix,
-                range,
+                range: Some(range),
+                rate: None,
             };
-            let Endpoint { priority, weight, .. } = *endpoint;
-            let is_far = call.site.is_some_and(|site| !endpoint.is_at(site));
-            let preferred = crossing.terms.map_or(&[][..], |terms| &terms.sites);
-            let is_elsewhere = !preferred.is_empty() && !preferred.iter().any(|site| endpoint.is_at(site));
-            let priority = u32::from(is_elsewhere) << 17 | u32::from(is_far) << 16 | u32::from(priority);
+            let (priority, weight) = (lookup.place(endpoint, &crossing), endpoint.weight);
             candidates.push(Weighted { priority, weight, tie: id, item: candidate });
         }
     }
     order(&mut candidates, call.draw);
     selection.candidates = candidates.into_iter().map(|candidate| candidate.item).collect();
+    if !table.transit.is_empty() {
+        lookup.add_transit(&mut selection);
+    }
     selection
 }
 
-/// What stays the same while one call's announcements are looked at.
-struct Lookup<'a> {
-    table: &'a RouteTable,
-    call: &'a CallRequest<'a>,
+/// What stays the same while one call's announcements and the offers of transit are looked at.
+pub(crate) struct Lookup<'a> {
+    pub(crate) table: &'a RouteTable,
+    pub(crate) call: &'a CallRequest<'a>,
     /// The digits of the number that decides.
-    number: Prefix,
-    now: DateTime<Utc>,
-    now_ns: i64,
+    pub(crate) number: Prefix,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) now_ns: i64,
     /// Ranges that hold the number that decides, the smallest first.
-    held: &'a [(usize, Held<'a>)],
+    pub(crate) held: &'a [(usize, Held<'a>)],
 }
 
 impl Lookup<'_> {
@@ -295,18 +304,48 @@ impl Lookup<'_> {
     }
 
     /// By which agreement the call may cross to who announces, or why it may not.
-    fn agreement(&self, announced: &Announced<'_>) -> Result<Crossing<'_>, Reason> {
-        let (originating, terminating) = (self.call.originating_member, announced.terms.member);
+    fn crossing(&self, announced: &Announced<'_>) -> Result<Crossing<'_>, Reason> {
+        let terminating = announced.terms.member;
+        self.may_call(terminating, Reason::OwnNumber)?;
+        self.table.agreement(self.call.originating_member, terminating, self.now, |terms, party| {
+            terms.admit(party, |len| self.leading(len), &announced.terms.tags, self.now)
+        })
+    }
+
+    /// Whether the originating member may call at all, and not `own` what it has itself, and not what is blocked.
+    pub(crate) fn may_call(&self, terminating: MemberId, own: Reason) -> Result<(), Reason> {
+        let originating = self.call.originating_member;
         if !self.table.is_approved(originating) {
             return Err(Reason::MemberNotApproved);
         }
         if originating == terminating {
-            return Err(Reason::OwnNumber);
+            return Err(own);
         }
-        let leading = |len| (len <= self.number.len()).then(|| self.number.leading(len));
-        self.table.agreement(originating, terminating, self.now, |terms, party| {
-            terms.admit(party, leading, &announced.terms.tags, self.now)
-        })
+        self.table.blocks.reason(originating, self.call.called).map_or(Ok(()), Err)
+    }
+
+    /// So many leading digits of the number that decides, where it has them.
+    pub(crate) fn leading(&self, len: usize) -> Option<Prefix> {
+        (len <= self.number.len()).then(|| self.number.leading(len))
+    }
+
+    /// An endpoint of the member that takes calls now, or why this one does not.
+    pub(crate) fn usable(&self, id: EndpointId, member: MemberId) -> Result<&Endpoint, Reason> {
+        let endpoint = self.table.endpoint(id).filter(|it| it.enabled && it.member_id == member);
+        let endpoint = endpoint.ok_or(Reason::EndpointDisabled)?;
+        if endpoint.target.is_registration() && endpoint.access.binding(self.now).is_none() {
+            return Err(Reason::NotRegistered);
+        }
+        Ok(endpoint)
+    }
+
+    /// The place of an endpoint among others, lower before higher: by the sites that the agreement prefers, the site
+    /// where the call came in, then its priority.
+    pub(crate) fn place(&self, endpoint: &Endpoint, crossing: &Crossing<'_>) -> u32 {
+        let is_far = self.call.site.is_some_and(|site| !endpoint.is_at(site));
+        let preferred = crossing.terms.map_or(&[][..], |terms| &terms.sites);
+        let is_elsewhere = !preferred.is_empty() && !preferred.iter().any(|site| endpoint.is_at(site));
+        u32::from(is_elsewhere) << 17 | u32::from(is_far) << 16 | u32::from(endpoint.priority)
     }
 }
 
@@ -349,7 +388,8 @@ mod tests {
             announcement: id("announcement +4420 acme"),
             agreement: id("agreement caller acme"),
             prefix: prefix("+4420"),
-            range: id("range +4420 acme"),
+            range: Some(id("range +4420 acme")),
+            rate: None,
         };
         assert_eq!((selection.candidates, selection.left_out), (vec![candidate], vec![]));
     }

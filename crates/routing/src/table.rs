@@ -12,11 +12,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 use tandem_model::{
-    AdvanceOn, Agreement, AgreementId, AgreementState, AgreementTerms, AnnouncementId, CallLimits, CallMark,
-    Club, E164, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Party, Prefix, Reason,
+    AdvanceOn, Agreement, AgreementId, AgreementState, AgreementTerms, AnnouncementId, BlockList, CallLimits,
+    CallMark, Club, E164, Endpoint, EndpointId, Facts, Member, MemberId, MemberState, ObjectId, Party,
+    Prefix, RateDeck, RateDeckId, Reason, TransitOffer,
 };
 
 use crate::access::AccessIndex;
+use crate::blocks::Blocks;
 use crate::called::{Called, Tally};
 use crate::catalog::{Catalog, Change};
 use crate::cow_map::CowMap;
@@ -25,6 +27,7 @@ use crate::hash::{self, TableHash};
 use crate::portability::PortedNumbers;
 use crate::sources::Sources;
 use crate::terms::{Announced, AnnouncedTerms, CommonTerms, Held, HeldTerms, Shared};
+use crate::transit::Transit;
 
 /// The route table. `clone` copies some pointers.
 ///
@@ -51,6 +54,8 @@ pub struct RouteTable {
     called: Called,
     announced_terms: CommonTerms<AnnouncedTerms>,
     held_terms: CommonTerms<HeldTerms>,
+    pub(crate) transit: Transit,
+    pub(crate) blocks: Blocks,
     pub(crate) ported: PortedNumbers,
 }
 
@@ -78,6 +83,12 @@ pub struct Counts {
     pub agreements: usize,
     /// Clubs.
     pub clubs: usize,
+    /// Offers of transit.
+    pub transit_offers: usize,
+    /// Rate decks.
+    pub rate_decks: usize,
+    /// Block lists.
+    pub block_lists: usize,
     /// Distinct prefixes that are announced.
     pub prefixes: usize,
     /// Memory, an estimate that leaves out what the allocator adds to small objects.
@@ -117,6 +128,8 @@ impl RouteTable {
             called: Called::new(),
             announced_terms: CommonTerms::new(),
             held_terms: CommonTerms::new(),
+            transit: Transit::default(),
+            blocks: Blocks::new(),
             ported: PortedNumbers::default(),
         }
     }
@@ -130,13 +143,17 @@ impl RouteTable {
     /// version is the position of the changes. Of several with one id the last counts; what is both changed and
     /// gone is gone.
     pub fn apply(&self, changes: Facts) -> Self {
-        let Facts { position, members, endpoints, ranges, announcements, agreements, clubs, gone } = changes;
+        let Facts { position, members, endpoints, ranges, announcements, agreements, clubs, .. } = changes;
+        let Facts { transit_offers, rate_decks, block_lists, gone, .. } = changes;
         let mut next = self.clone();
         next.version = position;
         members.into_iter().for_each(|member| next.put_member(member));
         endpoints.into_iter().for_each(|endpoint| next.put_endpoint(endpoint));
         agreements.into_iter().for_each(|agreement| next.put_agreement(agreement));
         clubs.into_iter().for_each(|club| next.put_club(club));
+        rate_decks.iter().for_each(|deck| next.put_deck(deck.rate_deck_id, Some(deck)));
+        transit_offers.into_iter().for_each(|offer| next.put_offer(offer.announcement_id, Some(offer)));
+        block_lists.into_iter().for_each(|list| next.put_block_list(list));
         let held = |range| Held::change(range, &mut next.held_terms);
         let mut ranges: Vec<_> = ranges.into_iter().map(held).collect();
         let announced = |announcement| Announced::change(announcement, &mut next.announced_terms);
@@ -147,6 +164,11 @@ impl RouteTable {
                 ObjectId::Endpoint(id) => next.remove_endpoint(id),
                 ObjectId::Agreement(id) => next.remove_agreement(id),
                 ObjectId::Club(id) => next.remove_club(id),
+                ObjectId::TransitOffer(id) => next.put_offer(id, None),
+                ObjectId::RateDeck(id) => next.put_deck(id, None),
+                ObjectId::BlockList(member_id) => {
+                    next.put_block_list(BlockList { member_id, prefixes: Vec::new() });
+                }
                 ObjectId::Range(id) => ranges.push(Change { id: id.0, now: None }),
                 ObjectId::Announcement(id) => announcements.push(Change { id: id.0, now: None }),
             }
@@ -192,6 +214,7 @@ impl RouteTable {
     /// How much it holds; kept as it changes, so this is cheap.
     pub fn counts(&self) -> Counts {
         let (announcements, ranges) = (self.announcements.size(), self.ranges.size());
+        let (transit_offers, rate_decks) = self.transit.counts();
         Counts {
             members: self.members.len(),
             endpoints: self.endpoints.len(),
@@ -199,6 +222,9 @@ impl RouteTable {
             announcements: announcements.entries,
             agreements: self.agreements.len(),
             clubs: self.clubs.len(),
+            transit_offers,
+            rate_decks,
+            block_lists: self.blocks.len(),
             prefixes: announcements.prefixes,
             bytes: announcements.bytes
                 + ranges.bytes
@@ -222,6 +248,8 @@ impl RouteTable {
                 + self.called.bytes()
                 + self.announced_terms.bytes()
                 + self.held_terms.bytes()
+                + self.transit.bytes()
+                + self.blocks.bytes()
                 + self.ported.bytes(),
         }
     }
@@ -304,11 +332,12 @@ impl RouteTable {
         self.endpoints.is_unchanged_from(&other.endpoints)
             && self.members.is_unchanged_from(&other.members)
             && self.called.is_as(&other.called)
+            && self.transit.has_offers_of(&other.transit)
     }
 
-    /// Whether an announcement names the endpoint, in force or not: nothing else brings a call to it.
+    /// Whether an announcement or an offer of transit names the endpoint, in force or not: nothing else brings a call to it.
     pub fn is_called(&self, endpoint: EndpointId) -> bool {
-        self.called.contains(endpoint)
+        self.called.contains(endpoint) || self.transit.names(endpoint)
     }
 
     /// Every endpoint, in no promised order.
@@ -337,6 +366,9 @@ impl RouteTable {
             endpoints: self.endpoints().cloned().collect(),
             agreements: self.agreements.values().map(|agreement| Agreement::clone(agreement)).collect(),
             clubs: self.clubs.values().map(|club| Club::clone(club)).collect(),
+            transit_offers: self.transit.offers().cloned().collect(),
+            rate_decks: self.transit.decks().map(|(id, rates)| rates.as_deck(id)).collect(),
+            block_lists: self.blocks.lists().cloned().collect(),
             ..Facts::default()
         };
         self.ranges.for_each(|prefix, range| facts.ranges.push(range.as_range(prefix)));
@@ -346,6 +378,7 @@ impl RouteTable {
         facts.endpoints.sort_unstable_by_key(|endpoint| endpoint.endpoint_id);
         facts.agreements.sort_unstable_by_key(|agreement| agreement.agreement_id);
         facts.clubs.sort_unstable_by_key(|club| club.agreement_id);
+        facts.block_lists.sort_unstable_by_key(|list| list.member_id);
         facts.ranges.sort_unstable_by_key(|range| range.range_id);
         facts.announcements.sort_unstable_by_key(|announcement| announcement.announcement_id);
         facts
@@ -376,10 +409,13 @@ impl RouteTable {
         }
     }
 
-    /// What the announcement of the prefix takes; no bound where it is unknown.
+    /// What the announcement of the prefix takes, or the offer of transit; no bound where it is unknown.
     pub fn announcement_limits(&self, prefix: Prefix, id: AnnouncementId) -> CallLimits {
         let announced = self.announcements.get(prefix.value(), id.0);
-        announced.map_or(CallLimits::NONE, |announced| announced.terms.limits)
+        match announced {
+            Some(announced) => announced.terms.limits,
+            None => self.transit_offer(id).map_or(CallLimits::NONE, |offer| offer.limits),
+        }
     }
 
     /// The club with this id.
@@ -438,8 +474,8 @@ impl RouteTable {
         Err(by_terms.unwrap_or(found))
     }
 
-    /// The prefixes that terms of agreements in force have of numbers that the member may call, in no promised order: a
-    /// number that begins with one may be let across where a shorter one is not.
+    /// The prefixes that terms of agreements in force have of numbers that the member may call, and those that it blocks,
+    /// in no promised order: what becomes of a number that begins with one may differ from what becomes of a shorter one.
     pub(crate) fn term_prefixes(
         &self,
         originating: MemberId,
@@ -449,7 +485,7 @@ impl RouteTable {
             agreement.state.lets_calls_cross()
                 && agreement.validity.as_ref().is_some_and(|validity| validity.contains(now))
         };
-        self.agreements.values().filter(in_force).flat_map(move |agreement| {
+        let named = self.agreements.values().filter(in_force).flat_map(move |agreement| {
             let terms = agreement.terms.as_deref();
             let of = move |party, member| {
                 let is_callable = agreement.permits(originating, member);
@@ -457,7 +493,17 @@ impl RouteTable {
             };
             let proposing = of(Party::Proposing, agreement.proposing_member);
             proposing.iter().chain(of(Party::Accepting, agreement.accepting_member)).copied()
-        })
+        });
+        named.chain(self.blocks.prefixes(Some(originating)).iter().copied())
+    }
+
+    /// The prefixes at which, for every member, what becomes of a number may differ from what becomes of a shorter one
+    /// without an announcement: those that have a rate, and those that the operator blocks.
+    pub(crate) fn common_prefixes(&self) -> impl Iterator<Item = u64> {
+        let rated = self.transit.decks().flat_map(|(_, rates)| rates.prefixes());
+        // Without an offer no rate has an effect.
+        let rated = rated.filter(|_| !self.transit.is_empty());
+        rated.chain(self.blocks.prefixes(None).iter().map(|prefix| prefix.value()))
     }
 
     fn put_member(&mut self, member: Member) {
@@ -512,6 +558,30 @@ impl RouteTable {
             });
         }
         self.agreements.insert(agreement.agreement_id, agreement);
+    }
+
+    fn put_offer(&mut self, id: AnnouncementId, offer: Option<TransitOffer>) {
+        if let Some(old) = self.transit.put_offer(id, offer) {
+            self.hash.take(hash::transit_offer(&old));
+        }
+        if let Some(now) = self.transit.offer(id) {
+            self.hash.add(hash::transit_offer(now));
+        }
+    }
+
+    fn put_deck(&mut self, id: RateDeckId, deck: Option<&RateDeck>) {
+        if let Some(old) = self.transit.put_deck(id, deck) {
+            self.hash.take(old.digest());
+        }
+        if let Some(now) = self.transit.deck(id) {
+            self.hash.add(now.digest());
+        }
+    }
+
+    fn put_block_list(&mut self, list: BlockList) {
+        let (old, now) = self.blocks.put(list);
+        old.into_iter().for_each(|old| self.hash.take(old));
+        now.into_iter().for_each(|now| self.hash.add(now));
     }
 
     fn put_club(&mut self, mut club: Club) {

@@ -149,7 +149,7 @@ impl<T> Found<'_, Shared<T>> {
     }
 }
 
-fn as_validity(from_ns: i64, until_ns: i64) -> Validity {
+pub(crate) fn as_validity(from_ns: i64, until_ns: i64) -> Validity {
     let until = (until_ns != ENDLESS).then(|| DateTime::from_timestamp_nanos(until_ns));
     Validity { from: DateTime::from_timestamp_nanos(from_ns), until }
 }

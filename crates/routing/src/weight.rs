@@ -1,6 +1,12 @@
 //! The order in which endpoints, and the servers of one, are tried: priority, then a draw by weight (RFC 2782).
 
 use smallvec::SmallVec;
+use tandem_model::CallId;
+
+/// What decides among the endpoints of a call: the random half of its id, so that the same call is drawn alike again.
+pub fn draw_of(call: CallId) -> u64 {
+    call.0.as_u128() as u64
+}
 
 /// SplitMix64: from one number as many as are needed, each well mixed.
 struct Draws(u64);

@@ -4,25 +4,21 @@
 //! A row that the model does not admit (a constraint was switched off, or a newer program wrote it) is
 //! left out, reported in [`Loaded::skipped`] and logged; all others load.
 
+mod row;
+mod transit;
+
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt};
-use serde::de::DeserializeOwned;
 use sqlx::types::Uuid;
 use sqlx::types::ipnet::IpNet;
 use sqlx::{PgConnection, PgPool, Result};
-use tandem_model::{
-    Access, AdvanceOn, Agreement, AgreementId, AgreementTerms, Announcement, AnnouncementId, CallLimits,
-    Club, Credential, CredentialId, Endpoint, EndpointId, Facts, Member, MemberId, NodeId, NumberError,
-    ObjectId, OutboundCredential, Policy, Prefix, Range, RangeId, Registration, Source, Validity,
-};
+use tandem_model::{AgreementId, AnnouncementId, EndpointId, Facts, MemberId, ObjectId, RangeId, RateDeckId};
 
-use crate::target::TargetColumns;
-use crate::{database, word};
+use crate::database;
+use row::{AgreementRow, AnnouncementRow, ClubRow, EndpointRow, MemberRow, RangeRow};
 
 /// Most entries of the feed that one [`changed`] reads; the caller asks again at once where more remain.
 pub const CHANGES_AT_ONCE: u32 = 20_000;
@@ -226,6 +222,10 @@ pub(crate) struct ObjectIds {
     clubs: HashSet<Uuid>,
     /// Each of them stands for the announcements that it wrote last.
     imports: HashSet<Uuid>,
+    transit_offers: HashSet<Uuid>,
+    rate_decks: HashSet<Uuid>,
+    /// Those of members by these, the operator's by the nil UUID.
+    block_lists: HashSet<Uuid>,
 }
 
 impl ObjectIds {
@@ -238,6 +238,9 @@ impl ObjectIds {
             "agreement" => self.agreements.insert(id),
             "club" => self.clubs.insert(id),
             "import" => self.imports.insert(id),
+            "transit_offer" => self.transit_offers.insert(id),
+            "rate_deck" => self.rate_decks.insert(id),
+            "block_list" => self.block_lists.insert(id),
             other => {
                 tracing::warn!(
                     kind = other,
@@ -275,6 +278,9 @@ impl ObjectIds {
         facts.announcements.iter().for_each(|it| _ = ids.announcements.remove(&it.announcement_id.0));
         facts.agreements.iter().for_each(|it| _ = ids.agreements.remove(&it.agreement_id.0));
         facts.clubs.iter().for_each(|it| _ = ids.clubs.remove(&it.agreement_id.0));
+        facts.transit_offers.iter().for_each(|it| _ = ids.transit_offers.remove(&it.announcement_id.0));
+        facts.rate_decks.iter().for_each(|it| _ = ids.rate_decks.remove(&it.rate_deck_id.0));
+        facts.block_lists.iter().for_each(|it| _ = ids.block_lists.remove(&list_id(it.member_id)));
         let mut gone: Vec<ObjectId> = Vec::new();
         gone.extend(ids.members.into_iter().map(|id| ObjectId::Member(MemberId(id))));
         gone.extend(ids.endpoints.into_iter().map(|id| ObjectId::Endpoint(EndpointId(id))));
@@ -282,8 +288,21 @@ impl ObjectIds {
         gone.extend(ids.announcements.into_iter().map(|id| ObjectId::Announcement(AnnouncementId(id))));
         gone.extend(ids.agreements.into_iter().map(|id| ObjectId::Agreement(AgreementId(id))));
         gone.extend(ids.clubs.into_iter().map(|id| ObjectId::Club(AgreementId(id))));
+        gone.extend(ids.transit_offers.into_iter().map(|id| ObjectId::TransitOffer(AnnouncementId(id))));
+        gone.extend(ids.rate_decks.into_iter().map(|id| ObjectId::RateDeck(RateDeckId(id))));
+        gone.extend(ids.block_lists.into_iter().map(|id| ObjectId::BlockList(list_of(id))));
         gone
     }
+}
+
+/// What names a block list in the feed.
+fn list_id(member: Option<MemberId>) -> Uuid {
+    member.map_or(Uuid::nil(), |member| member.0)
+}
+
+/// Whose block list has this name.
+fn list_of(id: Uuid) -> Option<MemberId> {
+    (!id.is_nil()).then_some(MemberId(id))
 }
 
 /// Reads the objects, or `only` some. Columns are taken as if each could be null, for the sake of bad rows.
@@ -438,6 +457,14 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
     .fetch(&mut *db);
     collect(rows, |row| ObjectId::Club(AgreementId(row.agreement_id)), &mut facts.clubs, skipped).await?;
 
+    transit::read(
+        db,
+        ids(|ids| &ids.transit_offers).as_deref(),
+        ids(|ids| &ids.rate_decks).as_deref(),
+        &mut loaded,
+    )
+    .await?;
+    transit::read_block_lists(db, ids(|ids| &ids.block_lists).as_deref(), &mut loaded).await?;
     Ok(loaded)
 }
 
@@ -459,309 +486,6 @@ async fn collect<R, T: TryFrom<R, Error = String>>(
         }
     }
     Ok(())
-}
-
-struct MemberRow {
-    member_id: Uuid,
-    name: Option<String>,
-    state: Option<String>,
-    max_calls: Option<i32>,
-    max_calls_per_second: Option<i32>,
-}
-
-impl TryFrom<MemberRow> for Member {
-    type Error = String;
-
-    fn try_from(row: MemberRow) -> Result<Self, String> {
-        Ok(Self {
-            member_id: MemberId(row.member_id),
-            name: required("name", row.name)?,
-            state: word("state", row.state)?,
-            limits: limits(row.max_calls, row.max_calls_per_second)?,
-        })
-    }
-}
-
-struct EndpointRow {
-    endpoint_id: Uuid,
-    member_id: Option<Uuid>,
-    name: Option<String>,
-    target_address: Option<IpNet>,
-    target_name: Option<String>,
-    target_port: Option<i32>,
-    target_transport: Option<String>,
-    priority: Option<i32>,
-    weight: Option<i32>,
-    max_calls: Option<i32>,
-    max_calls_per_second: Option<i32>,
-    enabled: Option<bool>,
-    policy: Option<serde_json::Value>,
-    inbound_id: Option<Uuid>,
-    inbound_username: Option<String>,
-    inbound_realm: Option<String>,
-    inbound_ha1: Option<String>,
-    outbound_id: Option<Uuid>,
-    outbound_username: Option<String>,
-    outbound_realm: Option<String>,
-    outbound_ha1: Option<String>,
-    outbound_registers: Option<bool>,
-    registered_with: Option<Uuid>,
-    contact: Option<String>,
-    source_address: Option<IpNet>,
-    source_port: Option<i32>,
-    transport: Option<String>,
-    listener_address: Option<IpNet>,
-    listener_port: Option<i32>,
-    call_id: Option<String>,
-    cseq: Option<i64>,
-    registered_at: Option<DateTime<Utc>>,
-    expires_at: Option<DateTime<Utc>>,
-    node_id: Option<Uuid>,
-    call_mark: Option<String>,
-    certificate_names: Vec<String>,
-    sites: Vec<String>,
-    source_nets: Vec<Option<IpNet>>,
-    source_ports: Vec<Option<i32>>,
-}
-
-/// A credential, where there is one.
-fn credential(
-    id: Option<Uuid>,
-    username: Option<String>,
-    realm: Option<String>,
-    ha1: Option<String>,
-) -> Result<Option<Credential>, String> {
-    let Some(id) = id else { return Ok(None) };
-    let ha1 = required("ha1", ha1)?.parse().map_err(|error| format!("ha1: {error}"))?;
-    let (username, realm) = (required("username", username)?, required("realm", realm)?);
-    Ok(Some(Credential { credential_id: CredentialId(id), username, realm, ha1 }))
-}
-
-impl EndpointRow {
-    /// Takes out how the endpoint is known beside its addresses.
-    fn take_access(&mut self) -> Result<Access, String> {
-        let inbound = credential(
-            self.inbound_id,
-            self.inbound_username.take(),
-            self.inbound_realm.take(),
-            self.inbound_ha1.take(),
-        )?;
-        let outbound = credential(
-            self.outbound_id,
-            self.outbound_username.take(),
-            self.outbound_realm.take(),
-            self.outbound_ha1.take(),
-        )?;
-        let registers = self.outbound_registers.unwrap_or_default();
-        let outbound = outbound.map(|credential| OutboundCredential { credential, registers });
-        let Some(registered_with) = self.registered_with else {
-            return Ok(Access { inbound, outbound, registration: None });
-        };
-        let address = |column, address: Option<IpNet>, port| {
-            let port = fits(column, required(column, port)?)?;
-            Ok::<_, String>(SocketAddr::new(required(column, address)?.addr(), port))
-        };
-        let cseq = required("cseq", self.cseq)?;
-        let registration = Registration {
-            credential_id: CredentialId(registered_with),
-            contact: required("contact", self.contact.take())?,
-            source: address("source", self.source_address, self.source_port)?,
-            transport: word("transport", self.transport.take())?,
-            listener: address("listener", self.listener_address, self.listener_port)?,
-            call_id: required("call_id", self.call_id.take())?,
-            cseq: cseq.try_into().map_err(|_| format!("cseq is {cseq}, which is out of its range"))?,
-            registered_at: required("registered_at", self.registered_at)?,
-            expires_at: required("expires_at", self.expires_at)?,
-            node_id: NodeId(required("node_id", self.node_id)?),
-        };
-        Ok(Access { inbound, outbound, registration: Some(registration) })
-    }
-}
-
-impl TryFrom<EndpointRow> for Endpoint {
-    type Error = String;
-
-    fn try_from(mut row: EndpointRow) -> Result<Self, String> {
-        let _: Option<u16> = row.target_port.map(|port| fits("target_port", port)).transpose()?;
-        let access = row.take_access()?;
-        let target = TargetColumns {
-            address: row.target_address,
-            name: row.target_name,
-            port: row.target_port,
-            transport: row.target_transport,
-        };
-        let sources = row.source_nets.into_iter().zip(row.source_ports).map(|(net, port)| {
-            let net = required("net", net)?.trunc();
-            Ok(Source { net, port: port.map(|port| fits("port", port)).transpose()? })
-        });
-        let CallLimits { max_calls, max_calls_per_second } = limits(row.max_calls, row.max_calls_per_second)?;
-        Ok(Self {
-            endpoint_id: EndpointId(row.endpoint_id),
-            member_id: MemberId(required("member_id", row.member_id)?),
-            name: required("name", row.name)?,
-            sources: sources.collect::<Result<_, String>>()?,
-            call_mark: match required("call_mark", row.call_mark)? {
-                mark if mark.is_empty() => None,
-                mark => Some(mark.parse().map_err(|error| format!("call_mark: {error}"))?),
-            },
-            certificate_names: row.certificate_names,
-            sites: row.sites,
-            target: target.read().map_err(|error| error.to_string())?,
-            access,
-            priority: fits("priority", required("priority", row.priority)?)?,
-            weight: fits("weight", required("weight", row.weight)?)?,
-            max_calls,
-            max_calls_per_second,
-            enabled: required("enabled", row.enabled)?,
-            policy: Policy::from_stored(&required("policy", row.policy)?),
-        })
-    }
-}
-
-struct RangeRow {
-    range_id: Uuid,
-    member_id: Option<Uuid>,
-    prefix: Option<String>,
-    authority: Option<String>,
-    valid_from: Option<DateTime<Utc>>,
-    valid_until: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<RangeRow> for Range {
-    type Error = String;
-
-    fn try_from(row: RangeRow) -> Result<Self, String> {
-        Ok(Self {
-            range_id: RangeId(row.range_id),
-            member_id: MemberId(required("member_id", row.member_id)?),
-            prefix: prefix(row.prefix)?,
-            authority: word("authority", row.authority)?,
-            validity: validity(row.valid_from, row.valid_until)?,
-        })
-    }
-}
-
-struct AnnouncementRow {
-    announcement_id: Uuid,
-    member_id: Option<Uuid>,
-    prefix: Option<String>,
-    valid_from: Option<DateTime<Utc>>,
-    valid_until: Option<DateTime<Utc>>,
-    endpoint_ids: Option<Vec<Uuid>>,
-    max_calls: Option<i32>,
-    max_calls_per_second: Option<i32>,
-    tags: Option<Vec<String>>,
-}
-
-impl TryFrom<AnnouncementRow> for Announcement {
-    type Error = String;
-
-    fn try_from(row: AnnouncementRow) -> Result<Self, String> {
-        Ok(Self {
-            announcement_id: AnnouncementId(row.announcement_id),
-            member_id: MemberId(required("member_id", row.member_id)?),
-            prefix: prefix(row.prefix)?,
-            endpoints: row.endpoint_ids.into_iter().flatten().map(EndpointId).collect(),
-            validity: validity(row.valid_from, row.valid_until)?,
-            limits: limits(row.max_calls, row.max_calls_per_second)?,
-            tags: row.tags.iter().flatten().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-struct AgreementRow {
-    agreement_id: Uuid,
-    proposing_member_id: Option<Uuid>,
-    accepting_member_id: Option<Uuid>,
-    direction: Option<String>,
-    state: Option<String>,
-    valid_from: Option<DateTime<Utc>>,
-    valid_until: Option<DateTime<Utc>>,
-    max_calls: Option<i32>,
-    max_calls_per_second: Option<i32>,
-    advance_on: Option<serde_json::Value>,
-    terms: Option<serde_json::Value>,
-}
-
-impl TryFrom<AgreementRow> for Agreement {
-    type Error = String;
-
-    fn try_from(row: AgreementRow) -> Result<Self, String> {
-        // An agreement that ended before it began has an empty interval, which has no start.
-        let validity = row.valid_from.map(|from| Validity { from, until: row.valid_until });
-        Ok(Self {
-            agreement_id: AgreementId(row.agreement_id),
-            proposing_member: MemberId(required("proposing_member_id", row.proposing_member_id)?),
-            accepting_member: MemberId(required("accepting_member_id", row.accepting_member_id)?),
-            direction: word("direction", row.direction)?,
-            state: word("state", row.state)?,
-            validity,
-            limits: limits(row.max_calls, row.max_calls_per_second)?,
-            advance_on: row.advance_on.map(advance_on).transpose()?,
-            terms: row.terms.map(terms).transpose()?,
-        })
-    }
-}
-
-struct ClubRow {
-    agreement_id: Uuid,
-    member_ids: Vec<Uuid>,
-    max_calls: Option<i32>,
-    max_calls_per_second: Option<i32>,
-    advance_on: Option<serde_json::Value>,
-    terms: Option<serde_json::Value>,
-}
-
-impl TryFrom<ClubRow> for Club {
-    type Error = String;
-
-    fn try_from(row: ClubRow) -> Result<Self, String> {
-        Ok(Self {
-            agreement_id: AgreementId(row.agreement_id),
-            members: row.member_ids.into_iter().map(MemberId).collect(),
-            limits: limits(row.max_calls, row.max_calls_per_second)?,
-            advance_on: row.advance_on.map(advance_on).transpose()?,
-            terms: row.terms.map(terms).transpose()?,
-        })
-    }
-}
-
-fn terms(value: serde_json::Value) -> Result<Box<AgreementTerms>, String> {
-    serde_json::from_value(value).map_err(|error| format!("terms: {error}"))
-}
-
-fn advance_on(value: serde_json::Value) -> Result<AdvanceOn, String> {
-    serde_json::from_value(value).map_err(|error| format!("advance_on: {error}"))
-}
-
-fn required<T>(column: &str, value: Option<T>) -> Result<T, String> {
-    value.ok_or_else(|| format!("{column} is null"))
-}
-
-fn word<T: DeserializeOwned>(column: &str, text: Option<String>) -> Result<T, String> {
-    let text = required(column, text)?;
-    word::read(&text).map_err(|_| format!("{column} is {text:?}, which this program does not know"))
-}
-
-fn fits<T: TryFrom<i32>>(column: &str, value: i32) -> Result<T, String> {
-    T::try_from(value).map_err(|_| format!("{column} is {value}, which is out of its range"))
-}
-
-fn limits(max_calls: Option<i32>, max_calls_per_second: Option<i32>) -> Result<CallLimits, String> {
-    let limit = |column, max: Option<i32>| max.map(|max| fits(column, max)).transpose();
-    Ok(CallLimits {
-        max_calls: limit("max_calls", max_calls)?,
-        max_calls_per_second: limit("max_calls_per_second", max_calls_per_second)?,
-    })
-}
-
-fn prefix(text: Option<String>) -> Result<Prefix, String> {
-    let text = required("prefix", text)?;
-    text.parse().map_err(|error: NumberError| format!("prefix is {text:?}: {error}"))
-}
-
-fn validity(from: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> Result<Validity, String> {
-    Ok(Validity { from: required("the start of valid_during", from)?, until })
 }
 
 pub(crate) fn to_i64(position: u64) -> i64 {

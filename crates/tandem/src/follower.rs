@@ -235,20 +235,23 @@ impl Follower {
 }
 
 fn count(facts: &Facts) -> usize {
-    let Facts { position: _, members, endpoints, ranges, announcements, agreements, clubs, gone } = facts;
-    let own = members.len() + endpoints.len() + ranges.len() + announcements.len();
-    own + agreements.len() + clubs.len() + gone.len()
+    let rates: usize = facts.rate_decks.iter().map(|deck| deck.rates.len()).sum();
+    changed_objects(facts).count() + rates
 }
 
 /// The objects of a change, those that are gone or were left out too.
 fn changed_objects(facts: &Facts) -> impl Iterator<Item = ObjectId> {
-    let Facts { position: _, members, endpoints, ranges, announcements, agreements, clubs, gone } = facts;
+    let Facts { position: _, members, endpoints, ranges, announcements, agreements, clubs, .. } = facts;
+    let Facts { transit_offers, rate_decks, block_lists, gone, .. } = facts;
     (members.iter().map(|it| ObjectId::Member(it.member_id)))
         .chain(endpoints.iter().map(|it| ObjectId::Endpoint(it.endpoint_id)))
         .chain(ranges.iter().map(|it| ObjectId::Range(it.range_id)))
         .chain(announcements.iter().map(|it| ObjectId::Announcement(it.announcement_id)))
         .chain(agreements.iter().map(|it| ObjectId::Agreement(it.agreement_id)))
         .chain(clubs.iter().map(|it| ObjectId::Club(it.agreement_id)))
+        .chain(transit_offers.iter().map(|it| ObjectId::TransitOffer(it.announcement_id)))
+        .chain(rate_decks.iter().map(|it| ObjectId::RateDeck(it.rate_deck_id)))
+        .chain(block_lists.iter().map(|it| ObjectId::BlockList(it.member_id)))
         .chain(gone.iter().copied())
 }
 

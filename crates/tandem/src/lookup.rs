@@ -190,11 +190,14 @@ pub(crate) fn explain(table: &RouteTable, from: &str, selection: &Selection) -> 
         }
     }
     for (index, candidate) in selection.candidates.iter().enumerate() {
+        let transit =
+            candidate.rate.map(|rate| format!(", transit at {rate} a minute by {}", candidate.prefix));
         say(format_args!(
-            "  {}. {}, endpoint {}",
+            "  {}. {}, endpoint {}{}",
             index + 1,
             member(candidate.member),
-            endpoint(candidate.endpoint)
+            endpoint(candidate.endpoint),
+            transit.unwrap_or_default()
         ));
     }
     if !selection.left_out.is_empty() {

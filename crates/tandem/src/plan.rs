@@ -322,7 +322,7 @@ mod tests {
             called: call.called,
             dip: None,
             site: None,
-            draw: call.draw(),
+            draw: tandem_routing::draw_of(call.call_id),
         };
         select(table, &request, now()).candidates.first().map(|it| (it.endpoint, it.member))
     }

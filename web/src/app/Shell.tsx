@@ -30,6 +30,8 @@ const MEMBER: EntryGroup[] = [
       { to: "/change-sets", label: "Change sets", icon: "check" },
       { to: "/agreements", label: "Agreements", icon: "agreement" },
       { to: "/clubs", label: "Clubs", icon: "club" },
+      { to: "/transit", label: "Transit", icon: "arrow" },
+      { to: "/block-list", label: "Block list", icon: "cross" },
     ],
   },
   {
@@ -60,6 +62,8 @@ const OPERATOR: EntryGroup[] = [
       { to: "/allocations", label: "Allocations", icon: "upload" },
       { to: "/change-sets", label: "Change sets", icon: "check" },
       { to: "/clubs", label: "Clubs", icon: "club" },
+      { to: "/transit", label: "Transit", icon: "arrow" },
+      { to: "/block-list", label: "Block list", icon: "cross" },
     ],
   },
   {

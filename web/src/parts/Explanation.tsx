@@ -34,12 +34,13 @@ export function Explanation({ selection, tense }: { selection: Selection; tense:
             {tense === "now" ? "Tried in this order" : "Candidates in their order"}
           </Title>
           <ol className="order">
-            {order.map(({ member, endpoint, prefix, endpoints, place }, index) => (
+            {order.map(({ member, endpoint, prefix, transit, endpoints, place }, index) => (
               <li key={index}>
                 <span className="quiet figures">{index + 1}</span>
                 <Text size="sm">
                   <strong>{member}</strong>
-                  {endpoint ? ` at ${endpoint}` : endpoints > 1 ? ` at ${endpoints} endpoints, one after the other` : ""}, announced as <E164>{prefix}</E164>
+                  {endpoint ? ` at ${endpoint}` : endpoints > 1 ? ` at ${endpoints} endpoints, one after the other` : ""}{transit ? `, ${transit}, by the rate of ` : ", announced as "}
+                  <E164>{prefix}</E164>
                   {place && <span className="quiet">; {place}</span>}
                 </Text>
               </li>

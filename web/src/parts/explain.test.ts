@@ -12,7 +12,7 @@ const route = (member_name: string, endpoint_name: string | null = null) => ({
 
 function candidate(member_name: string, endpoint_name: string | null = null): Selection["candidates"][number] {
   const hidden = endpoint_name === null;
-  return { ...route(member_name, endpoint_name), priority: hidden ? null : 1, weight: hidden ? null : 100 };
+  return { ...route(member_name, endpoint_name), kind: "home", rate: null, priority: hidden ? null : 1, weight: hidden ? null : 100 };
 }
 
 function selection(change: Partial<Selection>): Selection {
@@ -72,4 +72,13 @@ test("what is left out says what, why and what to do", () => {
   expect(explain(selection({ left_out }), "now").leftOut).toEqual([
     { what: "globex, lon-2, +44 20 7946", why: "The endpoint is full.", remedy: "Try again.", code: "endpoint_full" },
   ]);
+});
+
+test("what leads onward is told as transit, with its rate where that is shown", () => {
+  const transit = (name: string, rate: string | null): Selection["candidates"][number] => ({ ...candidate(name), kind: "transit", rate, prefix: "+44" });
+  const { summary, order } = explain(selection({ matched: null, candidates: [transit("telco", "0.0100"), transit("other", null)] }), "now");
+  expect(summary).toBe(
+    "No member announces +44 20 7946 0000; it is carried onward by transit. The call goes to 2 endpoints of 2 members, in this order until one takes it.",
+  );
+  expect(order.map((each) => each.transit)).toEqual(["transit at 0.0100 a minute", "transit"]);
 });

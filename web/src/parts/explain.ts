@@ -11,6 +11,8 @@ export type Tried = {
   member: string;
   endpoint: string | null;
   prefix: string;
+  /** Whether it leads onward, and what a minute costs where that is shown. */
+  transit: string | null;
   endpoints: number;
   /** Its place among the endpoints, where the endpoint is shown: `priority 1, weight 100`. */
   place: string | null;
@@ -31,7 +33,7 @@ export function explain(selection: Selection, tense: "now" | "then"): Explanatio
   const { called, dip, matched, candidates, left_out, refusal } = selection;
   const sentences = [
     portedOf(written(called), dip, tense),
-    foundOf(written(dip?.routing_number ?? called), matched, tense),
+    foundOf(written(dip?.routing_number ?? called), matched, candidates, tense),
     outcomeOf(candidates, refusal, tense),
   ];
   return {
@@ -48,11 +50,12 @@ export function explain(selection: Selection, tense: "now" | "then"): Explanatio
 
 function orderOf(candidates: Selection["candidates"]): Tried[] {
   const order: Tried[] = [];
-  for (const { member_name: member, endpoint_name: endpoint, prefix, priority, weight } of candidates) {
+  for (const { member_name: member, endpoint_name: endpoint, prefix, priority, weight, kind, rate } of candidates) {
+    const transit = kind === "home" ? null : rate === null ? "transit" : `transit at ${rate} a minute`;
     const place = priority === null || weight === null ? null : `priority ${priority}, weight ${weight}`;
     const last = order.at(-1);
-    if (endpoint === null && last?.endpoint === null && last.member === member && last.prefix === prefix) last.endpoints += 1;
-    else order.push({ member, endpoint, prefix, endpoints: 1, place });
+    if (endpoint === null && last?.endpoint === null && last.member === member && last.prefix === prefix && last.transit === transit) last.endpoints += 1;
+    else order.push({ member, endpoint, prefix, transit, endpoints: 1, place });
   }
   return order;
 }
@@ -69,8 +72,9 @@ const SAID_BY = {
   service: "by the service that the node asks",
 };
 
-function foundOf(called: string, matched: string | null, tense: "now" | "then"): string {
+function foundOf(called: string, matched: string | null, candidates: Selection["candidates"], tense: "now" | "then"): string {
   const is = tense === "now" ? "is" : "was";
+  if (matched === null && candidates.length > 0) return `No member announces ${called}; it ${is} carried onward by transit.`;
   if (matched === null) return `No announced prefix that calls may follow ${tense === "now" ? "matches" : "matched"} ${called}.`;
   return `${written(matched)} ${is} the longest announced prefix that ${tense === "now" ? "matches" : "matched"} ${called}.`;
 }

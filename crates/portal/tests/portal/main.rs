@@ -18,5 +18,6 @@ mod ranges;
 mod reachability;
 mod sessions;
 mod traces;
+mod transit;
 mod walk;
 mod web;

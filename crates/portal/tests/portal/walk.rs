@@ -86,6 +86,31 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("leave_club", "", [401, 404, 200, 200]),
     ("expel_from_club", "club_member", [401, 403, 403, 409]),
     ("readmit_to_club", "club_member", [401, 403, 403, 409]),
+    ("create_rate_deck", "rate_deck", [401, 404, 201, 201]),
+    ("load_rates", "rates", [401, 404, 200, 200]),
+    ("list_rates", "", [401, 404, 200, 200]),
+    ("list_rate_decks", "", [401, 404, 200, 200]),
+    ("create_transit_offer", "transit_offer", [401, 404, 201, 201]),
+    ("list_transit_offers", "", [401, 404, 200, 200]),
+    ("update_transit_offer", "same_transit_offer", [401, 404, 200, 200]),
+    ("list_all_transit_offers", "", [401, 403, 403, 200]),
+    ("permit_transit_offer", "permission", [401, 403, 403, 200]),
+    ("withdraw_transit_offer", "", [401, 404, 204, 204]),
+    // An offer names it, or did.
+    ("delete_rate_deck", "", [401, 404, 409, 409]),
+    ("list_own_rate_decks", "", [401, 403, 403, 200]),
+    ("create_own_rate_deck", "rate_deck", [401, 403, 403, 201]),
+    // These are of a member's deck, which is none of the operator.
+    ("load_own_rates", "rates", [401, 403, 403, 404]),
+    ("list_own_rates", "", [401, 403, 403, 404]),
+    ("delete_own_rate_deck", "", [401, 403, 403, 404]),
+    ("get_currency", "", [401, 200, 200, 200]),
+    // There are decks.
+    ("put_currency", "currency", [401, 403, 403, 409]),
+    ("put_block_list", "block_list", [401, 404, 200, 200]),
+    ("get_block_list", "", [401, 404, 200, 200]),
+    ("get_common_block_list", "", [401, 403, 403, 200]),
+    ("put_common_block_list", "common_block_list", [401, 403, 403, 200]),
     ("list_calls", "", [401, 404, 200, 200]),
     ("get_call", "", [401, 404, 200, 200]),
     ("list_all_calls", "", [401, 403, 403, 200]),
@@ -148,6 +173,10 @@ impl Scene {
         let agreement = initech.post("agreements", proposal).await.expect(201).text("agreement_id");
         let club = json!({ "name": "peering", "display_name": "Peering" });
         let club = exchange.operator.post("/clubs", club).await.expect(201).text("club_id");
+        let deck = json!({ "name": "globex-deck" });
+        let deck = globex.post("rate-decks", deck).await.expect(201).text("rate_deck_id");
+        let offer = json!({ "name": "globex-transit", "rate_deck_id": deck, "endpoints": ["globex-1"] });
+        let offer = globex.post("transit-offers", offer).await.expect(201).text("transit_offer_id");
         let token = json!({ "name": "globex-token", "expires_at": "2030-02-01T00:00:00Z" });
         let token = globex.caller.post("/tokens", token).await.expect(201).text("api_token_id");
         let trace = json!({ "prefix": "+49301", "minutes": 5 });
@@ -171,8 +200,15 @@ impl Scene {
             ("change_set_id", set),
             ("name", "a-list-of-allocations-with-this-name".to_owned()),
             ("import_id", import),
+            ("rate_deck_id", deck),
+            ("transit_offer_id", offer),
         ];
         Self { exchange, acme, globex, ids }
+    }
+
+    fn id(&self, name: &str) -> &str {
+        let found = self.ids.iter().find(|(known, _)| *known == name);
+        &found.expect("the walk knows it").1
     }
 
     fn body(&self, kind: &str) -> Option<Value> {
@@ -214,6 +250,18 @@ impl Scene {
             "agreement" => json!({ "with": "umbrella", "direction": "both" }),
             "club" => json!({ "name": "another", "display_name": "Another" }),
             "club_member" => json!({ "member": "globex" }),
+            "rate_deck" => json!({ "name": "walked" }),
+            "rates" => json!({ "rates": [{ "prefix": "+33", "per_minute": "0.0045" }] }),
+            "transit_offer" => {
+                json!({ "name": "walked", "rate_deck_id": self.id("rate_deck_id"), "endpoints": ["globex-1"] })
+            }
+            "same_transit_offer" => {
+                json!({ "name": "globex-transit", "rate_deck_id": self.id("rate_deck_id"), "endpoints": ["globex-1"] })
+            }
+            "permission" => json!({ "permitted": true, "preference": 5 }),
+            "currency" => json!({ "currency": "USD" }),
+            "block_list" => json!({ "prefixes": ["+44909"] }),
+            "common_block_list" => json!({ "prefixes": ["+882"] }),
             "counter" => json!({ "direction": "both" }),
             _ => return None,
         })
@@ -264,6 +312,8 @@ impl Scene {
             "traces",
             "change-sets",
             "imports",
+            "rate-decks",
+            "transit-offers",
         ] {
             all += &self.globex.get(list).await.expect(200).text;
         }
@@ -303,6 +353,8 @@ const SECRETS: &[&str] = &[
     "globex-changed",
     "globex-plans",
     "globex-file",
+    "globex-deck",
+    "globex-transit",
 ];
 
 #[tokio::test]

@@ -11,3 +11,4 @@ mod nodes;
 mod past;
 mod support;
 mod traces;
+mod transit;

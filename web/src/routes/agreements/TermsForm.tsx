@@ -15,11 +15,12 @@ import {
 } from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
 import { useDisclosure } from "@mantine/hooks";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 
 import { answer, api } from "../../api/client";
 import { problemOf } from "../../api/problem";
 import type { Agreement } from "../../api/types";
+import { useSession } from "../../app/session";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
 import { LimitInputs } from "../../parts/LimitInputs";
@@ -27,6 +28,7 @@ import { LIMIT_FIELDS } from "../../parts/limits";
 import { useMembers } from "../../parts/members";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { useSites } from "../../parts/sites";
+import { decksKey, listDecks } from "../transit/decks";
 import { numbersFault } from "./advance";
 import { DAYS } from "./hours";
 import { standpoint } from "./standpoint";
@@ -34,6 +36,7 @@ import { type TermsFields, termsFields, termsOf } from "./terms";
 
 const SHOWN = [
   ...["with", "direction", "note", "notice_days", "own_prefixes", "other_prefixes", "demand", "sites", "hours"],
+  ...["max_rate", "rate_deck_id", "margin_floor", "min_asr_percent", "min_ner_percent", "max_pdd_ms"].map((field) => `transit.${field}`),
   ...LIMIT_FIELDS,
 ];
 const FAULTS = { statuses: numbersFault, causes: numbersFault };
@@ -175,6 +178,7 @@ function MoreInputs<Fields extends TermsFields>({ form }: { form: UseFormReturnT
         description="Of announcements, such as cli-guaranteed and (no-transit or premium). Empty: none"
         {...form.getInputProps("demand")}
       />
+      <TransitInputs form={form} />
       <MultiSelect label="Sites to use first" data={sites} placeholder="Any" {...form.getInputProps("sites")} />
       <NumberInput
         label="Days of notice"
@@ -192,6 +196,40 @@ function MoreInputs<Fields extends TermsFields>({ form }: { form: UseFormReturnT
         <TextInput label="Or after" description="Q.850 causes, such as 34" {...form.getInputProps("causes")} />
       </Group>
     </Stack>
+  );
+}
+
+/** What is asked of routes that lead onward. */
+function TransitInputs<Fields extends TermsFields>({ form }: { form: UseFormReturnType<Fields> }) {
+  const { member } = useSession();
+  const owner = member?.member_id ?? null;
+  const decks = useQuery({ queryKey: [...decksKey(owner), "choice"], queryFn: () => listDecks(owner) });
+  const chosen = form.getValues().transit.rate_deck_id;
+  const own = (decks.data?.items ?? []).map(({ rate_deck_id, name }) => ({ value: rate_deck_id, label: name }));
+  const isOther = chosen !== null && own.every(({ value }) => value !== chosen);
+  return (
+    <>
+      <TextInput
+        label="Highest rate of transit"
+        description="A minute, such as 0.02: dearer transit is left out. Empty: any"
+        {...form.getInputProps("transit.max_rate")}
+      />
+      <Group grow align="flex-start" gap="sm">
+        <Select
+          label="Transit is paid by"
+          description="A rate deck of yours. Empty: none"
+          clearable
+          data={isOther ? [...own, { value: chosen, label: "the deck of the offer" }] : own}
+          {...form.getInputProps("transit.rate_deck_id")}
+        />
+        <TextInput label="At least left of it" description="A minute, once transit is paid" {...form.getInputProps("transit.margin_floor")} />
+      </Group>
+      <Group grow align="flex-start" gap="sm">
+        <NumberInput label="Transit answered, %" description="At least" min={0} max={100} {...form.getInputProps("transit.min_asr_percent")} />
+        <NumberInput label="Transit reaching, %" description="At least" min={0} max={100} {...form.getInputProps("transit.min_ner_percent")} />
+        <NumberInput label="Ringing within, ms" description="At most" min={0} {...form.getInputProps("transit.max_pdd_ms")} />
+      </Group>
+    </>
   );
 }
 

@@ -28,6 +28,7 @@ function agreement(change: Partial<Agreement>): Agreement {
     advance_on: null,
     prefixes_of_proposing: [],
     prefixes_of_accepting: [],
+    transit: {},
     hours: null,
     sites: [],
     demand: null,

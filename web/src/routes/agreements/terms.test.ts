@@ -24,6 +24,7 @@ const nothing: Terms = {
   hours: null,
   sites: [],
   demand: null,
+  transit: { max_rate: null, rate_deck_id: null, margin_floor: null, min_asr_percent: null, min_ner_percent: null, max_pdd_ms: null },
 };
 
 const terms: Terms = {
@@ -65,6 +66,16 @@ test("a form that begins with terms says the same terms, from its own side", () 
     other_prefixes: prefixes_of_proposing,
   });
   expect(termsOf(termsFields("both"))).toMatchObject({ notice_days: 0, demand: null, hours: null, own_prefixes: [] });
+});
+
+test("what is asked of transit is told and kept by a form", () => {
+  const asked: Terms = { ...nothing, transit: { ...nothing.transit, max_rate: "0.0200", rate_deck_id: "deck", margin_floor: "0.0010", min_asr_percent: 40 } };
+  expect(termsText(asked, "Acme", "Globex")).toEqual([
+    "transit up to 0.0200 a minute",
+    "at least 0.0010 a minute left of transit",
+    "transit answered 40 % at least",
+  ]);
+  expect(termsOf(termsFields("both", asked)).transit).toEqual(asked.transit);
 });
 
 test("hours keep the windows that the form does not show", () => {

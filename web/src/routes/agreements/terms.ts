@@ -1,5 +1,5 @@
 // The terms of an agreement, in words and in a form.
-import type { Hours, ProposedDirection, Terms, TermsInput } from "../../api/types";
+import type { Hours, ProposedDirection, Terms, TermsInput, TransitAsked } from "../../api/types";
 import { type LimitFields, limitFields, limitsOf, limitsText } from "../../parts/limits";
 import { type AdvanceFields, advanceFields, advanceOf, advanceText } from "./advance";
 import { type HoursFields, hoursFields, hoursOf, hoursText } from "./hours";
@@ -12,9 +12,57 @@ export type TermsFields = {
   other_prefixes: string;
   demand: string;
   sites: string[];
+  transit: TransitFields;
 } & LimitFields &
   AdvanceFields &
   HoursFields;
+
+/** What is asked of transit, as it is typed. */
+export type TransitFields = {
+  max_rate: string;
+  rate_deck_id: string | null;
+  margin_floor: string;
+  min_asr_percent: number | "";
+  min_ner_percent: number | "";
+  max_pdd_ms: number | "";
+};
+
+function transitFields(asked: TransitAsked | undefined): TransitFields {
+  return {
+    max_rate: asked?.max_rate ?? "",
+    rate_deck_id: asked?.rate_deck_id ?? null,
+    margin_floor: asked?.margin_floor ?? "",
+    min_asr_percent: asked?.min_asr_percent ?? "",
+    min_ner_percent: asked?.min_ner_percent ?? "",
+    max_pdd_ms: asked?.max_pdd_ms ?? "",
+  };
+}
+
+function transitOf(fields: TransitFields): TransitAsked {
+  const text = (typed: string) => (typed.trim() === "" ? null : typed.trim());
+  const figure = (typed: number | "") => (typed === "" ? null : typed);
+  return {
+    max_rate: text(fields.max_rate),
+    rate_deck_id: fields.rate_deck_id,
+    margin_floor: text(fields.margin_floor),
+    min_asr_percent: figure(fields.min_asr_percent),
+    min_ner_percent: figure(fields.min_ner_percent),
+    max_pdd_ms: figure(fields.max_pdd_ms),
+  };
+}
+
+/** For people: what is asked of transit, in a few words. */
+function transitText(asked: TransitAsked): string[] {
+  const { max_rate, margin_floor, min_asr_percent, min_ner_percent, max_pdd_ms } = asked;
+  const lines = [
+    max_rate && `transit up to ${max_rate} a minute`,
+    margin_floor && `at least ${margin_floor} a minute left of transit`,
+    min_asr_percent && `transit answered ${min_asr_percent} % at least`,
+    min_ner_percent && `transit reaching ${min_ner_percent} % at least`,
+    max_pdd_ms && `transit ringing within ${max_pdd_ms} ms`,
+  ];
+  return lines.filter((line) => typeof line === "string");
+}
 
 /** What a form begins with: other terms, as the proposing member or the accepting one sees them, or none. */
 export function termsFields(direction: ProposedDirection, terms?: Terms, isProposing = true): TermsFields {
@@ -29,6 +77,7 @@ export function termsFields(direction: ProposedDirection, terms?: Terms, isPropo
     other_prefixes: (other ?? []).join(", "),
     demand: terms?.demand ?? "",
     sites: terms?.sites ?? [],
+    transit: transitFields(terms?.transit),
     ...limitFields(terms),
     ...advanceFields(terms?.advance_on ?? null),
     ...hoursFields(terms?.hours ?? null),
@@ -45,6 +94,7 @@ export function termsOf(fields: TermsFields): TermsInput {
     other_prefixes: wordsOf(other_prefixes),
     demand: demand.trim() === "" ? null : demand,
     sites,
+    transit: transitOf(fields.transit),
     ...limitsOf(fields),
     advance_on: advanceOf(fields),
     hours: hoursOf(fields),
@@ -68,6 +118,7 @@ export function termsText(terms: Terms, proposing: string, accepting: string): s
     terms.demand && `demands ${terms.demand}`,
     terms.sites.length > 0 && `first at ${terms.sites.join(", ")}`,
     advance && `goes on ${advance}`,
+    ...transitText(terms.transit),
     terms.notice_days > 0 && `${terms.notice_days} ${terms.notice_days === 1 ? "day" : "days"} of notice`,
   ];
   return lines.filter((line) => typeof line === "string" && line !== "") as string[];

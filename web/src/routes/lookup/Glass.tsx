@@ -48,12 +48,17 @@ export function Glass({ glass, isOperator }: { glass: GlassAnswer; isOperator: b
 }
 
 function Row({ seen }: { seen: Seen }) {
-  const { prefix, member_name, reason, reaches, reaches_count } = seen;
+  const { kind, prefix, member_name, reason, reaches, reaches_count } = seen;
   const more = (reaches_count ?? reaches.length) - reaches.length;
   return (
     <Table.Tr>
       <Table.Td>
         <E164>{prefix}</E164>
+        {kind === "transit" && (
+          <Text size="xs" className="quiet">
+            transit
+          </Text>
+        )}
       </Table.Td>
       <Table.Td>{member_name}</Table.Td>
       <Table.Td>
