@@ -16,9 +16,10 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, allocation, announcement, audit, block_list, bulk, call, change_set, club, configuration,
-    connect, endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member, node, overview,
-    policy, range, rate_deck, reachability, reason, selection_check, session, token, trace, transit_offer, user,
+    access, agreement, allocation, announcement, audit, block_list, bulk, call, change_set, club,
+    configuration, connect, endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member,
+    node, overview, policy, range, rate_deck, reachability, reason, selection_check, session, token, trace,
+    transit_offer, user,
 };
 
 /// Where every operation lies.

@@ -85,6 +85,9 @@ impl RowLeftOutView {
             ObjectId::Announcement(id) => ("announcement", id.0),
             ObjectId::Agreement(id) => ("agreement", id.0),
             ObjectId::Club(id) => ("club", id.0),
+            ObjectId::TransitOffer(id) => ("transit_offer", id.0),
+            ObjectId::RateDeck(id) => ("rate_deck", id.0),
+            ObjectId::BlockList(member) => ("block_list", member.map_or(Uuid::nil(), |id| id.0)),
         };
         Self { kind: kind.to_owned(), id, why: why.to_owned() }
     }

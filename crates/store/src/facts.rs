@@ -229,6 +229,23 @@ pub(crate) struct ObjectIds {
 }
 
 impl ObjectIds {
+    /// How many objects they are; an import counts as one.
+    pub(crate) fn len(&self) -> usize {
+        let all = [
+            &self.members,
+            &self.endpoints,
+            &self.ranges,
+            &self.announcements,
+            &self.agreements,
+            &self.clubs,
+            &self.imports,
+            &self.transit_offers,
+            &self.rate_decks,
+            &self.block_lists,
+        ];
+        all.iter().map(|ids| ids.len()).sum()
+    }
+
     pub(crate) fn add(&mut self, kind: &str, id: Uuid) {
         match kind {
             "member" => self.members.insert(id),
@@ -249,6 +266,38 @@ impl ObjectIds {
                 false
             }
         };
+    }
+
+    /// Adds the announcements that imports changed between two versions, `to` and the later `from`: those that are there,
+    /// and those that are no more.
+    pub(crate) async fn add_imported_between(
+        &mut self,
+        db: &mut PgConnection,
+        to: u64,
+        from: u64,
+    ) -> Result<()> {
+        if self.imports.is_empty() {
+            return Ok(());
+        }
+        self.imports.clear();
+        let ids = sqlx::query_scalar!(
+            r#"
+            select unnest(s.came) as "id!"
+              from past.step s
+             where s.table_name = 'announcement' and s.position > $1 and s.position <= $2
+             union
+            select b.key
+              from past.step s
+              join past.row_before b using (step_id)
+             where s.table_name = 'announcement' and s.position > $1 and s.position <= $2
+            "#,
+            to_i64(to),
+            to_i64(from),
+        )
+        .fetch_all(db)
+        .await?;
+        self.announcements.extend(ids);
+        Ok(())
     }
 
     /// Adds the announcements of the imports; whether they are no more than `most`.
@@ -396,7 +445,7 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
                           group by announcement_id) e using (announcement_id)
              where upper(a.valid_during) is null
                 or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
-                                              from feed_entry f where f.object_id = a.announcement_id)
+                                              from feed_entry f where f.object_id in (a.announcement_id, a.import_id))
             "#,
         )
         .fetch(&mut *db),
@@ -414,7 +463,7 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
               join announcement a using (announcement_id)
              where upper(a.valid_during) is null
                 or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
-                                              from feed_entry f where f.object_id = a.announcement_id)
+                                              from feed_entry f where f.object_id in (a.announcement_id, a.import_id))
             "#,
             &ids,
         )

@@ -80,8 +80,9 @@ pub async fn undo(db: &PgPool, from: u64, to: u64) -> Result<Option<Loaded>> {
         .fetch_all(&mut *snapshot)
         .await?;
         let mut wanted = ObjectIds::default();
-        let count = entries.len();
         entries.into_iter().for_each(|entry| wanted.add(&entry.kind, entry.object_id));
+        wanted.add_imported_between(&mut snapshot, to, from).await?;
+        let count = wanted.len();
         turn_back(&mut snapshot, to, count).await?;
         let mut loaded = facts::read(&mut snapshot, Some(&wanted)).await?;
         snapshot.commit().await?;

@@ -21,7 +21,7 @@ pub(super) async fn read(
     only_decks: Option<&[Uuid]>,
     loaded: &mut Loaded,
 ) -> Result<()> {
-    let Loaded { facts, skipped } = loaded;
+    let Loaded { facts, skipped, .. } = loaded;
     let rows = sqlx::query_as!(
         OfferRow,
         r#"
@@ -33,7 +33,10 @@ pub(super) async fn read(
              , array(select endpoint_id from transit_offer_endpoint e
                       where e.announcement_id = o.announcement_id order by endpoint_id) as "endpoint_ids!: Vec<Uuid>"
           from transit_offer o
-         where ($1::uuid[] is null or announcement_id = any ($1)) and valid_during && tstzrange(now(), null)
+         where ($1::uuid[] is null or announcement_id = any ($1))
+           and (upper(valid_during) is null
+                or upper(valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
+                                            from feed_entry f where f.object_id = o.announcement_id))
         "#,
         only_offers,
     )
@@ -58,8 +61,11 @@ pub(super) async fn read(
         select rate_deck_id as "rate_deck_id?", prefix as "prefix?", per_minute::text as per_minute
              , case when lower_inc(valid_during) then greatest(lower(valid_during), '0001-01-01') end as "valid_from?"
              , case when upper(valid_during) < '10000-01-01' then upper(valid_during) end as valid_until
-          from rate
-         where ($1::uuid[] is null or rate_deck_id = any ($1)) and valid_during && tstzrange(now(), null)
+          from rate r
+         where ($1::uuid[] is null or rate_deck_id = any ($1))
+           and (upper(valid_during) is null
+                or upper(valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
+                                            from feed_entry f where f.object_id = r.rate_deck_id))
          order by prefix, lower(valid_during)
         "#,
         only_decks,

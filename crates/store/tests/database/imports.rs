@@ -64,7 +64,7 @@ async fn apply(db: &PgPool, acme: &Acme, id: ImportId, at: DateTime<Utc>) -> u64
 }
 
 async fn since(db: &PgPool, position: u64) -> Facts {
-    match changed(db, position).await.unwrap() {
+    match changed(db, position, None).await.unwrap() {
         Changes::Since { loaded, more: false } => loaded.facts,
         other => panic!("{other:?}"),
     }

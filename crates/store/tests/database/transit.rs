@@ -21,7 +21,7 @@ const TRANSIT: &str = "
     insert into blocked_prefix (prefix, created_at) values ('979', now())";
 
 async fn since(db: &PgPool, position: u64) -> Facts {
-    match changed(db, position).await.unwrap() {
+    match changed(db, position, None).await.unwrap() {
         Changes::Since { loaded, more: false } => loaded.facts,
         other => panic!("one reading takes all changes: {other:?}"),
     }
