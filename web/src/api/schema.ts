@@ -65,6 +65,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/block-list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what nobody calls. */
+        get: operations["get_common_block_list"];
+        /** makes it a list of just these prefixes. */
+        put: operations["put_common_block_list"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/calls": {
         parameters: {
             query?: never;
@@ -108,6 +126,23 @@ export interface paths {
         };
         /** the messages of a traced call on all its legs (operator). */
         get: operations["get_any_ladder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calls/{call_id}/selection/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** makes the selection of any call again (operator). */
+        get: operations["verify_any_selection"];
         put?: never;
         post?: never;
         delete?: never;
@@ -202,6 +237,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/currency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the currency of all rates. */
+        get: operations["get_currency"];
+        /** sets the currency of all rates, while there is no deck. */
+        put: operations["put_currency"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/join": {
         parameters: {
             query?: never;
@@ -226,7 +279,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** what is announced around a number or prefix, all of it (operator). */
+        /** what is announced around a number or prefix, now or at a moment before, all of it (operator). */
         get: operations["look_at_all"];
         put?: never;
         post?: never;
@@ -243,7 +296,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** where a call of any member would go now (operator). */
+        /** where a call of any member would go now, or would have gone (operator). */
         get: operations["lookup_from"];
         put?: never;
         post?: never;
@@ -501,6 +554,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/block-list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what the member never calls. */
+        get: operations["get_block_list"];
+        /** makes it a list of just these prefixes. */
+        put: operations["put_block_list"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/calls": {
         parameters: {
             query?: never;
@@ -547,6 +618,23 @@ export interface paths {
          * @description A member sees its own leg whole and outlines of the other one.
          */
         get: operations["get_ladder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/calls/{call_id}/selection/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** makes the selection of a call of the member again. */
+        get: operations["verify_selection"];
         put?: never;
         post?: never;
         delete?: never;
@@ -881,6 +969,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** files of announcements that the member has uploaded. */
+        get: operations["list_imports"];
+        put?: never;
+        /**
+         * begins an import; its file is then sent to `…/content`.
+         * @description The same idempotency key with the same body is the same import for 24 hours, however far it has come: so a file
+         *     that is sent twice takes effect once, and an upload that broke off is found again.
+         */
+        post: operations["create_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** how far an import has come. */
+        get: operations["get_import"];
+        put?: never;
+        post?: never;
+        /** gives up an import that is still being received. */
+        delete: operations["delete_import"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * the file, or a part of it.
+         * @description A part says where it begins with `Content-Range: bytes FIRST-LAST/SIZE`; what has been kept already is passed over,
+         *     so the whole file may be sent again as well. Where a connection breaks, `received_octets` says what has been kept.
+         *     When the last octet is there, the rows are looked at, and take effect together.
+         */
+        put: operations["put_import_content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/imports/{import_id}/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * the rows that cannot be taken, as CSV.
+         * @description The columns are line, row, reason, detail and remedy; at most 100,000 rows for each kind of fault. They are kept for
+         *     30 days.
+         */
+        get: operations["get_import_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/looking-glass": {
         parameters: {
             query?: never;
@@ -889,7 +1060,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * what is announced around a number or prefix, as the member may see it.
+         * what is announced around a number or prefix, now or at a moment before, as the member may see it.
          * @description It sees its own announcements, whatever became of them, and of others those that get its calls.
          */
         get: operations["look"];
@@ -908,7 +1079,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** where a call of the member would go now. */
+        /** where a call of the member would go now, or would have gone. */
         get: operations["lookup"];
         put?: never;
         /**
@@ -998,6 +1169,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/rate-decks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the decks of the member, by name. */
+        get: operations["list_rate_decks"];
+        put?: never;
+        /** makes a deck without rates. */
+        post: operations["create_rate_deck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/rate-decks/{rate_deck_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** removes a deck that no offer of transit names. */
+        delete: operations["delete_rate_deck"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/rate-decks/{rate_deck_id}/rates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** rates of a deck in force now or later, by prefix. */
+        get: operations["list_rates"];
+        /**
+         * loads a deck: from an instant on it has just these rates.
+         * @description A CSV body begins with the line `prefix,per_minute`, which may go on with `,valid_from,valid_until`; times are as in
+         *     JSON, and empty where they are left out.
+         */
+        put: operations["load_rates"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/reachability": {
         parameters: {
             query?: never;
@@ -1050,6 +1278,42 @@ export interface paths {
         post?: never;
         /** no further call is traced for it. */
         delete: operations["end_trace"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/transit-offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what the member offers. */
+        get: operations["list_transit_offers"];
+        put?: never;
+        /** offers to carry calls at the rates of a deck, once the operator permits it. */
+        post: operations["create_transit_offer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/transit-offers/{transit_offer_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** changes an offer; the operator's permission stays. */
+        put: operations["update_transit_offer"];
+        post?: never;
+        /** withdraws an offer now. */
+        delete: operations["withdraw_transit_offer"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1198,6 +1462,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rate-decks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the decks of the operator, by name. */
+        get: operations["list_own_rate_decks"];
+        put?: never;
+        /** makes a deck of the operator without rates. */
+        post: operations["create_own_rate_deck"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rate-decks/{rate_deck_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** removes a deck of the operator. Agreements that name it find no rate in it. */
+        delete: operations["delete_own_rate_deck"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rate-decks/{rate_deck_id}/rates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** rates of a deck of the operator in force now or later, by prefix. */
+        get: operations["list_own_rates"];
+        /**
+         * loads a deck of the operator: from an instant on it has just these rates.
+         * @description A CSV body begins with the line `prefix,per_minute`, which may go on with `,valid_from,valid_until`; times are as in
+         *     JSON, and empty where they are left out.
+         */
+        put: operations["load_own_rates"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reasons": {
         parameters: {
             query?: never;
@@ -1270,6 +1591,40 @@ export interface paths {
         post?: never;
         /** the token is worth nothing from now on. */
         delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transit-offers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what all members offer (operator). */
+        get: operations["list_all_transit_offers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transit-offers/{transit_offer_id}/permission": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** permits an offer or not, and prefers it (operator). */
+        put: operations["permit_transit_offer"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1359,6 +1714,8 @@ export interface components {
             own_prefixes?: string[];
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes of either. */
+            transit?: components["schemas"]["TransitAsked"];
             /**
              * @description Name or id of the other member.
              * @example globex
@@ -1601,6 +1958,33 @@ export interface components {
          * @enum {string}
          */
         Authority: "pending" | "disputed" | "valid" | "refused" | "expired";
+        /**
+         * @description What becomes of an import with rows that cannot be taken.
+         * @enum {string}
+         */
+        BadRows: "refuse" | "skip";
+        /** @description A block list as it shall be. */
+        BlockListInput: {
+            /**
+             * @description All of its prefixes; those that are not named are taken off it.
+             * @example [
+             *       "+44909",
+             *       "+882"
+             *     ]
+             */
+            prefixes: string[];
+        };
+        /** @description Numbers to which no calls go. */
+        BlockListView: {
+            /**
+             * @description Calls to numbers that begin with one of these are refused, whoever would take them.
+             * @example [
+             *       "+44909",
+             *       "+882"
+             *     ]
+             */
+            prefixes: string[];
+        };
         /** @description Announcements that take effect together, or not at all. */
         BulkInput: {
             /** @description What is announced from now on. At most 100,000 rows together with `withdraw`. */
@@ -1742,6 +2126,7 @@ export interface components {
         CandidateView: {
             /** @description Null where the endpoint is another member's. */
             endpoint_name: string | null;
+            kind: components["schemas"]["RouteKind"];
             /** Format: uuid */
             member_id: string;
             member_name: string;
@@ -1751,6 +2136,12 @@ export interface components {
              * @description Lower is tried first; null where the endpoint is another member's.
              */
             priority: number | null;
+            /**
+             * @description What transit costs a minute, in the currency of the exchange; null for a home route, and for who neither offers it
+             *     nor is the operator.
+             * @example 0.0045
+             */
+            rate: string | null;
             /**
              * Format: int32
              * @description Share of the calls at the same priority; null where the endpoint is another member's.
@@ -1851,6 +2242,8 @@ export interface components {
             note?: string;
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes; its deck is one of the operator. */
+            transit?: components["schemas"]["TransitAsked"];
         };
         /** @description Which member an act of the operator is about. */
         ClubMemberInput: {
@@ -1889,6 +2282,8 @@ export interface components {
             note: string;
             /** @description Names of sites: endpoints there take calls before all others. */
             sites: string[];
+            /** @description What is asked of transit routes; `margin_floor` is shown to the operator only. */
+            transit: components["schemas"]["TransitAsked"];
         };
         /** @description One file of a configuration. */
         ConfigurationFile: {
@@ -1952,6 +2347,8 @@ export interface components {
             own_prefixes?: string[];
             /** @description Names of sites, as `GET /connect` lists them: endpoints there take calls before all others. */
             sites?: string[];
+            /** @description What is asked of transit routes of either. */
+            transit?: components["schemas"]["TransitAsked"];
         };
         /** @description A user name and its realm, without the password: only hashes of that are kept. */
         CredentialView: {
@@ -1966,6 +2363,14 @@ export interface components {
             registers: boolean;
             /** @description The user name. */
             username: string;
+        };
+        /** @description The currency of the exchange. */
+        CurrencyView: {
+            /**
+             * @description Its code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
         };
         /**
          * @description A day of the week.
@@ -2215,6 +2620,129 @@ export interface components {
             /** @example +4420 */
             prefix: string;
             reason: components["schemas"]["ReasonCode"];
+        };
+        /**
+         * @description How the file of an import is written: cells separated by commas, or a JSON object on each line.
+         * @enum {string}
+         */
+        ImportFormat: "csv" | "ndjson";
+        /** @description What to import. */
+        ImportInput: {
+            /** @description What becomes of the import where rows cannot be taken: nothing of it takes effect (`refuse`), or the other rows do. */
+            bad_rows?: components["schemas"]["BadRows"];
+            /**
+             * @description What you call the file.
+             * @example routes.csv
+             */
+            file_name?: string;
+            /**
+             * @description How the file is written: lines `prefix,endpoints` or `prefix,endpoints,action` below a first line that says so, or
+             *     a JSON object on each line.
+             */
+            format: components["schemas"]["ImportFormat"];
+            /** @description What becomes of announcements that the file does not name. */
+            mode?: components["schemas"]["BulkMode"];
+            /**
+             * Format: int64
+             * @description Size of the file.
+             */
+            octets: number;
+        };
+        /** @description A line of an NDJSON file. */
+        ImportRow: {
+            /**
+             * @description What a row does.
+             * @enum {string}
+             */
+            action?: "announce" | "withdraw";
+            /** @description Names or ids of endpoints of the member; left out where the prefix is withdrawn. */
+            endpoints?: string[];
+            /**
+             * @description The leading digits of the numbers, internationally.
+             * @example +44207946
+             */
+            prefix: string;
+        };
+        /**
+         * @description How far an import has come.
+         * @enum {string}
+         */
+        ImportState: "receiving" | "checking" | "applying" | "applied" | "failed";
+        /** @description A file of announcements, and how far it has come. */
+        ImportView: {
+            /**
+             * Format: int32
+             * @description Prefixes that were not announced.
+             */
+            added: number;
+            bad_rows: components["schemas"]["BadRows"];
+            /**
+             * Format: int32
+             * @description Prefixes whose endpoints or validity changed.
+             */
+            changed: number;
+            /**
+             * Format: date-time
+             * @description When all rows had been looked at.
+             */
+            checked_at: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it took effect or failed.
+             */
+            ended_at: string | null;
+            /**
+             * Format: int32
+             * @description Rows that cannot; the errors of the import name them.
+             */
+            faulty_rows: number;
+            file_name: string;
+            format: components["schemas"]["ImportFormat"];
+            /**
+             * Format: int32
+             * @description Rows that can be taken, as far as is known.
+             */
+            good_rows: number;
+            /** Format: uuid */
+            import_id: string;
+            live_on: components["schemas"]["LiveOnView"] | null;
+            /** Format: uuid */
+            member_id: string;
+            mode: components["schemas"]["BulkMode"];
+            /**
+             * Format: int64
+             * @description Size of the file.
+             */
+            octets: number;
+            reason: components["schemas"]["ReasonCode"] | null;
+            /**
+             * Format: date-time
+             * @description When the last part came.
+             */
+            received_at: string | null;
+            /**
+             * Format: int64
+             * @description How many of them have been kept: the next part begins here.
+             */
+            received_octets: number;
+            state: components["schemas"]["ImportState"];
+            /**
+             * Format: int64
+             * @description Version of the route table that has all of it; null until it has taken effect.
+             */
+            table_version: number | null;
+            /**
+             * Format: int32
+             * @description Prefixes that were announced so already.
+             */
+            unchanged: number;
+            /**
+             * Format: int32
+             * @description Prefixes that are no longer announced.
+             */
+            withdrawn: number;
         };
         /** @description By what an endpoint is to prove who it is. */
         InboundInput: {
@@ -2549,6 +3077,9 @@ export interface components {
             /** Format: date-time */
             started_at: string;
             state: components["schemas"]["NodeState"];
+            /** @description The link of the chain of changes at that version; empty where it is not known, as for a table from disk. */
+            table_chain: string;
+            /** @description Hash of the table's content: nodes that run the same version have the same. */
             table_hash: string;
             /** Format: int64 */
             table_version: number;
@@ -2561,6 +3092,13 @@ export interface components {
              */
             feed_position: number;
             items: components["schemas"]["NodeView"][];
+            /**
+             * @description Rows that the route table of the node which answers is made without, at most 100. What they said before is not in
+             *     force any more; all others are.
+             */
+            rows_left_out: components["schemas"]["RowLeftOutView"][];
+            /** @description How many there are. */
+            rows_left_out_count: number;
         };
         /**
          * @description What a number is for.
@@ -2954,6 +3492,8 @@ export interface components {
                 note: string;
                 /** @description Names of sites: endpoints there take calls before all others. */
                 sites: string[];
+                /** @description What is asked of transit routes; `margin_floor` is shown to the operator only. */
+                transit: components["schemas"]["TransitAsked"];
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
@@ -3027,6 +3567,87 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_ImportView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /**
+                 * Format: int32
+                 * @description Prefixes that were not announced.
+                 */
+                added: number;
+                bad_rows: components["schemas"]["BadRows"];
+                /**
+                 * Format: int32
+                 * @description Prefixes whose endpoints or validity changed.
+                 */
+                changed: number;
+                /**
+                 * Format: date-time
+                 * @description When all rows had been looked at.
+                 */
+                checked_at: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description When it took effect or failed.
+                 */
+                ended_at: string | null;
+                /**
+                 * Format: int32
+                 * @description Rows that cannot; the errors of the import name them.
+                 */
+                faulty_rows: number;
+                file_name: string;
+                format: components["schemas"]["ImportFormat"];
+                /**
+                 * Format: int32
+                 * @description Rows that can be taken, as far as is known.
+                 */
+                good_rows: number;
+                /** Format: uuid */
+                import_id: string;
+                live_on: components["schemas"]["LiveOnView"] | null;
+                /** Format: uuid */
+                member_id: string;
+                mode: components["schemas"]["BulkMode"];
+                /**
+                 * Format: int64
+                 * @description Size of the file.
+                 */
+                octets: number;
+                reason: components["schemas"]["ReasonCode"] | null;
+                /**
+                 * Format: date-time
+                 * @description When the last part came.
+                 */
+                received_at: string | null;
+                /**
+                 * Format: int64
+                 * @description How many of them have been kept: the next part begins here.
+                 */
+                received_octets: number;
+                state: components["schemas"]["ImportState"];
+                /**
+                 * Format: int64
+                 * @description Version of the route table that has all of it; null until it has taken effect.
+                 */
+                table_version: number | null;
+                /**
+                 * Format: int32
+                 * @description Prefixes that were announced so already.
+                 */
+                unchanged: number;
+                /**
+                 * Format: int32
+                 * @description Prefixes that are no longer announced.
+                 */
+                withdrawn: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_MemberItemView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3095,6 +3716,64 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_RateDeckView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * @description The currency of the exchange, by its code of ISO 4217.
+                 * @example EUR
+                 */
+                currency: string;
+                /**
+                 * Format: uuid
+                 * @description Whose it is; null where it is the operator's.
+                 */
+                member_id: string | null;
+                /** @example pstn-a-z */
+                name: string;
+                /** Format: uuid */
+                rate_deck_id: string;
+                /**
+                 * Format: int64
+                 * @description How many rates are in force.
+                 */
+                rates: number;
+                /**
+                 * Format: int32
+                 * @description How often rates were loaded.
+                 */
+                version: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
+        Page_RateView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /**
+                 * @description An exact decimal.
+                 * @example 0.0045
+                 */
+                per_minute: string;
+                /** @example +4420 */
+                prefix: string;
+                /** Format: date-time */
+                valid_from: string;
+                /** Format: date-time */
+                valid_until: string | null;
+                /**
+                 * Format: int32
+                 * @description The version of the deck that brought it.
+                 */
+                version: number;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_TokenView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3158,6 +3837,47 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description Objects of one page. */
+        Page_TransitOfferView: {
+            /** @description The objects, newest first unless the operation says otherwise. */
+            items: {
+                /** @description The endpoints that take the calls. */
+                endpoints: components["schemas"]["EndpointRef"][];
+                /**
+                 * Format: int32
+                 * @description Most calls up at once by it; no bound where it is null.
+                 */
+                max_calls: number | null;
+                /**
+                 * Format: int32
+                 * @description Most new calls a second by it; no bound where it is null.
+                 */
+                max_calls_per_second: number | null;
+                /** Format: uuid */
+                member_id: string;
+                member_name: string;
+                name: string;
+                /** @description Whether the operator permits it; it takes no calls before. */
+                permitted: boolean;
+                /**
+                 * Format: int32
+                 * @description Among offers of the same rate the operator prefers the lower one.
+                 */
+                preference: number;
+                quality: components["schemas"]["QualityView"] | null;
+                /** Format: uuid */
+                rate_deck_id: string;
+                rate_deck_name: string;
+                /** @description What the member promises of it; agreements may demand it. */
+                tags: string[];
+                /** Format: uuid */
+                transit_offer_id: string;
+                /** Format: date-time */
+                valid_from: string;
+            }[];
+            /** @description What to send as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description Objects of one page. */
         Page_UserView: {
             /** @description The objects, newest first unless the operation says otherwise. */
             items: {
@@ -3179,6 +3899,16 @@ export interface components {
             }[];
             /** @description What to send as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
+        };
+        /** @description What the operator says of an offer. */
+        PermissionInput: {
+            permitted: boolean;
+            /**
+             * Format: int32
+             * @description Among offers of the same rate the lower one comes first.
+             * @default 100
+             */
+            preference?: number;
         };
         /** @description What a change set would change. */
         PlanView: {
@@ -3314,6 +4044,24 @@ export interface components {
          * @enum {string}
          */
         ProposedDirection: "both" | "outgoing" | "incoming";
+        /** @description How calls by an offer went lately; in coarse steps. */
+        QualityView: {
+            /**
+             * Format: int32
+             * @description Answer-seizure ratio, in percent.
+             */
+            asr_percent: number;
+            /**
+             * Format: int32
+             * @description Network effectiveness ratio, in percent.
+             */
+            ner_percent: number;
+            /**
+             * Format: int32
+             * @description Post-dial delay, in milliseconds.
+             */
+            pdd_ms: number;
+        };
         /** @description A range that a member claims. */
         RangeInput: {
             /** @description Why the operator should believe it: an allocation, a link, a reference. At most 2000 characters. */
@@ -3372,6 +4120,94 @@ export interface components {
             valid_until: string | null;
             verified_by: components["schemas"]["Evidence"] | null;
         };
+        /** @description A deck to make. */
+        RateDeckInput: {
+            /**
+             * @description Lower-case letters, digits and hyphens; unique with its owner.
+             * @example pstn-a-z
+             */
+            name: string;
+        };
+        /** @description A dated list of prefixes and rates. */
+        RateDeckView: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * @description The currency of the exchange, by its code of ISO 4217.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: uuid
+             * @description Whose it is; null where it is the operator's.
+             */
+            member_id: string | null;
+            /** @example pstn-a-z */
+            name: string;
+            /** Format: uuid */
+            rate_deck_id: string;
+            /**
+             * Format: int64
+             * @description How many rates are in force.
+             */
+            rates: number;
+            /**
+             * Format: int32
+             * @description How often rates were loaded.
+             */
+            version: number;
+        };
+        /** @description A rate to load. */
+        RateRow: {
+            /**
+             * @description What a minute costs: an exact decimal of at most 6 places, from 0 to less than a million.
+             * @example 0.0045
+             */
+            per_minute: string;
+            /**
+             * @description The leading digits of the numbers, internationally.
+             * @example +4420
+             */
+            prefix: string;
+            /**
+             * Format: date-time
+             * @description From when on; when the load begins where it is left out.
+             */
+            valid_from?: string | null;
+            /**
+             * Format: date-time
+             * @description Until before when; until further notice where it is left out.
+             */
+            valid_until?: string | null;
+        };
+        /** @description What a minute costs to numbers that begin with a prefix. */
+        RateView: {
+            /**
+             * @description An exact decimal.
+             * @example 0.0045
+             */
+            per_minute: string;
+            /** @example +4420 */
+            prefix: string;
+            /** Format: date-time */
+            valid_from: string;
+            /** Format: date-time */
+            valid_until: string | null;
+            /**
+             * Format: int32
+             * @description The version of the deck that brought it.
+             */
+            version: number;
+        };
+        /** @description Rates that replace those of a deck. */
+        RatesInput: {
+            rates: components["schemas"]["RateRow"][];
+            /**
+             * Format: date-time
+             * @description From when on the deck has these rates and no other; from now where it is left out.
+             */
+            valid_from?: string | null;
+        };
         /**
          * @description What a line is.
          * @enum {string}
@@ -3408,7 +4244,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_allocated_to_other" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "blocked_by_member" | "blocked_by_operator" | "would_return" | "rate_too_high" | "at_a_loss" | "quality_too_low" | "rate_missing" | "transit_not_permitted" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "past_forgotten" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_allocated_to_other" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "import_offset" | "import_state" | "import_rows_refused" | "import_unreadable" | "import_abandoned" | "imports_too_many" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -3487,16 +4323,37 @@ export interface components {
             /** @example +4420 */
             prefix: string;
         };
+        /**
+         * @description Whether a route leads to who holds the number (home), or onward by who offers that (transit).
+         * @enum {string}
+         */
+        RouteKind: "home" | "transit";
+        /** @description A row of the database that is against the rules. */
+        RowLeftOutView: {
+            /** Format: uuid */
+            id: string;
+            /** @description What it says of itself: `member`, `endpoint`, `range`, `announcement`, `agreement` or `club`. */
+            kind: string;
+            /** @description What is wrong with it. */
+            why: string;
+        };
         /** @description One announcement, and what became of it. */
         SeenView: {
-            /** @description Whether it counts: it is in force, and a verified range of its member covers it. */
+            /**
+             * @description Whether it counts: it is in force, and a verified range of its member covers it; of transit, the operator permits
+             *     it and a rate is in force.
+             */
             accepted: boolean;
             /** Format: uuid */
             announcement_id: string;
+            kind: components["schemas"]["RouteKind"];
             /** Format: uuid */
             member_id: string;
             member_name: string;
-            /** @example +4420 */
+            /**
+             * @description What is announced; of an offer of transit the prefix by which the number has a rate.
+             * @example +4420
+             */
             prefix: string;
             /** @description Members whose calls it gets, at most 100; of another member's announcement the reader alone. */
             reaches: components["schemas"]["ReachedView"][];
@@ -3504,6 +4361,25 @@ export interface components {
             reaches_count: number | null;
             reason: components["schemas"]["ReasonView"] | null;
         };
+        /** @description A selection that was made again. */
+        SelectionCheckView: {
+            /** @description Hash of the table of that version, as the exchange keeps its past; null where that is the same. */
+            found_hash: string | null;
+            made_again: components["schemas"]["SelectionView"] | null;
+            /** @description Hash of that table, as the selection names it; null where it does not. */
+            table_hash: string | null;
+            /**
+             * Format: int64
+             * @description Version of the route table that it was made on.
+             */
+            table_version: number;
+            verdict: components["schemas"]["SelectionVerdict"];
+        };
+        /**
+         * @description What became of a selection that was made again.
+         * @enum {string}
+         */
+        SelectionVerdict: "same" | "differs" | "table_differs" | "not_said";
         /** @description The outcome of one lookup: candidates in the order to try them, and everything left out with its reason. */
         SelectionView: {
             /** @description The called number. */
@@ -3511,7 +4387,7 @@ export interface components {
             candidates: components["schemas"]["CandidateView"][];
             dip: components["schemas"]["DipView"] | null;
             left_out: components["schemas"]["LeftOutView"][];
-            /** @description The longest announced prefix that matches the number, or its routing number. */
+            /** @description The longest announced prefix that matches the number, or its routing number; null where no home route does. */
             matched: string | null;
             numbering: components["schemas"]["NumberingView"] | null;
             refusal: components["schemas"]["ReasonView"] | null;
@@ -3612,6 +4488,7 @@ export interface components {
             prefixes_of_proposing: string[];
             /** @description Names of sites: endpoints there take calls before all others. */
             sites: string[];
+            transit: components["schemas"]["TransitAsked"];
         };
         /** @description A new token. */
         TokenInput: {
@@ -3703,6 +4580,114 @@ export interface components {
              * @description Until when calls that begin are traced.
              */
             until: string;
+        };
+        /** @description What is asked of transit routes; nothing where all of it is left out or null. */
+        TransitAsked: {
+            /**
+             * @description The least that is left of what the calling member pays a minute, once the transit is paid: what leaves less is left
+             *     out. It needs `rate_deck_id`.
+             * @default null
+             * @example 0.001
+             */
+            margin_floor?: string | null;
+            /**
+             * Format: int32
+             * @description Longest post-dial delay, in milliseconds.
+             * @default null
+             */
+            max_pdd_ms?: number | null;
+            /**
+             * @description Transit that costs more a minute is left out. An exact decimal.
+             * @default null
+             * @example 0.02
+             */
+            max_rate?: string | null;
+            /**
+             * Format: int32
+             * @description Least answer-seizure ratio, in percent.
+             * @default null
+             */
+            min_asr_percent?: number | null;
+            /**
+             * Format: int32
+             * @description Least network effectiveness ratio, in percent.
+             * @default null
+             */
+            min_ner_percent?: number | null;
+            /**
+             * Format: uuid
+             * @description The deck by which the calling member pays for transit: of one of the two members, or of the operator.
+             * @default null
+             */
+            rate_deck_id?: string | null;
+        };
+        /** @description What a member offers. */
+        TransitOfferInput: {
+            /** @description Names or ids of endpoints of the member. */
+            endpoints: string[];
+            /**
+             * Format: int32
+             * @description Most calls up at once by it; no bound where it is left out or null.
+             */
+            max_calls?: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second by it; no bound where it is left out or null.
+             */
+            max_calls_per_second?: number | null;
+            /**
+             * @description Lower-case letters, digits and hyphens; unique with the member.
+             * @example pstn
+             */
+            name: string;
+            /**
+             * Format: uuid
+             * @description A deck of the member: each number that has a rate is offered.
+             */
+            rate_deck_id: string;
+            /**
+             * @description What the member promises of it: lower-case letters, digits and hyphens. Agreements may demand it.
+             * @example [
+             *       "cli-guaranteed"
+             *     ]
+             */
+            tags?: string[];
+        };
+        /** @description A member's offer to carry calls onward. */
+        TransitOfferView: {
+            /** @description The endpoints that take the calls. */
+            endpoints: components["schemas"]["EndpointRef"][];
+            /**
+             * Format: int32
+             * @description Most calls up at once by it; no bound where it is null.
+             */
+            max_calls: number | null;
+            /**
+             * Format: int32
+             * @description Most new calls a second by it; no bound where it is null.
+             */
+            max_calls_per_second: number | null;
+            /** Format: uuid */
+            member_id: string;
+            member_name: string;
+            name: string;
+            /** @description Whether the operator permits it; it takes no calls before. */
+            permitted: boolean;
+            /**
+             * Format: int32
+             * @description Among offers of the same rate the operator prefers the lower one.
+             */
+            preference: number;
+            quality: components["schemas"]["QualityView"] | null;
+            /** Format: uuid */
+            rate_deck_id: string;
+            rate_deck_name: string;
+            /** @description What the member promises of it; agreements may demand it. */
+            tags: string[];
+            /** Format: uuid */
+            transit_offer_id: string;
+            /** Format: date-time */
+            valid_from: string;
         };
         /**
          * @description How SIP is carried.
@@ -3892,6 +4877,68 @@ export interface operations {
             };
         };
     };
+    get_common_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_common_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockListInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_all_calls: {
         parameters: {
             query?: {
@@ -3985,6 +5032,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_any_selection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectionCheckView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -4198,6 +5276,68 @@ export interface operations {
             };
         };
     };
+    get_currency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurrencyView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_currency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CurrencyView"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurrencyView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     join: {
         parameters: {
             query?: never;
@@ -4241,6 +5381,8 @@ export interface operations {
                 of: string;
                 /** @description Name or id of the member whose calls are looked up; nobody's where it is left out. */
                 from?: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path?: never;
@@ -4278,6 +5420,8 @@ export interface operations {
                  * @example +442079460000
                  */
                 called: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path?: never;
@@ -4989,6 +6133,72 @@ export interface operations {
             };
         };
     };
+    get_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_block_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlockListInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockListView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_calls: {
         parameters: {
             query?: {
@@ -5086,6 +6296,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LadderView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_selection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectionCheckView"];
                 };
             };
             /** @description Refused; the code says why */
@@ -5941,6 +7183,214 @@ export interface operations {
             };
         };
     };
+    list_imports: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_import: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of 1 to 200 characters, such as a digest of the file */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description given up */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_import_content: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Which octets of the file these are; all of them where it is left out */
+                "content-range"?: string | null;
+            };
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-ndjson": components["schemas"]["ImportRow"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_import_errors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                import_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     look: {
         parameters: {
             query: {
@@ -5949,6 +7399,8 @@ export interface operations {
                  * @example +4420
                  */
                 of: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path: {
@@ -5986,6 +7438,8 @@ export interface operations {
                  * @example +442079460000
                  */
                 called: string;
+                /** @description As it was at this moment; now where it is left out. Ported numbers are those of now. */
+                at?: string;
             };
             header?: never;
             path: {
@@ -6218,6 +7672,189 @@ export interface operations {
             };
         };
     };
+    list_rate_decks: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RateDeckInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_rates: {
+        parameters: {
+            query?: {
+                /** @description Only prefixes that begin with these digits. */
+                prefix?: string;
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    load_rates: {
+        parameters: {
+            query?: {
+                /**
+                 * @description For a CSV body, which cannot say it itself: from when on the deck has its rates and no other; from now where it
+                 *     is left out.
+                 */
+                valid_from?: string;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatesInput"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     follow_reachability: {
         parameters: {
             query?: {
@@ -6336,6 +7973,143 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description ended; what was traced stays */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_transit_offers: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransitOfferInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransitOfferInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description withdrawn */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6646,6 +8420,182 @@ export interface operations {
             };
         };
     };
+    list_own_rate_decks: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_own_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RateDeckInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_own_rate_deck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_own_rates: {
+        parameters: {
+            query?: {
+                /** @description Only prefixes that begin with these digits. */
+                prefix?: string;
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    load_own_rates: {
+        parameters: {
+            query?: {
+                /**
+                 * @description For a CSV body, which cannot say it itself: from when on the deck has its rates and no other; from now where it
+                 *     is left out.
+                 */
+                valid_from?: string;
+            };
+            header?: never;
+            path: {
+                rate_deck_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatesInput"];
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RateDeckView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_reasons: {
         parameters: {
             query?: never;
@@ -6848,6 +8798,75 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_all_transit_offers: {
+        parameters: {
+            query?: {
+                /** @description Where to go on: `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Most items of the page; 50 where it is not given. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TransitOfferView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    permit_transit_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transit_offer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PermissionInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitOfferView"];
+                };
             };
             /** @description Refused; the code says why */
             default: {
