@@ -96,7 +96,8 @@ begin
 end
 $$;
 
--- Gives the steps of the transaction their position and their link. Whoever appends to the feed holds its head.
+-- Gives the steps of the transaction their position and their link. Whoever appends to the feed holds its head. Where all have
+-- theirs, because a trigger of the same statement has appended to the feed before, an empty step says that the version is one.
 create function past.settle() returns trigger language plpgsql as $$
 declare
     step past.step;
@@ -104,6 +105,9 @@ declare
     end_position bigint;
 begin
     select position, chain into end_position, last from feed_head;
+    if not exists (select from past.step s where s.transaction_id = pg_current_xact_id() and s.position is null) then
+        insert into past.step (table_name, transaction_id, came) values ('', pg_current_xact_id(), '{}');
+    end if;
     for step in
         select * from past.step s where s.transaction_id = pg_current_xact_id() and s.position is null order by s.step_id
     loop
