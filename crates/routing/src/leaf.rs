@@ -175,21 +175,31 @@ impl<T> Leaf<T> {
         digits: &Digits,
         mut visit: impl FnMut(usize, Found<'a, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Shape { lengths, places, .. } = self.shape;
-        // In the order of a dictionary a shorter one comes before: what is found bounds the search for the next.
-        let mut end = self.len();
-        let mut lengths = lengths & (u16::MAX >> (15 - digits.len()));
-        while lengths != 0 && end > 0 {
-            let len = lengths.ilog2() as usize;
-            lengths &= !(1 << len);
-            let key = (digits.leading(len) * POW10[usize::from(places) - len]) << 4 | len as u64;
-            if self.key(end - 1) < key {
-                continue;
+        let Shape { mut lengths, places, .. } = self.shape;
+        let places = usize::from(places);
+        let key = |len: usize| (digits.leading(len) * POW10[places - len]) << 4 | len as u64;
+        // In the order of a dictionary whatever begins the digits comes before them, the longest last.
+        let whole = digits.len().min(places);
+        lengths &= u16::MAX >> (15 - whole);
+        let mut end = self.rank(key(whole) + 1, self.len());
+        while end > 0 {
+            let last = self.key(end - 1);
+            // What begins the digits and comes before the last begins the last, too: only so long can it be.
+            lengths &= u16::MAX >> (15 - (last & 15));
+            let wanted = loop {
+                let Some(len) = lengths.checked_ilog2() else { return ControlFlow::Continue(()) };
+                lengths &= !(1 << len);
+                let key = key(len as usize);
+                if key <= last {
+                    break key;
+                }
+            };
+            if last != wanted {
+                end = self.rank(wanted + 1, end);
             }
-            let begin = self.rank(key, end);
-            for at in (begin..end).take_while(|at| self.key(*at) == key) {
-                visit(len, self.found(at))?;
-            }
+            let begin = (0..end).rev().take_while(|at| self.key(*at) == wanted).last().unwrap_or(end);
+            let len = (wanted & 15) as usize;
+            (begin..end).try_for_each(|at| visit(len, self.found(at)))?;
             end = begin;
         }
         ControlFlow::Continue(())
