@@ -80,6 +80,7 @@ pub enum Changes {
 pub async fn load(db: &PgPool) -> Result<Loaded> {
     database::within(LOAD_TIMEOUT, async {
         let mut snapshot = snapshot(db).await?;
+        without_nested_loops(&mut snapshot).await?;
         let (position, chain) = head(&mut snapshot).await?;
         let mut loaded = read(&mut snapshot, None).await?;
         snapshot.commit().await?;
@@ -186,6 +187,13 @@ pub(crate) async fn snapshot(db: &PgPool) -> Result<sqlx::Transaction<'static, s
 
 pub(crate) async fn position(db: &mut PgConnection) -> Result<u64> {
     sqlx::query_scalar!("select position from feed_head").fetch_one(db).await.map(to_u64)
+}
+
+/// For the reading of whole tables: of one that was just filled the planner knows nothing yet, and of two that have a million
+/// rows a nested loop would take for ever.
+pub(crate) async fn without_nested_loops(snapshot: &mut PgConnection) -> Result<()> {
+    let setting = sqlx::query_scalar!("select set_config('enable_nestloop', 'off', true)");
+    setting.fetch_one(snapshot).await.map(|_| ())
 }
 
 /// Where the feed ends, and the link of the chain there.

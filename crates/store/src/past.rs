@@ -112,13 +112,12 @@ pub async fn load(db: &PgPool, version: u64) -> Result<Option<Facts>> {
 
 /// Lets the transaction see the tables as they were, where so many rows are to be read.
 async fn turn_back(snapshot: &mut PgConnection, version: u64, rows: usize) -> Result<()> {
-    // The planner cannot know how much has changed since, and a nested loop over all of that would take for ever.
-    let nested_loops = if rows > MANY { "off" } else { "on" };
+    if rows > MANY {
+        facts::without_nested_loops(snapshot).await?;
+    }
     sqlx::query!(
-        "select set_config('search_path', 'past, public', true) as path, set_config('tandem.as_of', $1, true) as as_of
-              , set_config('enable_nestloop', $2, true) as nested_loops",
+        "select set_config('search_path', 'past, public', true) as path, set_config('tandem.as_of', $1, true) as as_of",
         version.to_string(),
-        nested_loops,
     )
     .fetch_one(snapshot)
     .await
