@@ -1,6 +1,4 @@
 // From two applications to a route between them, through the pages that members and the operator use.
-import { readFile } from "node:fs/promises";
-
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -351,16 +349,17 @@ test("a large file is imported in the background, and the rows that it could not
   const { page, prefix } = acme;
   await page.getByRole("button", { name: "Import a large file" }).click();
   const form = page.getByRole("dialog");
-  const rows = Array.from({ length: 500 }, (_, index) => `${prefix}${String(index).padStart(3, "0")},ams-1\n`).join("");
-  const file = Buffer.from(`prefix,endpoints\n${rows}${prefix}999,nowhere-1\n`);
+  // Two digits more are a whole number of London.
+  const rows = Array.from({ length: 99 }, (_, index) => `${prefix}${String(index).padStart(2, "0")},ams-1\n`).join("");
+  const file = Buffer.from(`prefix,endpoints\n${rows}${prefix}99,nowhere-1\n`);
   await page.locator("input[type=file][accept*=ndjson]").setInputFiles({ name: "many.csv", mimeType: "text/csv", buffer: file });
   await form.getByText("Leave bad rows out").click();
   await form.getByRole("button", { name: "Import", exact: true }).click();
   await form.waitFor({ state: "detached" });
   const imports = page.getByRole("table", { name: "Imports" });
-  await imports.getByText("500 added").waitFor();
-  const [download] = await Promise.all([page.waitForEvent("download"), imports.getByRole("link", { name: "1, as CSV" }).click()]);
-  expect(await readFile(await download.path(), "utf8")).toContain("nowhere-1");
+  await imports.getByText("99 added").waitFor();
+  const faults = await imports.getByRole("link", { name: "1, as CSV" }).getAttribute("href");
+  expect(await (await page.request.get(faults ?? "")).text()).toContain("nowhere-1");
 });
 
 test("a token is shown once", async () => {

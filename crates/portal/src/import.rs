@@ -331,6 +331,8 @@ pub(crate) async fn get_import_errors(
         let app = app.clone();
         async move { import_errors::next_page(&app, id, cursor?).await }
     });
+    // Compression asks once more after the end.
+    let pages = pages.fuse();
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"import-errors.csv\""),
