@@ -8,13 +8,13 @@ export function Conflicts({ range: { conflicts, allocated_to_others } }: { range
   return (
     <>
       {conflicts.map(({ member_id, member_name, prefix, precedes }) => (
-        <Text size="xs" c={precedes ? "red" : undefined} className={precedes ? undefined : "quiet"} key={`${member_id} ${prefix}`}>
+        <Text size="xs" fw={precedes ? 600 : undefined} className={precedes ? undefined : "quiet"} key={`${member_id} ${prefix}`}>
           {precedes ? "In its way: " : "Claimed as well: "}
           {member_name}, <E164>{prefix}</E164>
         </Text>
       ))}
       {allocated_to_others.map(({ list, prefix, holder }) => (
-        <Text size="xs" c="red" key={`${list} ${prefix} ${holder}`}>
+        <Text size="xs" fw={600} key={`${list} ${prefix} ${holder}`}>
           {list}: <E164>{prefix}</E164> is given to {holder}
         </Text>
       ))}

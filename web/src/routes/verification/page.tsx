@@ -82,7 +82,7 @@ export default function Verification() {
               to be renewed
             </Text>
           )}
-          <Text size="xs" c={range.evidence_gone ? "red" : undefined} className={range.evidence_gone ? undefined : "quiet"}>
+          <Text size="xs" fw={range.evidence_gone ? 600 : undefined} className={range.evidence_gone ? undefined : "quiet"}>
             {verifiedBy(range)}
             {range.evidence_gone && ", which no longer says so"}
           </Text>
