@@ -17,7 +17,7 @@ export function Frame({ audience, children }: { audience: Audience; children: Re
   if (session === undefined) {
     return (
       <Center mih="100dvh" p="md">
-        {error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />}
+        {error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />}
       </Center>
     );
   }

@@ -43,7 +43,7 @@ function Lists() {
       await queries.invalidateQueries();
     },
   });
-  if (!lists) return error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />;
+  if (!lists) return error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />;
   if (lists.length === 0) {
     return (
       <Empty title="No file yet" action={<ImportAllocations variant="light" />}>

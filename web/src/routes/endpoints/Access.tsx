@@ -21,7 +21,7 @@ export function Access({ memberId, endpoint }: Props) {
     queryFn: () => answer(api.GET("/api/v1/members/{member_id}/endpoints/{endpoint_id}/access", { params: { path } })),
   });
   if (access.error) return <ProblemNote problem={problemOf(access.error)} shownFields={[]} />;
-  if (!access.data) return <Loader size="sm" />;
+  if (!access.data) return <Loader size="sm" role="status" aria-label="Loading" />;
   return (
     <Stack>
       <Registration registration={access.data.registration} />

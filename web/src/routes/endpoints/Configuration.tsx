@@ -58,7 +58,7 @@ export function Configuration({ memberId, endpoint }: { memberId: string; endpoi
         </Text>
       )}
       {error && <ProblemNote problem={problemOf(error)} />}
-      {isPending && <Loader size="sm" aria-label="Loading" />}
+      {isPending && <Loader size="sm" role="status" aria-label="Loading" />}
       {data?.files.map(({ name, text }) => (
         <section key={name} aria-label={name}>
           <Group justify="space-between" mb={4}>

@@ -41,7 +41,7 @@ export function Ladder({ call, attempts, memberId }: Props) {
       {error && !data ? (
         <ProblemNote problem={problemOf(error)} />
       ) : !data ? (
-        <Loader aria-label="Loading" />
+        <Loader role="status" aria-label="Loading" />
       ) : data.messages.length === 0 ? (
         <Text size="sm" className="quiet">
           {data.traced

@@ -41,7 +41,7 @@ export default function CallPage() {
   });
 
   if (!data) {
-    return <Page title="Call">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />}</Page>;
+    return <Page title="Call">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />}</Page>;
   }
   const { call, attempts, selection } = data;
   return (

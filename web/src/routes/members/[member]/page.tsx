@@ -63,7 +63,7 @@ export default function MemberPage() {
     queryFn: () => answer(api.GET("/api/v1/members/{member_id}", { params: { path: { member_id: memberId } } })),
   });
   if (!member) {
-    return <Page title="Member">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />}</Page>;
+    return <Page title="Member">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />}</Page>;
   }
   return (
     <Page

@@ -13,7 +13,7 @@ export default function ReasonPage() {
   const { code } = useParams();
   const { data, error } = useReasons();
   if (!data) {
-    return <Page title={code ?? "Reason"}>{error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />}</Page>;
+    return <Page title={code ?? "Reason"}>{error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />}</Page>;
   }
   const reason = data.find((known) => known.code === code);
   if (!reason) {

@@ -22,7 +22,7 @@ export default function ChangeSetPage() {
     refetchInterval: LIVE_MS,
   });
   if (!set) {
-    return <Page title="Change set">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader aria-label="Loading" />}</Page>;
+    return <Page title="Change set">{error ? <ProblemNote problem={problemOf(error)} /> : <Loader role="status" aria-label="Loading" />}</Page>;
   }
   return (
     <Page
