@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tandem_model::{MemberId, Reason};
 use tokio::sync::mpsc;
@@ -88,6 +88,8 @@ impl Lines {
         let octets = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|octets| (Ok::<_, Infallible>(octets), receiver))
         });
+        // Compression asks once more after the end.
+        let octets = octets.fuse();
         let response = ([(header::CONTENT_TYPE, MEDIA_TYPE)], Body::from_stream(octets)).into_response();
         (Self { sender, gathered: Vec::new(), _place: place }, response)
     }

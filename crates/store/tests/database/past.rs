@@ -200,16 +200,21 @@ async fn an_announcement_that_ends_by_the_clock_is_in_the_table_of_each_node_unt
     .unwrap();
     let hash = RouteTable::from_facts(load(db).await.unwrap().facts).hash();
     let until = one::<DateTime<Utc>>(db, "select max(upper(valid_during)) from announcement").await;
-    let ended = async {
-        while one::<DateTime<Utc>>(db, "select clock_timestamp()").await <= until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends soon");
+    wait_until_after(db, until).await;
     assert_eq!(RouteTable::from_facts(load(db).await.unwrap().facts).hash(), hash);
     let after = until + chrono::TimeDelta::seconds(1);
-    sql(db, "select pg_sleep(1.1)").await.unwrap();
+    wait_until_after(db, after).await;
     assert_eq!(tandem_store::announcement::retire_ended(db, after, 10).await.unwrap(), 1);
     assert_eq!(tandem_store::announcement::retire_ended(db, after, 10).await.unwrap(), 0);
     assert_eq!(load(db).await.unwrap().facts.announcements, []);
+}
+
+/// Waits for the clock of the database, which is not ours to move.
+async fn wait_until_after(db: &PgPool, moment: DateTime<Utc>) {
+    let passed = async {
+        while one::<DateTime<Utc>>(db, "select clock_timestamp()").await <= moment {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), passed).await.expect("the moment comes soon");
 }
