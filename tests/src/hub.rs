@@ -44,6 +44,8 @@ pub struct Settings {
     pub journal_disk_kb: Option<u32>,
     /// What stands under `[trace]`.
     pub trace: String,
+    /// What stands under `[portal]`, beside its address.
+    pub portal: String,
     /// Most file descriptors of the program (`ulimit -n`).
     pub max_files: Option<u32>,
     /// Further settings, as TOML: tables that are not set here, and listeners.
@@ -71,6 +73,7 @@ impl Default for Settings {
             probes: false,
             journal_disk_kb: None,
             trace: String::new(),
+            portal: String::new(),
             max_files: None,
             more: String::new(),
         }
@@ -143,6 +146,7 @@ transport = "tcp"
 
 [portal]
 address = "{portal}"
+{more_portal}
 
 [metrics]
 address = "{metrics}"
@@ -150,6 +154,7 @@ address = "{metrics}"
 {more}
 "#,
             more = settings.more,
+            more_portal = settings.portal,
             data = folder.path().join("data").display(),
             node = settings.node,
             trace = settings.trace,

@@ -22,11 +22,18 @@ const SILENCE: Duration = Duration::from_secs(6);
 /// How finely the moment is found out.
 const BETWEEN_PROBES: Duration = Duration::from_millis(2);
 
+/// The same where each of three nodes is asked without end: every probe is a call with a CDR, and more of them would be the
+/// load. The pause counts as a part of what is measured.
+const BETWEEN_MANY_PROBES: Duration = Duration::from_millis(10);
+
 /// Other work on the machine can only add to what is measured, so a round without it decides.
 const ROUNDS: usize = 3;
 
 /// Nodes of the exchange that one change reaches.
 const NODES: [&str; 3] = ["first", "second", "third"];
+
+/// Requests for changes that are under way at once.
+const MAKERS: usize = 4;
 
 /// Changes a second of the bench, and for how long they are made there.
 const RATE: u32 = 100;
@@ -158,8 +165,25 @@ fn three_nodes_route_by_each_change_in_its_order() {
     let number = |change: usize| format!("+44207946{change:04}");
     let path = format!("/members/{}/announcements", nodes[0].api.member_id("globex"));
     let changes = (lasts.as_secs_f64() * f64::from(RATE)) as usize;
-    let committed: Mutex<Vec<Instant>> = Mutex::default();
-    let (made, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let committed: Mutex<Vec<Option<Change>>> = Mutex::new(vec![None; changes]);
+    let (next, made, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let make = |begun: Instant| {
+        loop {
+            let change = next.fetch_add(1, Ordering::Relaxed);
+            if change >= changes {
+                return;
+            }
+            let due = begun + change as u32 * Duration::from_secs(1) / RATE;
+            sleep(due.saturating_duration_since(now()));
+            let asked = now();
+            nodes[0].api.post(&path, &json!({"prefix": number(change), "endpoints": ["globex-1"]})).good();
+            let mut committed = committed.lock().expect("nobody panics with it");
+            committed[change] = Some(Change { asked, answered: now() });
+            // What was begun before and is not answered yet may come later.
+            let in_order = committed.iter().take_while(|it| it.is_some()).count();
+            made.store(in_order, Ordering::Release);
+        }
+    };
     let (times, made_in) = thread::scope(|scope| {
         let followers: Vec<_> = nodes
             .iter()
@@ -169,13 +193,9 @@ fn three_nodes_route_by_each_change_in_its_order() {
             })
             .collect();
         let begun = now();
-        for change in 0..changes {
-            let due = begun + change as u32 * Duration::from_secs(1) / RATE;
-            sleep(due.saturating_duration_since(now()));
-            nodes[0].api.post(&path, &json!({"prefix": number(change), "endpoints": ["globex-1"]})).good();
-            committed.lock().expect("nobody panics with it").push(now());
-            made.store(change + 1, Ordering::Release);
-        }
+        let make = &make;
+        let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(move || make(begun))).collect();
+        makers.into_iter().for_each(|it| it.join().expect("it makes changes"));
         let made_in = begun.elapsed();
         is_over.store(true, Ordering::Release);
         let times: Vec<Vec<Duration>> =
@@ -211,13 +231,20 @@ fn three_nodes_route_by_each_change_in_its_order() {
     }
 }
 
+/// When a change was asked for, and answered: whatever is asked for later comes after it.
+#[derive(Clone, Copy)]
+struct Change {
+    asked: Instant,
+    answered: Instant,
+}
+
 /// Waits for the newest change again and again until there are no more, and sees that none before it is missing then. How
 /// long each took that was waited for.
 fn follow(
     node: &Hub,
     caller: &Socket,
     number: &impl Fn(usize) -> String,
-    (made, committed, is_over): (&AtomicUsize, &Mutex<Vec<Instant>>, &AtomicBool),
+    (made, committed, is_over): (&AtomicUsize, &Mutex<Vec<Option<Change>>>, &AtomicBool),
 ) -> Vec<Duration> {
     let mut times = Vec::new();
     let mut last = 0;
@@ -227,15 +254,17 @@ fn follow(
             sleep(Duration::from_micros(200));
             continue;
         }
-        let since = committed.lock().expect("nobody panics with it")[count - 1];
+        let made =
+            |change: usize| committed.lock().expect("nobody panics with it")[change].expect("it was made");
+        let Change { asked, answered: since } = made(count - 1);
         while !caller.would_be_routed(node.sip, &number(count - 1)) {
             assert!(since.elapsed() < Duration::from_secs(10), "{} is not routed by", number(count - 1));
-            sleep(BETWEEN_PROBES);
+            sleep(BETWEEN_MANY_PROBES);
         }
         times.push(since.elapsed());
         let earlier = last + (count - last) / 2;
         assert!(
-            caller.would_be_routed(node.sip, &number(earlier)),
+            made(earlier).answered > asked || caller.would_be_routed(node.sip, &number(earlier)),
             "a later change is there before {earlier}"
         );
         last = count;

@@ -20,7 +20,8 @@ export function launch(): Promise<Browser> {
 
 /** A page with cookies of its own; what it complains about is added to `complaints`. */
 export async function visit(browser: Browser, complaints: string[]): Promise<Page> {
-  const context = await browser.newContext({ baseURL: HUB, viewport: { width: 1360, height: 900 } });
+  // Without motion nothing moves from under a click.
+  const context = await browser.newContext({ baseURL: HUB, viewport: { width: 1360, height: 900 }, reducedMotion: "reduce" });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.on("pageerror", (error) => complaints.push(error.message));

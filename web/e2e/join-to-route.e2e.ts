@@ -171,6 +171,14 @@ test("each claims a range and the operator verifies it", async () => {
     await form.waitFor({ state: "detached" });
     await page.getByText("pending", { exact: true }).waitFor();
   }
+  // Calls prove a range only where the operator has set them up.
+  await acme.page.getByRole("button", { name: `Prove ${acme.prefix} by calls` }).click();
+  const challenge = acme.page.getByRole("dialog");
+  await challenge.getByText("0 of 2 are proven").waitFor();
+  await challenge.getByRole("button", { name: "Call a number" }).click();
+  await challenge.getByRole("alert").getByText("The operator has named no endpoint for challenge calls.").waitFor();
+  await challenge.getByRole("button", { name: "Close", exact: true }).last().click();
+  await challenge.waitFor({ state: "detached" });
   await go(operator, "Verification");
   for (const { name, prefix, page } of [acme, globex]) {
     const verify = operator.getByRole("button", { name: `Verify ${prefix} of ${name}` });

@@ -18,7 +18,7 @@ use crate::flusher::{Awaiting, Flusher};
 use crate::identity::endpoint_at;
 use crate::metrics::Part;
 use crate::outbox::{Flow, Parcel};
-use crate::scheduling::prefer_this_thread;
+use crate::scheduling::{Priority, prefer_this_thread};
 use crate::secure::{Handshake, Secure};
 use crate::watch::HealthReport;
 use crate::worker::{Now, Worker};
@@ -102,7 +102,7 @@ impl Driver {
         secure: Option<Secure>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) {
-        prefer_this_thread();
+        prefer_this_thread(Priority::Worker);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -167,7 +167,7 @@ impl Zone {
         query: &Query,
         now: DateTime<Utc>,
     ) -> Outcome {
-        if table.version() == 0 && table.is_empty() {
+        if table.is_unloaded() {
             return Outcome::NotReady;
         }
         let is_approved = |id| table.member(id).is_some_and(|member| member.state == MemberState::Approved);

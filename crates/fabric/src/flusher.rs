@@ -18,6 +18,7 @@ use prometheus::Histogram;
 use tokio::sync::Notify;
 
 use crate::outbox::{Flow, Octets};
+use crate::scheduling::{Priority, prefer_this_thread};
 
 /// How long after a failed flush the next one is tried: it begins with every call that is up.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -62,7 +63,10 @@ impl Flusher {
         let thread = std::thread::Builder::new().name("tandem-flush".into());
         thread.spawn({
             let shared = Arc::clone(&shared);
-            move || run(&shared, interval, &took)
+            move || {
+                prefer_this_thread(Priority::Flusher);
+                run(&shared, interval, &took);
+            }
         })?;
         Ok(Self { shared, failures: 0 })
     }

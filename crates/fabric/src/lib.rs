@@ -9,6 +9,7 @@ mod admission;
 mod answer;
 mod call;
 mod cause;
+mod challenge;
 mod connection;
 mod containment;
 mod crossing;
@@ -77,6 +78,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use challenge::Challenger;
 pub use dipper::{DipService, DipSettings};
 pub use enum_server::EnumSettings;
 pub use hep::{HepSettings, HepTransport};

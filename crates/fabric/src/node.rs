@@ -16,6 +16,7 @@ use tandem_model::{Clock, NodeId, Transport};
 use tandem_routing::SharedTable;
 use tokio::sync::mpsc;
 
+use crate::challenge::Challenger;
 use crate::dipper::{DipSettings, DipThread, Dipper};
 use crate::driver::{Command, Driver, Listening};
 use crate::enum_server::{EnumServer, EnumSettings};
@@ -193,6 +194,8 @@ pub struct Node {
     tap: Arc<Tap>,
     /// Until somebody runs it.
     recorder: Mutex<Option<Recorder>>,
+    /// Until somebody runs it.
+    challenger: Mutex<Option<Challenger>>,
     workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
     /// Where TLS connections live, if the node speaks TLS.
     secure: Option<tokio::runtime::Runtime>,
@@ -310,7 +313,7 @@ impl Node {
             worker
         };
         let now = Now { instant: clock.instant(), utc: clock.now() };
-        let workers = resume(&settings, shares, &journal_dirs, &metrics, now, make)?;
+        let mut workers = resume(&settings, shares, &journal_dirs, &metrics, now, make)?;
 
         let runtime = tls.as_ref().map(|_| secure_runtime()).transpose().map_err(StartError::Thread)?;
         let mut secure = tls.zip(runtime.as_ref()).map(|(tls, runtime)| Secure {
@@ -334,6 +337,10 @@ impl Node {
         );
         let dip_thread = dip_thread.transpose().map_err(StartError::Thread)?;
         drop(dipper);
+        let (challenge_reports, received_reports) = mpsc::unbounded_channel();
+        workers[0].challenges.reports = Some(challenge_reports);
+        let first = parcels[0].clone();
+        let challenger = Challenger::new(settings.node_id, first, received_reports, clock.clone());
         let mut threads = Vec::new();
         for (index, (worker, sockets)) in workers.into_iter().zip(sockets).enumerate().rev() {
             let flusher = settings
@@ -369,6 +376,7 @@ impl Node {
             metrics: metrics.clone(),
         };
         let recorder = Mutex::new(Some(recorder));
+        let challenger = Mutex::new(Some(challenger));
         Ok(Self {
             node_id,
             listeners,
@@ -380,6 +388,7 @@ impl Node {
             _dip_thread: dip_thread,
             tap,
             recorder,
+            challenger,
             workers: threads,
             secure: runtime,
         })
@@ -416,6 +425,11 @@ impl Node {
     /// What keeps and exports the messages of traced calls; run it. `None` for who asks a second time.
     pub fn recorder(&self) -> Option<Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What brings the node the challenge calls that it is to place; run it. `None` for who asks a second time.
+    pub fn challenger(&self) -> Option<Challenger> {
+        self.challenger.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What brings the node's registrations to Postgres; run it once.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tandem_model::{E164, EndpointId, HealthSign, Transport};
 use tandem_routing::Dip;
+use tandem_store::range_challenge::ChallengeOrder;
 
 use crate::call::CallKey;
 
@@ -73,6 +74,8 @@ pub(crate) enum Parcel {
     Hold { endpoint: EndpointId, until: Instant },
     /// What the service for ported numbers says of the number that a call waits for.
     Dipped { call: CallKey, number: E164, dip: Dip },
+    /// A number that the hub is to call.
+    Challenge(ChallengeOrder),
 }
 
 /// Messages to send, in order.

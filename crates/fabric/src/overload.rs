@@ -3,8 +3,10 @@
 //!
 //! Sans-I/O: the loop tells after each batch whether everything that waited has been handled. While something
 //! always waits, the node is behind, and messages grow old in its queues; then a growing share of new INVITEs is
-//! shed. Once it keeps up again the share shrinks, more slowly than it grew; in between it stays as it is. Strangers cost next to nothing and
-//! cannot be told to send less: where most of the work was theirs, shedding members' calls would not help.
+//! shed. Once it keeps up again the share shrinks, more slowly than it grew; in between it stays as it is. What a stall of
+//! the machine has left waiting is worked off before anybody sends again (RFC 3261 §17.1.1.2: after 500 ms), and is no
+//! overload. Strangers cost next to nothing and cannot be told to send less: where most of the work was theirs, shedding
+//! members' calls would not help.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,9 @@ use tandem_sip::{Message, Params, Scheme, Uri, Via};
 
 /// How often the share is looked at. Something that waited all that time is overload.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Intervals in a row that the node may be behind before it sheds anything.
+const PATIENCE: u32 = 2;
 
 /// By how much the share grows in the first interval of overload; by as much more in each that follows on it.
 const STEP_UP: u32 = 2;
@@ -110,7 +115,8 @@ impl Overload {
                 let is_shrinking = self.overloaded > 0 && self.backlog + self.backlog / 50 < before;
                 self.overloaded += 1;
                 self.kept_up = 0;
-                if !is_shrinking {
+                let is_stall = self.percent == 0 && self.overloaded <= PATIENCE;
+                if !is_shrinking && !is_stall {
                     self.percent = (self.percent + STEP_UP * self.overloaded).min(MAX_PERCENT);
                 }
             } else if self.behind * 2 < elapsed {
@@ -331,6 +337,26 @@ mod tests {
         // Nor is the first batch after a long rest.
         overload.observe(now + Duration::from_secs(100), DateTime::UNIX_EPOCH, false, || 1);
         assert_eq!(overload.percent, 0);
+    }
+
+    #[test]
+    fn what_a_stall_left_is_worked_off_without_shedding() {
+        let (mut overload, mut now) = (Overload::default(), origin());
+        for _ in 0..100 {
+            for is_drained in [vec![false; 28], vec![true; 28]].concat() {
+                overload.note_known();
+                now += Duration::from_millis(10);
+                overload.observe(now, DateTime::UNIX_EPOCH, is_drained, || 100);
+                assert_eq!(overload.percent, 0);
+            }
+        }
+        // What lasts is overload, though it grows no further.
+        for _ in 0..50 {
+            overload.note_known();
+            now += Duration::from_millis(10);
+            overload.observe(now, DateTime::UNIX_EPOCH, false, || 100);
+        }
+        assert!(overload.percent > 0);
     }
 
     #[test]

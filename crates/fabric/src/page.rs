@@ -155,7 +155,7 @@ impl Worker {
         if self.draining {
             return Err(Reason::Draining);
         }
-        if self.table.version() == 0 && self.table.is_empty() {
+        if self.table.is_unloaded() {
             return Err(Reason::NotReady);
         }
         if request.max_forwards() == Ok(Some(0)) {

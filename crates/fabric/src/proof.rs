@@ -74,8 +74,10 @@ impl Worker {
         flow: Flow,
         now: Now,
     ) -> Option<(EndpointId, Option<(CallKey, Side)>)> {
-        if let User::Registration(place) = user {
-            return Some((self.outbound.endpoint(place)?, None));
+        match user {
+            User::Registration(place) => return Some((self.outbound.endpoint(place)?, None)),
+            User::Challenge(key) => return Some((self.challenges.endpoint(key)?, None)),
+            _ => {}
         }
         let tag = request.from_tag().and_then(parse_hex)?;
         if let Some(&(key, side)) = self.tags.get(&tag) {

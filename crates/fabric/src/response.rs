@@ -84,7 +84,10 @@ impl Worker {
             self.handle(call);
         }
         if let Some(request) = asked
-            && matches!(told.user, User::Nobody | User::Call(_) | User::Page(_) | User::Registration(_))
+            && matches!(
+                told.user,
+                User::Nobody | User::Call(_) | User::Page(_) | User::Registration(_) | User::Challenge(_)
+            )
             && self.prove_again(now, client, told.user, response, &request)
         {
             return;
@@ -92,6 +95,7 @@ impl Worker {
         match told.user {
             User::Nobody => {}
             User::Registration(place) => self.registration_response(now, place, response, status),
+            User::Challenge(key) => self.challenge_response(now, key, client, response, status),
             User::Abandoned { cancelled } => {
                 self.abandoned_response(now, client, response, status, cancelled)
             }

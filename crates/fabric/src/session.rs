@@ -78,8 +78,9 @@ impl Session {
         Self { min_se_s, interval_s: self.interval_s.max(min_se_s), ..self }
     }
 
+    /// A damaged journal may say less than any member may ask for (§4): then each refresh would be due at once.
     fn interval(self) -> Duration {
-        Duration::from_secs(self.interval_s.into())
+        Duration::from_secs(self.interval_s.max(SHORTEST_S).into())
     }
 
     /// How long after a refresh something is to be done: the next one, or the end.
@@ -386,5 +387,19 @@ impl Worker {
             _ => {}
         }
         self.schedule_session(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo xtask fuzz journal` found a call that was refreshed without end in the moment in which it was taken up.
+    #[test]
+    fn an_interval_that_no_member_may_ask_for_is_waited_for_as_the_shortest_one() {
+        for duty in [Duty::Hub, Duty::Probe, Duty::Nobody, Duty::Member] {
+            let session = Session { duty, interval_s: 0, ..Session::new(&SessionPolicy::default()) };
+            assert!(session.patience() >= Duration::from_secs(u64::from(SHORTEST_S) / 2), "{duty:?}");
+        }
     }
 }

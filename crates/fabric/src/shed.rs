@@ -26,6 +26,14 @@ impl Worker {
             {
                 return true;
             }
+            // Who is a member is not known without a table: its switch is to try elsewhere at once.
+            Stranger::Ignored
+                if self.table.is_unloaded()
+                    && octets.starts_with(b"INVITE ")
+                    && self.guard.reads_introduction(now.instant) =>
+            {
+                return true;
+            }
             Stranger::Ignored => metrics.strangers.inc(),
             Stranger::Banned => metrics.banned.inc(),
             Stranger::BannedNow(cause) => {

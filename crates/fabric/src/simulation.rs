@@ -27,6 +27,7 @@ use disk::Disk;
 mod advance;
 mod agent;
 mod cause;
+mod challenge;
 mod crash;
 mod direct;
 mod disk;

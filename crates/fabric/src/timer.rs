@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tandem_sip::transaction::Timer;
 
 use crate::call::CallKey;
+use crate::challenge::ChallengeKey;
 use crate::page::PageKey;
 use crate::transaction::TransactionKey;
 
@@ -23,6 +24,8 @@ pub(crate) enum Wake {
     Journal,
     /// Look after the registrations of the hub at members' switches.
     OutboundRegistrations,
+    /// A challenge call has taken long enough.
+    Challenge(ChallengeKey),
     /// A cancelled INVITE never got its final response (RFC 3261 §9.1): give its transaction up.
     Abandoned(TransactionKey),
     /// No PRACK comes any more in the early dialog with this tag of the hub's.

@@ -11,6 +11,7 @@ use tandem_sip::transaction::{
 use tandem_sip::{Message, Method, Name, Uri, Writer};
 
 use crate::call::CallKey;
+use crate::challenge::ChallengeKey;
 use crate::crossing::{TIMER, lists};
 use crate::leg::Side;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub(crate) enum User {
     Page(PageKey),
     /// A registration of the hub at a member's switch, by its place.
     Registration(u32),
+    /// A call to a number of a claimed range.
+    Challenge(ChallengeKey),
     /// A call gave this INVITE up: it is cancelled as soon as that is allowed, and should it be answered
     /// all the same, the answer is acknowledged and hung up (RFC 3261 §9.1, §15).
     Abandoned {

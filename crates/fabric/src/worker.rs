@@ -22,6 +22,7 @@ use tandem_sip::transaction::timer::T1;
 use tandem_sip::{Fault, MAX_MESSAGE, Message, Method, Scheme, Uri, judge, refuse, respond};
 
 use crate::call::{Call, CallKey, CallTimers};
+use crate::challenge::Challenges;
 use crate::crossing::{ALLOW, SUPPORTED};
 use crate::dipper::Dipper;
 use crate::identity::endpoint_at;
@@ -173,6 +174,7 @@ pub(crate) struct Worker {
     pub(crate) passes: Passes,
     pub(crate) guard: SourceGuard,
     pub(crate) outbound: OutboundRegistrations,
+    pub(crate) challenges: Challenges,
     pub(crate) overload: Overload,
     /// Whether the message that is being handled is from an address of nobody.
     pub(crate) is_stranger: bool,
@@ -232,6 +234,7 @@ impl Worker {
             share,
             guard,
             outbound: OutboundRegistrations::default(),
+            challenges: Challenges::default(),
             overload: Overload::default(),
             is_stranger: false,
             is_within_rate: true,
@@ -472,6 +475,7 @@ impl Worker {
             Parcel::Sign { endpoint, sign, since } => self.hear_sign(now, endpoint, sign, since),
             Parcel::Hold { endpoint, until } => self.take_hold(now, endpoint, until),
             Parcel::Dipped { call, number, dip } => self.dipped(now, call, number, dip),
+            Parcel::Challenge(order) => self.place_challenge(now, &order),
         }
     }
 
@@ -529,6 +533,14 @@ impl Worker {
                 _ => self.transactions.receive_again(&mut self.wire, now.instant, key),
             }
             return;
+        }
+        if self.is_stranger && self.table.is_unloaded() {
+            return match (method, request.to_tag()) {
+                (Method::Invite, None) => {
+                    self.refuse_statelessly(flow, request, fingerprint, Reason::NotReady)
+                }
+                _ => self.wire.metrics.count_drop(Reason::UnknownSource),
+            };
         }
         if self.sheds(flow, request, method, fingerprint) {
             return;
@@ -699,6 +711,7 @@ impl Worker {
                 Wake::LatePrack(tag) => drop(self.late_pracks.remove(&tag)),
                 Wake::PageSlow(key) => self.page_slow(now, key),
                 Wake::PageOverdue(key) => self.page_unanswered(now, key),
+                Wake::Challenge(key) => self.challenge_overdue(now, key),
                 Wake::Abandoned(key) => self.transactions.forget(&mut self.wire, key),
                 Wake::Call(key, timer) => self.fire_call(now, key, timer),
             }
@@ -751,6 +764,7 @@ impl Worker {
             User::Health(key) => return self.probe_unanswered(now, key),
             User::Page(key) => return self.page_unanswered(now, key),
             User::Registration(place) => return self.registration_failed(now, place),
+            User::Challenge(key) => return self.challenge_failed(key),
             User::Nobody | User::Abandoned { .. } => return,
         };
         if !self.calls.contains_key(call) {

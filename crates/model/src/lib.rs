@@ -61,7 +61,7 @@ pub use id::{
     ImportId, ListenerId, MemberId, NodeId, RangeId, RateDeckId, SiteId, TraceSelectionId, UserId,
 };
 pub use member::{Member, MemberState};
-pub use number::{E164, NumberError, Prefix, RoutingNumber};
+pub use number::{E164, MAX_DIGITS, NumberError, POW10, Prefix, RoutingNumber, without_last};
 pub use numbering::{Misfit, NumberType, Numbering};
 pub use policy::{
     CallingForm, CodecName, CodecOrder, CodecPolicy, Digits, DirectPolicy, DiversionField, DiversionPolicy,

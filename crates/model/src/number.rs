@@ -9,8 +9,38 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Most digits of an international number (ITU-T E.164 §6.2.1).
-const MAX_DIGITS: usize = 15;
+/// Most digits of an international number, and of a prefix of one (ITU-T E.164 §6.2.1).
+pub const MAX_DIGITS: usize = 15;
+
+/// Powers of ten, up to as many digits as there can be.
+pub const POW10: [u64; MAX_DIGITS + 1] = {
+    let mut powers = [1; MAX_DIGITS + 1];
+    let mut n = 1;
+    while n <= MAX_DIGITS {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// A power of ten as what to multiply by and how far to shift: quotients of 50 bits at most are exact, as 10^n times the
+/// factor is above 2^shift by less than 10^n, which is at most 2^(shift - 50).
+const RECIPROCALS: [(u64, u32); MAX_DIGITS + 1] = {
+    let mut reciprocals = [(0, 0); MAX_DIGITS + 1];
+    let mut n = 0;
+    while n <= MAX_DIGITS {
+        let shift = 50 + POW10[n].next_power_of_two().ilog2();
+        reciprocals[n] = ((1_u128 << shift).div_ceil(POW10[n] as u128) as u64, shift);
+        n += 1;
+    }
+    reciprocals
+};
+
+/// An integer of at most 15 digits without its last `n`, at most 15: `value / 10^n`, which takes no division.
+pub fn without_last(value: u64, n: usize) -> u64 {
+    let (factor, shift) = RECIPROCALS[n];
+    ((u128::from(value) * u128::from(factor)) >> shift) as u64
+}
 
 /// Fewest digits that the exchange takes for a full number: shorter ones are national or short codes.
 const MIN_DIGITS: usize = 5;
@@ -95,7 +125,7 @@ macro_rules! digits {
             /// If `len` is 0 or more than there are.
             pub fn leading(self, len: usize) -> Prefix {
                 assert!(len >= 1 && len <= self.len(), "{len} of {} digits", self.len());
-                let value = self.value() / 10_u64.pow((self.len() - len) as u32);
+                let value = without_last(self.value(), self.len() - len);
                 Prefix(NonZeroU64::new(value).expect("the first digit is not 0"))
             }
         }
@@ -193,6 +223,17 @@ mod tests {
 
     fn prefix(text: &str) -> Prefix {
         text.parse().expect("the test writes a prefix")
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_digits_are_left_off_as_a_division_does(value in 0..POW10[MAX_DIGITS], n in 0..=MAX_DIGITS) {
+            // Where a quotient that is a little too large shows: at multiples, and right below them.
+            let multiple = value / POW10[n] * POW10[n];
+            for value in [value, multiple, multiple.saturating_sub(1), POW10[MAX_DIGITS] - 1] {
+                prop_assert_eq!(without_last(value, n), value / POW10[n]);
+            }
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(crate) async fn put_allocations(
     // What is wrong with the file explains why it was not written.
     reading.await?;
     let list = AllocationListView::from(written?);
-    let verified = evidence::settle_by_allocations(&mut transaction, &session, None, now).await?;
+    let verified = evidence::settle_all(&mut transaction, &session, None, now).await?;
     let view = AllocationImportView { list, verified };
     let change = Change {
         action: "allocation.import",
@@ -169,7 +169,7 @@ pub(crate) async fn put_holder_names(
     let after = HolderNames { names: allocation::holder_names(&mut *transaction, member).await? };
     let change = Change::of("holder_names.set", Some(member), member.0, Some(&before), Some(&after));
     session.record(&mut transaction, now, change).await?;
-    evidence::settle_by_allocations(&mut transaction, &session, Some(member), now).await?;
+    evidence::settle_all(&mut transaction, &session, Some(member), now).await?;
     transaction.commit().await?;
     Ok(Json(after))
 }

@@ -284,7 +284,7 @@ pub(crate) async fn create_announcement(
     let (now, mut transaction) = (app.clock.now(), app.db.begin().await?);
     let names = EndpointNames::of(endpoint::names_of_member(&mut *transaction, member).await?);
     let described = input.read(&names, now, now)?;
-    let id = announcement::insert(&mut transaction, member, &described, now).await?;
+    let id = announcement::insert(&mut *transaction, member, &described, now).await?;
     let view = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.create", Some(member), id.0, None, Some(&view));
     session.record(&mut transaction, now, change).await?;
@@ -329,7 +329,7 @@ pub(crate) async fn update_announcement(
         ));
     }
     let before = AnnouncementView::read(&mut transaction, member, id, now).await?;
-    announcement::update(&mut transaction, member, id, &described).await?;
+    announcement::update(&mut *transaction, member, id, &described).await?;
     let after = AnnouncementView::read(&mut transaction, member, id, now).await?;
     let change = Change::of("announcement.update", Some(member), id.0, Some(&before), Some(&after));
     session.record(&mut transaction, now, change).await?;

@@ -16,10 +16,10 @@ use crate::problem::{FieldError, Problem};
 use crate::session::COOKIE;
 use crate::vocabulary::ReasonCode;
 use crate::{
-    access, agreement, allocation, announcement, audit, block_list, bulk, call, change_set, club,
-    configuration, connect, endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch, member,
-    node, overview, policy, range, rate_deck, reachability, reason, selection_check, session, token, trace,
-    transit_offer, user,
+    access, agreement, allocation, announcement, audit, block_list, bulk, call, certificate, change_set,
+    club, configuration, connect, endpoint, endpoint_health, import, looking_glass, lookup, lookup_batch,
+    member, node, overview, policy, range, range_challenge, rate_deck, reachability, reason, selection_check,
+    session, token, trace, transit_offer, user,
 };
 
 /// Where every operation lies.
@@ -47,6 +47,11 @@ pub(crate) fn operations() -> (Router<App>, OpenApi) {
             .routes(routes!(range::list_ranges, range::claim_range))
             .routes(routes!(range::withdraw_range))
             .routes(routes!(range::renew_range))
+            .routes(routes!(range_challenge::get_challenge, range_challenge::start_challenge))
+            .routes(routes!(range_challenge::answer_challenge))
+            .routes(routes!(certificate::list_certificates, certificate::bring_certificate))
+            .routes(routes!(certificate::prove_certificate))
+            .routes(routes!(certificate::delete_certificate))
             .routes(routes!(range::list_all_ranges))
             .routes(routes!(range::verify_range))
             .routes(routes!(range::refuse_range))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use prometheus::Registry;
-use tandem_model::Clock;
+use tandem_model::{Clock, Prefix};
 use tandem_routing::SharedTable;
 use tandem_store::PgPool;
 use tandem_store::facts::LeftOut;
@@ -16,6 +16,7 @@ use crate::lines::Streams;
 use crate::password::Hashing;
 use crate::past;
 use crate::reachability::Reachabilities;
+use crate::sti_certificate::TrustAnchors;
 use crate::throttle::Throttle;
 
 /// Bulk changes that are worked on at once; others wait their turn.
@@ -41,6 +42,21 @@ pub struct PortalSettings {
     pub realm: Option<String>,
     /// From when on a change set needs a second person.
     pub approval: ApprovalThreshold,
+    /// Authorities whose certificates are evidence of whose numbers are whose.
+    pub sti_trust_anchors: TrustAnchors,
+    /// How the hub calls numbers of claimed ranges; `None` where it does not.
+    pub challenge: Option<ChallengeSettings>,
+}
+
+/// How the hub calls numbers of claimed ranges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeSettings {
+    /// The short name of the member by whose endpoint the calls leave.
+    pub member: String,
+    /// The name of that endpoint.
+    pub endpoint: String,
+    /// The first digits of the calling number; six digits of code follow, 15 in all at most.
+    pub caller: Prefix,
 }
 
 /// How much a change set moves at most without a second person's approval.
@@ -61,8 +77,15 @@ impl Default for ApprovalThreshold {
 impl PortalSettings {
     /// Settings for an address that browsers reach directly.
     pub fn at(address: SocketAddr) -> Self {
-        let approval = ApprovalThreshold::default();
-        Self { address, public_url: None, proxies: Vec::new(), realm: None, approval }
+        Self {
+            address,
+            public_url: None,
+            proxies: Vec::new(),
+            realm: None,
+            approval: ApprovalThreshold::default(),
+            sti_trust_anchors: TrustAnchors::default(),
+            challenge: None,
+        }
     }
 
     /// Whether browsers come by https.

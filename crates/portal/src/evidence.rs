@@ -1,7 +1,8 @@
 //! Verifies claims by evidence that needs nobody's hand: when they are made, and when the evidence comes.
 //!
-//! The rule: a claim is verified where the lists of allocations give all its numbers to its member. Where they give some
-//! of them to somebody else, only the operator verifies it, whatever else speaks for it; and a verified range of another
+//! The rule: a claim is verified where the lists of allocations give all its numbers to its member, where an STI
+//! certificate whose key the member has does, or where the member has taken calls to it. Where the lists give some of the
+//! numbers to somebody else, only the operator verifies it, whatever else speaks for it; and a verified range of another
 //! member stands in its way until the operator has decided.
 
 use chrono::{DateTime, Utc};
@@ -23,11 +24,12 @@ pub(crate) async fn settle(
 ) -> Result<Option<RangeView>, ApiError> {
     let found = number_range::lock(&mut *db, None, range, now).await?;
     let range = found.ok_or_else(|| ApiError::new(Reason::NotFound))?;
-    if !range.allocation.covers {
-        return Ok(None);
-    }
-    let ends_at = range.allocation.ends_at;
-    accept(db, session, range, Evidence::Regulator, ends_at, now).await
+    let (evidence, ends_at) = match (range.allocation.covers, range.certified_until) {
+        (true, _) => (Evidence::Regulator, range.allocation.ends_at),
+        (false, Some(ends_at)) => (Evidence::Certificate, Some(ends_at)),
+        (false, None) => return Ok(None),
+    };
+    accept(db, session, range, evidence, ends_at, now).await
 }
 
 /// Verifies or renews a range that waits for it by `evidence`, which is good until `ends_at`.
@@ -63,15 +65,15 @@ pub(crate) async fn accept(
     Ok(Some(after))
 }
 
-/// Verifies the claims, of one member or of all, that the lists of allocations verify now; says how many.
-pub(crate) async fn settle_by_allocations(
+/// Verifies the claims, of one member or of all, that lists of allocations or certificates verify now; says how many.
+pub(crate) async fn settle_all(
     transaction: &mut Transaction<'_>,
     session: &Session,
     member: Option<MemberId>,
     now: DateTime<Utc>,
 ) -> Result<u64, ApiError> {
     let mut verified = 0;
-    for range in number_range::verifiable_by_allocation(&mut **transaction, member, now).await? {
+    for range in number_range::verifiable(&mut **transaction, member, now).await? {
         verified += u64::from(settle(transaction, session, range, now).await?.is_some());
     }
     Ok(verified)

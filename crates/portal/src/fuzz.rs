@@ -1,5 +1,6 @@
-//! What the fuzz target of uploads reaches: it is built with `--cfg fuzzing`, as libFuzzer's targets are.
+//! What the fuzz targets of uploads and certificates reach: built with `--cfg fuzzing`, as libFuzzer's targets are.
 
+use chrono::DateTime;
 use tandem_model::{EndpointId, ImportId, MemberId};
 use tandem_store::endpoint::EndpointName;
 use tandem_store::import::ImportFormat;
@@ -8,9 +9,18 @@ use uuid::Uuid;
 use crate::announcement::EndpointNames;
 use crate::csv;
 use crate::import_reader::{Ids, ImportReader};
+use crate::sti_certificate::{self, TrustAnchors};
 
 /// Most rows that an upload may have here.
 const MAX_ROWS: usize = 1_000;
+
+/// A point of P-256, its generator (FIPS 186-4 D.1.2.3): no text here is signed by the key to it.
+const POINT: [u8; 65] = [
+    0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2,
+    0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f,
+    0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce,
+    0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
+];
 
 /// Reads `octets` as an upload of announcements.
 ///
@@ -56,4 +66,17 @@ pub fn read_import(octets: &[u8]) {
         assert_eq!(first.good_rows() + second.good_rows(), whole.good_rows());
         assert_eq!(first.faulty_rows() + second.faulty_rows(), whole.faulty_rows());
     }
+}
+
+/// Reads `octets` as certificates in PEM form, as the list of numbers of one, and as a signed text.
+///
+/// # Panics
+/// When a text is believed to be signed that is not; that is to be found.
+pub fn read_certificate(octets: &[u8]) {
+    let anchors = TrustAnchors::read(octets).unwrap_or_default();
+    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    let _ = sti_certificate::read(octets, &anchors, now);
+    let _ = sti_certificate::entries(octets);
+    let text = String::from_utf8_lossy(octets);
+    assert!(!sti_certificate::is_signed(&text, "text", &POINT));
 }

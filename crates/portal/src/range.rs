@@ -87,8 +87,8 @@ pub(crate) struct RangeView {
     /// By which evidence it was verified.
     #[schema(required, value_type = Option<vocabulary::Evidence>)]
     pub(crate) verified_by: Option<Evidence>,
-    /// Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
-    /// the operator decides.
+    /// Whether the list of allocations or the certificate that it was verified by no longer gives its numbers to the
+    /// member. It stands until the operator decides.
     evidence_gone: bool,
     /// What the member says in support.
     evidence: String,

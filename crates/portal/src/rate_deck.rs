@@ -319,6 +319,9 @@ async fn delete(
 }
 
 /// `GET /api/v1/members/{member_id}/rate-decks/{rate_deck_id}/rates`: rates of a deck in force now or later, by prefix.
+///
+/// The deck is the member's, or one that terms name: of an agreement that it has or is offered, or of a club. By that it pays
+/// for transit.
 #[utoipa::path(get, path = "/members/{member_id}/rate-decks/{rate_deck_id}/rates", tag = "rate decks",
     params(("member_id" = Uuid, Path), ("rate_deck_id" = Uuid, Path), RateQuery),
     responses((status = 200, body = Page<RateView>)))]
@@ -329,7 +332,10 @@ pub(crate) async fn list_rates(
     Query(query): Query<RateQuery>,
 ) -> Result<Json<Page<RateView>>, ApiError> {
     session.may_read(member)?;
-    rates(app, Some(member), id, query).await
+    if !rate_deck::is_shown(&app.db, member, id).await? {
+        return Err(ApiError::new(Reason::NotFound));
+    }
+    rates(app, id, query).await
 }
 
 /// `GET /api/v1/rate-decks/{rate_deck_id}/rates`: rates of a deck of the operator in force now or later, by prefix.
@@ -342,23 +348,18 @@ pub(crate) async fn list_own_rates(
     Query(query): Query<RateQuery>,
 ) -> Result<Json<Page<RateView>>, ApiError> {
     session.must_be_operator()?;
-    rates(app, None, id, query).await
+    find(&mut *app.db.acquire().await?, None, id, app.clock.now()).await?;
+    rates(app, id, query).await
 }
 
-async fn rates(
-    app: App,
-    owner: Option<MemberId>,
-    id: RateDeckId,
-    query: RateQuery,
-) -> Result<Json<Page<RateView>>, ApiError> {
+async fn rates(app: App, id: RateDeckId, query: RateQuery) -> Result<Json<Page<RateView>>, ApiError> {
     let place: Place<RateCursor> = Place::read(query.cursor.as_deref(), query.limit)?;
     let mut faults = Faults::default();
     let digits = text::digits(&mut faults, "prefix", query.prefix.as_deref());
     faults.check()?;
-    let (now, mut db) = (app.clock.now(), app.db.acquire().await?);
-    find(&mut db, owner, id, now).await?;
+    let (now, limit) = (app.clock.now(), place.reads());
     let after = place.after.as_ref().map(|RateCursor(prefix, at)| (prefix.clone(), *at));
-    let found = rate_deck::rates(&mut *db, id, digits.as_deref(), after.as_ref(), place.reads(), now).await?;
+    let found = rate_deck::rates(&app.db, id, digits.as_deref(), after.as_ref(), limit, now).await?;
     let cursor = |it: &StoredRate| RateCursor(it.rate.prefix.digits(), it.rate.validity.from);
     Ok(Json(place.page(found, cursor, RateView::from)))
 }

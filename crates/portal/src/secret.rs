@@ -38,6 +38,11 @@ impl Secret {
 
 /// A new password for a member's switch, of 128 random bits.
 pub(crate) fn new_password(entropy: &Entropy) -> String {
+    new_nonce(entropy)
+}
+
+/// 128 random bits as text, never the same again.
+pub(crate) fn new_nonce(entropy: &Entropy) -> String {
     let mut bits = [0; 16];
     entropy(&mut bits);
     hex(&bits)

@@ -43,6 +43,9 @@ vocabularies! {
     /// The kind of evidence by which a range was verified: a document on the operator's word, a regulator's file, the TN
     /// list of a certificate (RFC 8226), or a call that the member was seen to take.
     Evidence ["document", "regulator", "certificate", "challenge"]
+    /// What became of a call to a number of a claimed range: it rang and the hub cancelled it, it was answered and the hub
+    /// ended it, it was refused, nothing was heard of it, or the hub had no way to the endpoint.
+    ChallengeOutcome ["rang", "answered", "refused", "unanswered", "unplaced"]
     /// The evidence that a member holds a range; a valid one past its end is expired, and a pending one whose numbers
     /// another member holds or has claimed earlier, or a regulator's file gives to another holder, is disputed.
     Authority ["pending", "disputed", "valid", "refused", "expired"]
@@ -131,6 +134,7 @@ mod tests {
     #[test]
     fn every_word_is_one_of_the_model() {
         reads::<tandem_model::MemberState>(MemberState::words());
+        reads::<tandem_store::range_challenge::ChallengeOutcome>(ChallengeOutcome::words());
         reads::<tandem_model::AgreementDirection>(AgreementDirection::words());
         reads::<tandem_model::AgreementState>(AgreementState::words());
         assert_eq!(AgreementState::words().len(), tandem_model::AgreementState::ALL.len());

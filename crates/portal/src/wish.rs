@@ -132,7 +132,7 @@ impl Edits {
         if !self.change.is_empty() {
             let change: Vec<_> =
                 self.change.iter().map(|(id, _, endpoints)| (*id, endpoints.clone())).collect();
-            announcement::update_many(db, member, &change).await?;
+            announcement::update_many(&mut *db, member, &change).await?;
         }
         if !self.add.is_empty() {
             announcement::insert_many(db, member, &self.add, now).await?;

@@ -58,8 +58,9 @@ pub enum Mismatch {
 }
 
 impl Selection {
-    /// Notes what it was made of.
+    /// Notes what it was made of, and takes no more room than it needs: a call keeps it as long as it is up.
     pub fn note(&mut self, call: &CallRequest<'_>, table: &RouteTable, at: DateTime<Utc>) {
+        self.candidates.shrink_to_fit();
         self.asked = vec![Asked {
             called: call.called,
             at,

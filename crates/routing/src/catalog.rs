@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use crate::digits::{Digits, Key};
 use crate::id_index::{self, IdIndex, fold};
-use crate::leaf::{Common, Found};
+use crate::leaf::{Entry, Found};
 use crate::prefix_tree::{self, PrefixTree, Size};
 
 /// An object as it stands now; `None` where it is gone.
 pub(crate) struct Change<T> {
     pub(crate) id: Uuid,
-    pub(crate) now: Option<(Prefix, Common<T>)>,
+    pub(crate) now: Option<(Prefix, Entry<T>)>,
 }
 
 /// A persistent map by prefix and by id. `clone` copies a few pointers.
@@ -94,17 +94,17 @@ impl<T> Catalog<T> {
             if let Some((prefix, entry)) = old {
                 taken(prefix, entry);
                 if new_prefix != Some(prefix) {
-                    edits.push(prefix_tree::Edit { key: Key::of(prefix), id, common: None });
+                    edits.push(prefix_tree::Edit { key: Key::of(prefix), id, entry: None });
                     id_edits.push(id_index::Edit { folded, prefix, put: false });
                 }
             }
-            if let Some((prefix, common)) = now {
+            if let Some((prefix, entry)) = now {
                 let prefix = prefix.value();
-                put(prefix, Found { id, from_ns: common.from_ns, terms: &common.terms });
+                put(prefix, Found { id, from_ns: entry.from_ns, terms: &entry.terms });
                 if old.map(|(prefix, _)| prefix) != Some(prefix) {
                     id_edits.push(id_index::Edit { folded, prefix, put: true });
                 }
-                edits.push(prefix_tree::Edit { key: Key::of(prefix), id, common: Some(common) });
+                edits.push(prefix_tree::Edit { key: Key::of(prefix), id, entry: Some(entry) });
             }
         }
         self.ids.edit(id_edits);

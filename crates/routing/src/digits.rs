@@ -1,18 +1,6 @@
 //! Digits of numbers and prefixes as a tree by digit wants them: in the order of a dictionary, and one after another.
 
-/// Most digits of a number or prefix (ITU-T E.164 §6.2.1).
-pub(crate) const MAX_DIGITS: usize = 15;
-
-/// Powers of ten, up to as many digits as there can be.
-pub(crate) const POW10: [u64; MAX_DIGITS + 1] = {
-    let mut powers = [1; MAX_DIGITS + 1];
-    let mut n = 1;
-    while n <= MAX_DIGITS {
-        powers[n] = powers[n - 1] * 10;
-        n += 1;
-    }
-    powers
-};
+use tandem_model::{MAX_DIGITS, POW10, without_last};
 
 /// How many digits a number or prefix has that does not begin with 0.
 pub(crate) fn count(value: u64) -> usize {
@@ -32,13 +20,31 @@ impl Key {
         Self((prefix * POW10[MAX_DIGITS - len]) << 4 | len as u64)
     }
 
+    /// No digits.
+    pub(crate) const EMPTY: Self = Self(0);
+
+    /// What comes right before the prefix of these `len` digits, which may have become one more than they can be.
+    fn before(prefix: u64, len: usize) -> Self {
+        Self((prefix * POW10[MAX_DIGITS - len]) << 4)
+    }
+
+    /// The digits of this one and then those of `rest`, of which there are `len` before they are filled up to `places`.
+    pub(crate) fn then(self, rest: u64, len: usize, places: usize) -> Self {
+        Self(self.0 + ((rest * POW10[MAX_DIGITS - self.len() - places]) << 4) + len as u64)
+    }
+
+    /// The first so many digits.
+    pub(crate) fn cut(self, len: usize) -> Self {
+        Self(Self::before(self.leading(len), len).0 | len as u64)
+    }
+
     pub(crate) fn len(self) -> usize {
         (self.0 & 15) as usize
     }
 
     /// The digits from `depth` on, as an integer of `places` digits: cut off or filled up with 0.
     pub(crate) fn rest(self, depth: usize, places: usize) -> u64 {
-        self.leading(depth + places) % POW10[places]
+        self.leading(depth + places) - self.leading(depth) * POW10[places]
     }
 
     /// As an integer of 54 bits in the same order.
@@ -61,14 +67,9 @@ impl Key {
         self.len() <= other.len() && other.leading(self.len()) == self.prefix()
     }
 
-    /// The first so many digits, filled up with 0.
+    /// The first so many digits as an integer, filled up with 0.
     pub(crate) fn leading(self, len: usize) -> u64 {
-        (self.0 >> 4) / POW10[MAX_DIGITS - len]
-    }
-
-    /// The digit after the first `depth` ones.
-    pub(crate) fn digit(self, depth: usize) -> usize {
-        (self.leading(depth + 1) % 10) as usize
+        without_last(self.0 >> 4, MAX_DIGITS - len)
     }
 }
 
@@ -102,11 +103,44 @@ impl Digits {
         ((u128::from(self.fraction) * u128::from(POW10[len])) >> 64) as u64
     }
 
-    /// The next digit, and the others; there is one left.
-    pub(crate) fn split_first(self) -> (usize, Self) {
-        let product = u128::from(self.fraction) * 10;
-        ((product >> 64) as usize, Self { fraction: product as u64, len: self.len - 1 })
+    /// The next `len` digits as an integer, and the others; there are as many left.
+    pub(crate) fn split(self, len: usize) -> (usize, Self) {
+        let product = u128::from(self.fraction) * u128::from(POW10[len]);
+        ((product >> 64) as usize, Self { fraction: product as u64, len: self.len - len })
     }
+}
+
+/// What is sorted by prefix.
+pub(crate) trait Keyed {
+    fn key(&self) -> Key;
+}
+
+/// Of what is sorted by prefix, and begins with the same `depth` digits: what is too short to be told apart by the `width`
+/// digits that follow, and the others by these digits. Without any it is what has just those in common.
+pub(crate) fn split<I: Keyed>(mut items: &[I], depth: usize, width: usize) -> (Vec<&I>, Vec<&[I]>) {
+    let above = items.first().map_or(0, |item| item.key().leading(depth));
+    let mut here: Vec<_> = split_off(&mut items, |item| item.key().len() == depth).iter().collect();
+    let children = above * POW10[width]..(above + 1) * POW10[width];
+    let below = children.map(|child| {
+        // Below the last digit there is nothing to split.
+        if items.is_empty() {
+            return items;
+        }
+        let end = Key::before(child + 1, depth + width);
+        let mut of_child = split_off(&mut items, |item| item.key() < end);
+        // A prefix that is too short comes before the first child that it begins.
+        here.extend(split_off(&mut of_child, |item| item.key().len() < depth + width));
+        of_child
+    });
+    let below = below.collect();
+    (here, below)
+}
+
+/// Takes the first ones away, for which something holds that does for none after them.
+fn split_off<'a, I>(items: &mut &'a [I], holds: impl Fn(&I) -> bool) -> &'a [I] {
+    let (first, rest) = items.split_at(items.partition_point(holds));
+    *items = rest;
+    first
 }
 
 #[cfg(test)]
@@ -125,7 +159,11 @@ mod tests {
                 for len in 1..=text.len() - at {
                     prop_assert_eq!(digits.leading(len), text[at..at + len].parse::<u64>().unwrap());
                 }
-                let (digit, rest) = digits.split_first();
+                if let Some(two) = text.get(at..at + 2) {
+                    let (found, rest) = digits.split(2);
+                    prop_assert_eq!((found, rest.len()), (two.parse::<usize>().unwrap(), text.len() - at - 2));
+                }
+                let (digit, rest) = digits.split(1);
                 prop_assert_eq!(digit, usize::from(text.as_bytes()[at] - b'0'));
                 digits = rest;
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::packed::{width, word};
+use crate::packed::{Bytes, width, word};
 
 /// Most numbers of a block.
 const BLOCK_MAX: usize = if cfg!(test) { 4 } else { 256 };
@@ -35,15 +35,13 @@ impl Block {
         let least_rn = rns().min().unwrap_or(0);
         let above_bytes = width(entries[entries.len() - 1].0 - first);
         let rn_bytes = width((rns().max().unwrap_or(0) - least_rn).into());
-        let mut bytes = Vec::with_capacity(entries.len() * (above_bytes + rn_bytes) + 8);
+        let mut bytes = Bytes::of(entries.len() * (above_bytes + rn_bytes));
         for (number, rn) in entries {
-            bytes.extend_from_slice(&(number - first).to_le_bytes()[..above_bytes]);
-            bytes.extend_from_slice(&(rn - least_rn).to_le_bytes()[..rn_bytes]);
+            bytes.push(number - first, above_bytes as u8);
+            bytes.push((rn - least_rn).into(), rn_bytes as u8);
         }
-        // Integers are read eight bytes at a time.
-        bytes.extend_from_slice(&[0; 8]);
         Self {
-            bytes: bytes.into(),
+            bytes: bytes.finish().into(),
             first,
             least_rn,
             count: entries.len() as u16,

@@ -1,22 +1,25 @@
 //! Finds whatever is kept under the leading digits of a number: a tree by digit with packed leaves.
 //!
-//! A leaf that grows beyond [`LEAF_MAX`] becomes a branch with a child for each next digit. So a small table is a few
-//! leaves, a dense block of numbers is split as deep as it needs, and an update copies one leaf and the branches above
-//! it, whatever the size of the table.
+//! A leaf that grows beyond [`LEAF_MAX`] becomes a branch with a child for each next digit, or for each next two where
+//! that makes no small leaves. So a small table is one leaf, a dense block of numbers is split as deep as it needs, and an
+//! update copies one leaf and the branches above it, whatever the size of the table. What is above the leaves stays in the
+//! cache: at ten million entries a lookup meets two branches.
 
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tandem_model::MAX_DIGITS;
 use uuid::Uuid;
 
-use crate::digits::{Digits, Key, MAX_DIGITS, POW10, count};
-use crate::leaf::{Common, Found, Item, LEAF_MAX, Leaf};
+use crate::digits::{Digits, Key, Keyed, count, split};
+use crate::leaf::{Entry, Found, Item, LEAF_MAX, Leaf, TermSet};
 
 /// One entry to put, replacing the one of the same prefix and id, or, with `None`, to take out.
 pub(crate) struct Edit<T> {
     pub(crate) key: Key,
     pub(crate) id: Uuid,
-    pub(crate) common: Option<Common<T>>,
+    pub(crate) entry: Option<Entry<T>>,
 }
 
 /// A persistent map from prefix to entries. `clone` copies two pointers.
@@ -31,22 +34,31 @@ pub(crate) struct Size {
     pub(crate) entries: usize,
     /// Distinct prefixes.
     pub(crate) prefixes: usize,
-    /// Heap bytes; what entries have in common is not counted, and the allocator adds some.
+    /// Heap bytes; the terms that entries share are not counted, and the allocator adds some.
     pub(crate) bytes: usize,
 }
 
+/// At depth n, all prefixes below begin with the same n digits.
 enum Node<T> {
     Empty,
     Leaf(Leaf<T>),
-    Branch(Arc<Branch<T>>),
+    /// By one digit.
+    Ten(Arc<Branch<T, 10>>),
+    /// By two digits.
+    Hundred(Arc<Branch<T, 100>>),
 }
 
-/// At depth n, all prefixes below begin with the same n digits.
-struct Branch<T> {
-    /// Entries whose prefix is just those digits, sorted by id.
+// Ten of them and the rest of a branch are three lines of memory.
+const _: () = assert!(size_of::<Node<()>>() == 16);
+
+/// Fewest entries for each child of a branch by two digits.
+const HUNDREDTH_MIN: usize = if cfg!(test) { 1 } else { 64 };
+
+struct Branch<T, const N: usize> {
+    /// Entries of prefixes that are too short for the children, sorted by prefix and id.
     here: Box<[Item<T>]>,
-    /// The others, by their next digit.
-    children: [Node<T>; 10],
+    /// The others, by their next digits.
+    children: [Node<T>; N],
 }
 
 impl<T> Clone for Node<T> {
@@ -54,7 +66,8 @@ impl<T> Clone for Node<T> {
         match self {
             Self::Empty => Self::Empty,
             Self::Leaf(leaf) => Self::Leaf(leaf.clone()),
-            Self::Branch(branch) => Self::Branch(Arc::clone(branch)),
+            Self::Ten(branch) => Self::Ten(Arc::clone(branch)),
+            Self::Hundred(branch) => Self::Hundred(Arc::clone(branch)),
         }
     }
 }
@@ -76,39 +89,35 @@ impl<T> PrefixTree<T> {
 
     /// Gives each entry under a prefix that the digits begin with, and how many digits that has: the longest first,
     /// under one prefix by id.
+    #[inline]
     pub(crate) fn matches<'a>(
         &'a self,
-        mut digits: Digits,
+        whole: Digits,
         mut visit: impl FnMut(usize, Found<'a, T>) -> ControlFlow<()>,
     ) {
-        let mut above: [Option<&Branch<T>>; MAX_DIGITS + 1] = [None; MAX_DIGITS + 1];
-        let mut depth = 0;
-        let mut node = &self.root;
-        let is_over = loop {
-            match node {
-                Node::Empty => break false,
-                Node::Leaf(leaf) => {
-                    break leaf.matches(&digits, |len, found| visit(depth + len, found)).is_break();
-                }
-                Node::Branch(branch) => {
-                    above[depth] = Some(branch);
-                    if digits.len() == 0 {
-                        break false;
-                    }
-                    let (digit, rest) = digits.split_first();
-                    node = &branch.children[digit];
-                    digits = rest;
-                    depth += 1;
-                }
+        let mut above = [&Node::Empty; MAX_DIGITS + 1];
+        let (mut node, mut depth, mut digits) = (&self.root, 0, whole);
+        while let Some((children, width)) = node.children() {
+            above[depth] = node;
+            if digits.len() < width {
+                node = &Node::Empty;
+                break;
             }
-        };
-        if is_over {
+            let (child, rest) = digits.split(width);
+            (node, digits) = (&children[child], rest);
+            depth += width;
+        }
+        if let Node::Leaf(leaf) = node
+            && leaf.matches(&digits, |len, found| visit(depth + len, found)).is_break()
+        {
             return;
         }
-        for (len, branch) in above.iter().enumerate().rev() {
-            for item in branch.map_or(&[][..], |branch| &branch.here) {
-                if visit(len, item.found()).is_break() {
-                    return;
+        for (depth, node) in above.iter().enumerate().rev() {
+            for len in (depth..depth + node.width()).rev() {
+                for item in node.under(&whole, len) {
+                    if visit(len, item.found()).is_break() {
+                        return;
+                    }
                 }
             }
         }
@@ -131,7 +140,10 @@ impl<T> PrefixTree<T> {
 
     /// Every entry with its prefix, in no promised order.
     pub(crate) fn for_each<'a>(&'a self, mut visit: impl FnMut(u64, Found<'a, T>)) {
-        self.root.for_each(0, &mut visit);
+        let _ = self.root.walk(Key::EMPTY, &mut |prefix, found| {
+            visit(prefix, found);
+            ControlFlow::Continue(())
+        });
     }
 
     /// Each entry under a prefix that begins with this one, with that prefix: shorter ones before longer ones beneath
@@ -141,17 +153,17 @@ impl<T> PrefixTree<T> {
         prefix: u64,
         mut visit: impl FnMut(u64, Found<'a, T>) -> ControlFlow<()>,
     ) {
-        let whole = count(prefix);
-        let (mut node, mut above, mut depth) = (&self.root, 0, 0);
-        while let Node::Branch(branch) = node
-            && depth < whole
+        let (whole, key) = (count(prefix), Key::of(prefix));
+        let (mut node, mut depth) = (&self.root, 0);
+        while let Some((children, width)) = node.children()
+            && depth + width <= whole
         {
-            let digit = prefix / POW10[whole - depth - 1] % 10;
-            (node, above, depth) = (&branch.children[digit as usize], above * 10 + digit, depth + 1);
+            node = &children[key.rest(depth, width) as usize];
+            depth += width;
         }
-        // A leaf holds others, too, that begin alike.
-        let begins = |other: u64| count(other) >= whole && other / POW10[count(other) - whole] == prefix;
-        let _ = node.walk(above, &mut |other, found| {
+        // A leaf holds others, too, that begin alike, and so does a branch by more digits than are left.
+        let begins = |other: u64| key.begins(Key::of(other));
+        let _ = node.walk(key.cut(depth), &mut |other, found| {
             if begins(other) { visit(other, found) } else { ControlFlow::Continue(()) }
         });
     }
@@ -169,69 +181,98 @@ impl<T> PrefixTree<T> {
     }
 }
 
+impl<T> Keyed for Edit<T> {
+    fn key(&self) -> Key {
+        self.key
+    }
+}
+
 impl<T> Edit<T> {
     fn put(self) -> Option<Item<T>> {
-        Some(Item { key: self.key, id: self.id, common: self.common? })
+        Some(Item { key: self.key, id: self.id, entry: self.entry? })
     }
 }
 
 impl<T> Node<T> {
-    fn for_each<'a>(&'a self, above: u64, visit: &mut impl FnMut(u64, Found<'a, T>)) {
+    /// Those of a branch, and how many digits tell them apart.
+    #[inline]
+    fn children(&self) -> Option<(&[Self], usize)> {
         match self {
-            Self::Empty => {}
-            Self::Leaf(leaf) => leaf.for_each(above, visit),
-            Self::Branch(branch) => {
-                branch.here.iter().for_each(|item| visit(above, item.found()));
-                for (digit, child) in branch.children.iter().enumerate() {
-                    child.for_each(above * 10 + digit as u64, visit);
-                }
-            }
+            Self::Empty | Self::Leaf(_) => None,
+            Self::Ten(branch) => Some((&branch.children, 1)),
+            Self::Hundred(branch) => Some((&branch.children, 2)),
         }
+    }
+
+    /// How many digits tell its children apart; 0 where it has none.
+    fn width(&self) -> usize {
+        self.children().map_or(0, |(_, width)| width)
+    }
+
+    /// Entries of prefixes that are too short for the children of a branch.
+    fn here(&self) -> &[Item<T>] {
+        match self {
+            Self::Empty | Self::Leaf(_) => &[],
+            Self::Ten(branch) => &branch.here,
+            Self::Hundred(branch) => &branch.here,
+        }
+    }
+
+    /// What is here of the prefix that is the first `len` digits.
+    fn under(&self, digits: &Digits, len: usize) -> &[Item<T>] {
+        let here = self.here();
+        if here.is_empty() || len == 0 || len > digits.len() {
+            return &[];
+        }
+        let key = Key::of(digits.leading(len));
+        let begin = here.partition_point(|item| item.key < key);
+        &here[begin..here.partition_point(|item| item.key <= key)]
     }
 
     fn walk<'a>(
         &'a self,
-        above: u64,
+        above: Key,
         visit: &mut impl FnMut(u64, Found<'a, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        match self {
-            Self::Empty => ControlFlow::Continue(()),
-            Self::Leaf(leaf) => {
-                let mut flow = ControlFlow::Continue(());
-                leaf.for_each(above, |prefix, found| {
-                    if flow.is_continue() {
-                        flow = visit(prefix, found);
-                    }
-                });
-                flow
-            }
-            Self::Branch(branch) => {
-                branch.here.iter().try_for_each(|item| visit(above, item.found()))?;
-                let mut children = branch.children.iter().zip(0_u64..);
-                children.try_for_each(|(child, digit)| child.walk(above * 10 + digit, visit))
-            }
+        if let Self::Leaf(leaf) = self {
+            return leaf.walk(above, visit);
         }
+        let Some((children, width)) = self.children() else { return ControlFlow::Continue(()) };
+        self.here().iter().try_for_each(|item| visit(item.key.prefix(), item.found()))?;
+        let mut children = (0..).zip(children).filter(|(_, child)| !matches!(child, Self::Empty));
+        children.try_for_each(|(digits, child)| child.walk(above.then(digits, width, width), visit))
     }
 
     /// Of this node without its children.
     fn size(&self) -> Size {
+        let of_branch = |here: &[Item<T>], bytes: usize| Size {
+            entries: here.len(),
+            prefixes: here.chunk_by(|a, b| a.key == b.key).count(),
+            bytes: 16 + bytes + size_of_val(here),
+        };
         match self {
             Self::Empty => Size::default(),
             Self::Leaf(leaf) => Size { entries: leaf.len(), prefixes: leaf.prefixes(), bytes: leaf.bytes() },
-            Self::Branch(branch) => Size {
-                entries: branch.here.len(),
-                prefixes: usize::from(!branch.here.is_empty()),
-                bytes: 16 + size_of::<Branch<T>>() + size_of_val(&branch.here[..]),
-            },
+            Self::Ten(branch) => of_branch(&branch.here, size_of_val(&**branch)),
+            Self::Hundred(branch) => of_branch(&branch.here, size_of_val(&**branch)),
         }
     }
 
-    /// The branch as a node, unless it holds nothing.
-    fn branch(branch: Branch<T>, size: &mut Size) -> Self {
-        if branch.here.is_empty() && branch.children.iter().all(|child| matches!(child, Self::Empty)) {
+    /// A branch of 10 or 100 children, unless it holds nothing.
+    fn branch(here: Vec<Item<T>>, children: Vec<Self>, size: &mut Size) -> Self {
+        if here.is_empty() && children.iter().all(|child| matches!(child, Self::Empty)) {
             return Self::Empty;
         }
-        let node = Self::Branch(Arc::new(branch));
+        let here = here.into_boxed_slice();
+        let node = match <[Self; 10]>::try_from(children) {
+            Ok(children) => Self::Ten(Arc::new(Branch { here, children })),
+            Err(children) => {
+                let Ok(children) = children.try_into() else {
+                    unreachable!("a branch is by one digit or two")
+                };
+                Self::Hundred(Arc::new(Branch { here, children }))
+            }
+        };
         size.grow(node.size());
         node
     }
@@ -256,26 +297,29 @@ fn edited<T>(node: &Node<T>, depth: usize, edits: &[Edit<T>], size: &mut Size) -
     let Some(first) = edits.first() else { return node.clone() };
     size.shrink(node.size());
     match node {
-        Node::Empty => built(depth, &merge(std::iter::empty(), edits), &mut None, size),
+        Node::Empty => built(depth, &merge(iter::empty(), edits), &mut None, size),
         Node::Leaf(leaf) => {
-            let items = merge(leaf.items(first.key.leading(depth)), edits);
-            built(depth, &items, &mut Some(leaf.commons()), size)
+            let items = merge(leaf.items(first.key.cut(depth)).into_iter(), edits);
+            built(depth, &items, &mut Some(leaf.terms()), size)
         }
-        Node::Branch(branch) => {
-            let (here, mut below) = edits.split_at(edits.partition_point(|edit| edit.key.len() == depth));
-            let here = merge(branch.here.iter().cloned(), here).into();
-            let children = std::array::from_fn(|digit| {
-                let edits = split_off(&mut below, |edit| edit.key.digit(depth) == digit);
-                edited(&branch.children[digit], depth + 1, edits, size)
-            });
-            Node::branch(Branch { here, children }, size)
+        Node::Ten(_) | Node::Hundred(_) => {
+            let (children, width) = node.children().unwrap_or_default();
+            let (here, below) = split(edits, depth, width);
+            let here = merge(node.here().iter().cloned(), here);
+            let children = children.iter().zip(below);
+            let children = children.map(|(child, edits)| edited(child, depth + width, edits, size));
+            Node::branch(here, children.collect(), size)
         }
     }
 }
 
 /// Sorted entries after sorted edits.
-fn merge<T>(items: impl Iterator<Item = Item<T>>, edits: &[Edit<T>]) -> Vec<Item<T>> {
-    let mut merged = Vec::with_capacity(items.size_hint().0 + edits.len());
+fn merge<'a, T: 'a>(
+    items: impl Iterator<Item = Item<T>>,
+    edits: impl IntoIterator<Item = &'a Edit<T>>,
+) -> Vec<Item<T>> {
+    let edits = edits.into_iter();
+    let mut merged = Vec::with_capacity(items.size_hint().0 + edits.size_hint().0);
     let mut items = items.peekable();
     for edit in edits {
         let key = (edit.key, edit.id);
@@ -284,20 +328,15 @@ fn merge<T>(items: impl Iterator<Item = Item<T>>, edits: &[Edit<T>]) -> Vec<Item
         }
         // The one it replaces or takes out.
         items.next_if(|item| (item.key, item.id) == key);
-        merged.extend(edit.common.clone().map(|common| Item { key: edit.key, id: edit.id, common }));
+        merged.extend(edit.entry.clone().map(|entry| Item { key: edit.key, id: edit.id, entry }));
     }
     merged.extend(items);
     merged
 }
 
-/// The smallest node over sorted entries that have the first `depth` digits in common; `last` is what those of the
-/// leaf before had in common.
-fn built<T>(
-    depth: usize,
-    items: &[Item<T>],
-    last: &mut Option<Arc<[Common<T>]>>,
-    size: &mut Size,
-) -> Node<T> {
+/// The smallest node over sorted entries that have the first `depth` digits in common; `last` are the terms of the
+/// leaf before.
+fn built<T>(depth: usize, items: &[Item<T>], last: &mut Option<TermSet<T>>, size: &mut Size) -> Node<T> {
     if items.is_empty() {
         return Node::Empty;
     }
@@ -306,16 +345,104 @@ fn built<T>(
         size.grow(leaf.size());
         return leaf;
     }
-    let (here, mut below) = items.split_at(items.partition_point(|item| item.key.len() == depth));
-    let children = std::array::from_fn(|digit| {
-        built(depth + 1, split_off(&mut below, |item| item.key.digit(depth) == digit), last, size)
-    });
-    Node::branch(Branch { here: here.into(), children }, size)
+    let is_wide = items.len() >= 100 * HUNDREDTH_MIN && depth + 2 <= MAX_DIGITS;
+    let width = if is_wide { 2 } else { 1 };
+    let (here, below) = split(items, depth, width);
+    let here = here.into_iter().cloned().collect();
+    let below = below.into_iter();
+    let children = below.map(|items| built(depth + width, items, last, size)).collect();
+    Node::branch(here, children, size)
 }
 
-/// Takes the first ones away, for which something holds that does for none after them.
-fn split_off<'a, I>(items: &mut &'a [I], holds: impl Fn(&I) -> bool) -> &'a [I] {
-    let (first, rest) = items.split_at(items.partition_point(holds));
-    *items = rest;
-    first
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Prefixes that often begin each other, some of all digits that there can be.
+    fn prefix() -> impl Strategy<Value = u64> {
+        let digits = prop_oneof!["[12][01]{0,5}", "[12][019]{0,14}", "1{1,15}", "[1-9][0-9]{0,3}"];
+        digits.prop_map(|digits| digits.parse().expect("digits"))
+    }
+
+    /// Puts and removals, in batches.
+    fn batches() -> impl Strategy<Value = Vec<BTreeMap<(u64, u128), Option<i64>>>> {
+        let id = prop_oneof![0..4_u128, any::<u128>()];
+        let from_ns = prop_oneof![0..3_i64, (0..1_000_000_i64).prop_map(|us| us * 1000), any::<i64>()];
+        let from_ns = prop::option::weighted(0.8, from_ns);
+        prop::collection::vec(prop::collection::btree_map((prefix(), id), from_ns, 0..150), 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_finds_what_a_map_of_all_entries_finds(batches in batches(), asked in prop::collection::vec(prefix(), 20)) {
+            let terms = [0_u8, 1, 2].map(Arc::new);
+            let terms_of = |from_ns: i64| &terms[from_ns.rem_euclid(3) as usize];
+            let mut tree = PrefixTree::new();
+            let mut map = BTreeMap::new();
+            for batch in batches {
+                let edits = batch.iter().map(|((prefix, id), from_ns)| Edit {
+                    key: Key::of(*prefix),
+                    id: Uuid::from_u128(*id),
+                    entry: from_ns.map(|from_ns| Entry { from_ns, terms: Arc::clone(terms_of(from_ns)) }),
+                });
+                tree.edit(edits.collect());
+                for (at, from_ns) in batch {
+                    match from_ns {
+                        Some(from_ns) => map.insert(at, from_ns),
+                        None => map.remove(&at),
+                    };
+                }
+                let entry = |prefix: u64, found: Found<'_, u8>| {
+                    assert_eq!(*found.terms, **terms_of(found.from_ns), "terms of another entry");
+                    ((prefix, found.id.as_u128()), found.from_ns)
+                };
+
+                let mut all = BTreeMap::new();
+                tree.for_each(|prefix, found| all.extend([entry(prefix, found)]));
+                prop_assert_eq!(&all, &map);
+                let prefixes: BTreeSet<_> = map.keys().map(|(prefix, _)| prefix).collect();
+                prop_assert_eq!((tree.size().entries, tree.size().prefixes), (map.len(), prefixes.len()));
+
+                for number in &asked {
+                    let text = number.to_string();
+                    let mut found = Vec::new();
+                    tree.matches(Digits::of(*number), |len, it| {
+                        found.push(entry(text[..len].parse().expect("digits"), it));
+                        ControlFlow::Continue(())
+                    });
+                    let begins = map.iter().filter(|((prefix, _), _)| text.starts_with(&prefix.to_string()));
+                    let mut expected: Vec<_> = begins.map(|(at, from_ns)| (*at, *from_ns)).collect();
+                    expected.sort_by_key(|((prefix, id), _)| (Reverse(*prefix), *id));
+                    prop_assert_eq!(found, expected);
+
+                    let mut found = Vec::new();
+                    tree.beneath(*number, |prefix, it| {
+                        found.push(entry(prefix, it));
+                        ControlFlow::Continue(())
+                    });
+                    let shorter_first = found.iter().enumerate().all(|(nth, ((prefix, _), _))| {
+                        !found[nth..].iter().any(|((later, _), _)| later < prefix && prefix.to_string().starts_with(&later.to_string()))
+                    });
+                    prop_assert!(shorter_first);
+                    found.sort_unstable();
+                    let beneath = map.iter().filter(|((prefix, _), _)| prefix.to_string().starts_with(&text));
+                    prop_assert_eq!(found, beneath.map(|(at, from_ns)| (*at, *from_ns)).collect::<Vec<_>>());
+
+                    for id in 0..4 {
+                        let found = tree.get(*number, Uuid::from_u128(id)).map(|found| found.from_ns);
+                        prop_assert_eq!(found, map.get(&(*number, id)).copied());
+                    }
+                }
+                for ((prefix, id), from_ns) in map.iter().take(20) {
+                    let found = tree.get(*prefix, Uuid::from_u128(*id));
+                    prop_assert_eq!(found.map(|found| found.from_ns), Some(*from_ns));
+                }
+            }
+        }
+    }
 }

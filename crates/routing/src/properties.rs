@@ -617,7 +617,8 @@ proptest! {
             .into_iter()
             .map(|(id, (prefix, validity))| Announcement {
                 announcement_id: id.into(),
-                member_id: MemberId(uuid::Uuid::nil()),
+                // Neighbours have an owner in common or not.
+                member_id: MemberId(uuid::Uuid::from_u128(id.as_u128() % 3)),
                 prefix: prefix.parse().unwrap(),
                 endpoints: Vec::new(),
                 validity,
@@ -636,7 +637,7 @@ proptest! {
         for text in &numbers {
             let covering = left.iter().filter(|each| each.prefix.matches(number(text)));
             let longest = covering.min_by_key(|each| (std::cmp::Reverse(each.prefix.len()), each.announcement_id));
-            let expected = longest.map(|each| (each.prefix, each.announcement_id));
+            let expected = longest.map(|each| (each.prefix, each.member_id));
             prop_assert_eq!(table.announced_prefix(number(text)), expected);
         }
     }

@@ -211,6 +211,11 @@ impl RouteTable {
         Counts { bytes: 0, ..self.counts() } == Counts::default()
     }
 
+    /// Whether it is the one of before any was loaded: nothing is known, not even that there are no routes.
+    pub fn is_unloaded(&self) -> bool {
+        self.version == 0 && self.is_empty()
+    }
+
     /// How much it holds; kept as it changes, so this is cheap.
     pub fn counts(&self) -> Counts {
         let (announcements, ranges) = (self.announcements.size(), self.ranges.size());
@@ -345,11 +350,12 @@ impl RouteTable {
         self.endpoints.values().map(Arc::as_ref)
     }
 
-    /// The longest prefix of a number that is announced, whether or not it routes, with its first announcement by id.
-    pub fn announced_prefix(&self, number: E164) -> Option<(Prefix, AnnouncementId)> {
+    /// The longest prefix of a number that is announced, whether or not it routes, and who announces it: of several, the
+    /// member of the first announcement by id.
+    pub fn announced_prefix(&self, number: E164) -> Option<(Prefix, MemberId)> {
         let mut longest = None;
         self.announcements.matches(Digits::of(number.value()), |len, announced| {
-            longest = Some((number.leading(len), announced.id.into()));
+            longest = Some((number.leading(len), announced.terms.member));
             ControlFlow::Break(())
         });
         longest

@@ -10,7 +10,7 @@ use tandem_model::{
 use crate::catalog::Change;
 use crate::cow_map::CowMap;
 use crate::hash::{Digest, kind};
-use crate::leaf::{Common, Found};
+use crate::leaf::{Entry, Found};
 
 /// An end of validity that is not there, as nanoseconds.
 pub(crate) const ENDLESS: i64 = i64::MAX;
@@ -85,8 +85,8 @@ impl Announced<'_> {
         let until_ns = validity.until.map_or(ENDLESS, nanos);
         let (endpoints, tags) = (endpoints.into(), tags.into());
         let terms = AnnouncedTerms { member: member_id, endpoints, until_ns, limits, tags };
-        let common = Common { from_ns: nanos(validity.from), terms: common.share(terms) };
-        Change { id: announcement_id.0, now: Some((prefix, common)) }
+        let entry = Entry { from_ns: nanos(validity.from), terms: common.share(terms) };
+        Change { id: announcement_id.0, now: Some((prefix, entry)) }
     }
 
     pub(crate) fn is_in_force(&self, now_ns: i64) -> bool {
@@ -115,8 +115,8 @@ impl Held<'_> {
         let Range { range_id, member_id, prefix, authority, validity } = range;
         let terms =
             HeldTerms { member: member_id, authority, until_ns: validity.until.map_or(ENDLESS, nanos) };
-        let common = Common { from_ns: nanos(validity.from), terms: common.share(terms) };
-        Change { id: range_id.0, now: Some((prefix, common)) }
+        let entry = Entry { from_ns: nanos(validity.from), terms: common.share(terms) };
+        Change { id: range_id.0, now: Some((prefix, entry)) }
     }
 
     pub(crate) fn is_in_force(&self, now_ns: i64) -> bool {

@@ -127,17 +127,21 @@ fn each_of_ten_thousand_lookups_during_a_hundred_swaps_is_explained_by_exactly_o
                 })
             })
             .collect();
-        // One swap for each hundredth of the lookups, however slow the machine is.
-        for next in &tables[1..] {
-            let share = LOOKUPS * next.version() as usize / SWAPS as usize;
-            while done.load(Ordering::Relaxed) < share {
+        // A swap waits for its hundredth of the lookups. When it came, each reader was in at most
+        // one lookup of the version before: one more lookup than readers has met the new one.
+        let wait_for = |lookups: usize| {
+            while done.load(Ordering::Relaxed) < lookups {
                 thread::yield_now();
             }
+        };
+        let mut met = READERS + 1;
+        for next in &tables[1..] {
+            let share = LOOKUPS * next.version() as usize / SWAPS as usize;
+            wait_for(met.max(share));
             replace(&table, table.load_full(), RouteTable::clone(next));
+            met = done.load(Ordering::Relaxed) + READERS + 1;
         }
-        while done.load(Ordering::Relaxed) < LOOKUPS {
-            thread::yield_now();
-        }
+        wait_for(met.max(LOOKUPS));
         is_over.store(true, Ordering::Relaxed);
         readers.into_iter().flat_map(|reader| reader.join().expect("it reads")).collect::<Vec<_>>()
     });
@@ -154,5 +158,5 @@ fn each_of_ten_thousand_lookups_during_a_hundred_swaps_is_explained_by_exactly_o
         );
         assert_eq!(selection.verify(0, id(1), &tables[version as usize - 1]), Ok(()));
     }
-    assert!(seen.len() > 50, "lookups met {} versions", seen.len());
+    assert_eq!(seen.len(), SWAPS as usize, "versions that lookups met");
 }

@@ -97,7 +97,8 @@ pub async fn list(
         Row,
         r#"
         with shown as (
-            select announcement_id, member_id, prefix, valid_during, max_calls, max_calls_per_second, tags, import_id
+            select announcement_id, member_id, prefix, valid_during, endpoint_ids, max_calls, max_calls_per_second, tags
+                 , import_id
               from announcement
              where member_id = $1 and valid_during && tstzrange($2, null)
                and ($3::uuid is null or announcement_id = $3)
@@ -109,15 +110,14 @@ pub async fn list(
         select a.announcement_id as "announcement_id!", a.member_id as "member_id!", a.prefix as "prefix!"
              , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
              , a.max_calls, a.max_calls_per_second, a.tags as "tags!"
-             , array(select e.endpoint_id from announcement_endpoint ae join endpoint e using (endpoint_id)
-                      where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_ids!: Vec<Uuid>"
-             , array(select e.name from announcement_endpoint ae join endpoint e using (endpoint_id)
-                      where ae.announcement_id = a.announcement_id order by e.name) as "endpoint_names!: Vec<String>"
+             , array(select endpoint_id from endpoint where endpoint_id = any (a.endpoint_ids) order by name)
+               as "endpoint_ids!: Vec<Uuid>"
+             , array(select name from endpoint where endpoint_id = any (a.endpoint_ids) order by name)
+               as "endpoint_names!: Vec<String>"
              , case when not a.valid_during @> $2::timestamptz then 'not_yet_in_force'
                     when m.state <> 'approved' then 'member_not_approved'
                     when r.authority is not null then r.authority
-                    when not exists (select from announcement_endpoint ae join endpoint e using (endpoint_id)
-                                      where ae.announcement_id = a.announcement_id and e.enabled)
+                    when not exists (select from endpoint where endpoint_id = any (a.endpoint_ids) and enabled)
                          then 'endpoint_disabled'
                end as reason
              , r.authority
@@ -186,19 +186,35 @@ fn texts(tags: &[Tag]) -> Vec<String> {
     tags.iter().map(Tag::to_string).collect()
 }
 
-/// Announces a prefix on endpoints of the member. Within a transaction. The prefix may be announced at that
-/// time already: `announcement_exists`.
+/// Endpoints as an announcement names them: in the order of their ids, each once.
+fn ids(endpoints: &[EndpointId]) -> Vec<Uuid> {
+    let mut ids: Vec<Uuid> = endpoints.iter().map(|id| id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The same as the text of an array: a statement over many announcements has an array of such, since Postgres has none of
+/// arrays that differ in length.
+fn ids_text(endpoints: &[EndpointId]) -> String {
+    let ids: Vec<String> = ids(endpoints).iter().map(Uuid::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}
+
+/// Announces a prefix on endpoints of the member. The prefix may be announced at that time already:
+/// `announcement_exists`.
 pub async fn insert(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     member: MemberId,
     described: &Described,
     at: DateTime<Utc>,
 ) -> Result<AnnouncementId> {
     let Described { prefix, endpoints, validity, limits, tags } = described;
-    let id = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         r#"
-        insert into announcement (member_id, prefix, valid_during, created_at, max_calls, max_calls_per_second, tags)
-        values ($1, $2, tstzrange($3, $4), $5, $6, $7, $8)
+        insert into announcement (member_id, prefix, valid_during, created_at, max_calls, max_calls_per_second, tags
+             , endpoint_ids)
+        values ($1, $2, tstzrange($3, $4), $5, $6, $7, $8, $9)
         returning announcement_id
         "#,
         member.0,
@@ -209,13 +225,11 @@ pub async fn insert(
         word::limit(limits.max_calls)?,
         word::limit(limits.max_calls_per_second)?,
         &texts(tags),
+        &ids(endpoints),
     )
-    .fetch_one(&mut *db)
+    .fetch_one(db)
     .await
-    .map(AnnouncementId)?;
-    let pairs: Vec<_> = endpoints.iter().map(|&endpoint| (id, endpoint)).collect();
-    insert_endpoints(db, member, &pairs).await?;
-    Ok(id)
+    .map(AnnouncementId)
 }
 
 /// Takes announcements that ended by the clock before a moment out of what routing is built from, at most so many: a change
@@ -241,9 +255,9 @@ pub async fn retire_ended(db: impl PgExecutor<'_>, before: DateTime<Utc>, limit:
     .map(|done| done.rows_affected())
 }
 
-/// Gives an announcement of the member other endpoints, another validity, other limits and other tags. Within a transaction.
+/// Gives an announcement of the member other endpoints, another validity, other limits and other tags.
 pub async fn update(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     member: MemberId,
     announcement: AnnouncementId,
     described: &Described,
@@ -252,9 +266,10 @@ pub async fn update(
     sqlx::query!(
         r#"
         update announcement
-           set valid_during = tstzrange($3, $4), max_calls = $5, max_calls_per_second = $6, tags = $7
+           set valid_during = tstzrange($3, $4), max_calls = $5, max_calls_per_second = $6, tags = $7, endpoint_ids = $8
          where announcement_id = $1 and member_id = $2
-           and (valid_during, max_calls, max_calls_per_second, tags) is distinct from (tstzrange($3, $4), $5, $6, $7)
+           and (valid_during, max_calls, max_calls_per_second, tags, endpoint_ids)
+               is distinct from (tstzrange($3, $4), $5, $6, $7, $8)
         "#,
         announcement.0,
         member.0,
@@ -263,12 +278,11 @@ pub async fn update(
         word::limit(limits.max_calls)?,
         word::limit(limits.max_calls_per_second)?,
         &texts(tags),
+        &ids(endpoints),
     )
-    .execute(&mut *db)
-    .await?;
-    let pairs: Vec<_> = endpoints.iter().map(|&endpoint| (announcement, endpoint)).collect();
-    delete_endpoints(&mut *db, member, &[announcement]).await?;
-    insert_endpoints(db, member, &pairs).await
+    .execute(db)
+    .await
+    .map(|_| ())
 }
 
 /// Ends announcements of the member at `at`; those that have not begun are removed. Within a transaction.
@@ -336,13 +350,8 @@ pub async fn standing(
         r#"
         select a.announcement_id, a.prefix
              , lower(a.valid_during) as "valid_from!", upper(a.valid_during) as valid_until
-             , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second
-             , a.tags
+             , a.endpoint_ids, a.max_calls, a.max_calls_per_second, a.tags
           from announcement a
-          left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
-                       from announcement_endpoint
-                      where member_id = $1
-                      group by announcement_id) e using (announcement_id)
          where a.member_id = $1 and a.valid_during && tstzrange($3, null)
            and ($2::text[] is null or a.prefix = any ($2))
         "#,
@@ -358,7 +367,7 @@ pub async fn standing(
                 announcement_id: AnnouncementId(row.announcement_id),
                 prefix: word::prefix(&row.prefix)?,
                 validity: Validity { from: row.valid_from, until: row.valid_until },
-                endpoints: row.endpoint_ids.unwrap_or_default().into_iter().map(EndpointId).collect(),
+                endpoints: row.endpoint_ids.into_iter().map(EndpointId).collect(),
                 limits: word::limits(row.max_calls, row.max_calls_per_second)?,
                 tags: row.tags.iter().map(|tag| read_tag(tag)).collect::<Result<_>>()?,
             })
@@ -371,95 +380,48 @@ fn read_tag(text: &str) -> Result<Tag> {
     text.parse().map_err(|error: <Tag as std::str::FromStr>::Err| sqlx::Error::Decode(error.into()))
 }
 
-/// Announces many prefixes from `at` on, until further notice, each on its endpoints. Within a transaction.
+/// Announces many prefixes from `at` on, until further notice, each on its endpoints.
 pub async fn insert_many(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     member: MemberId,
     announcements: &[(Prefix, Vec<EndpointId>)],
     at: DateTime<Utc>,
 ) -> Result<()> {
     let prefixes: Vec<String> = announcements.iter().map(|(prefix, _)| prefix.digits()).collect();
-    let rows = sqlx::query!(
+    let endpoints: Vec<String> = announcements.iter().map(|(_, endpoints)| ids_text(endpoints)).collect();
+    sqlx::query!(
         r#"
-        insert into announcement (member_id, prefix, valid_during, created_at)
-        select $1, prefix, tstzrange($3, null), $3
-          from unnest($2::text[]) as t (prefix)
-        returning announcement_id, prefix
+        insert into announcement (member_id, prefix, valid_during, created_at, endpoint_ids)
+        select $1, prefix, tstzrange($4, null), $4, endpoint_ids::uuid[]
+          from unnest($2::text[], $3::text[]) as t (prefix, endpoint_ids)
         "#,
         member.0,
         &prefixes,
+        &endpoints,
         at,
-    )
-    .fetch_all(&mut *db)
-    .await?;
-    let ids: std::collections::HashMap<String, Uuid> =
-        rows.into_iter().map(|row| (row.prefix, row.announcement_id)).collect();
-    let pairs: Vec<(AnnouncementId, EndpointId)> = announcements
-        .iter()
-        .zip(&prefixes)
-        .filter_map(|((_, endpoints), prefix)| Some((AnnouncementId(*ids.get(prefix)?), endpoints)))
-        .flat_map(|(id, endpoints)| endpoints.iter().map(move |&endpoint| (id, endpoint)))
-        .collect();
-    insert_endpoints(db, member, &pairs).await
-}
-
-/// Gives announcements of the member other endpoints, and no end. Within a transaction.
-pub async fn update_many(
-    db: &mut PgConnection,
-    member: MemberId,
-    announcements: &[(AnnouncementId, Vec<EndpointId>)],
-) -> Result<()> {
-    let ids: Vec<AnnouncementId> = announcements.iter().map(|(id, _)| *id).collect();
-    let uuids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    sqlx::query!(
-        r#"
-        update announcement set valid_during = tstzrange(lower(valid_during), null)
-         where member_id = $1 and announcement_id = any ($2) and upper(valid_during) is not null
-        "#,
-        member.0,
-        &uuids,
-    )
-    .execute(&mut *db)
-    .await?;
-    delete_endpoints(&mut *db, member, &ids).await?;
-    let pairs: Vec<_> = announcements
-        .iter()
-        .flat_map(|(id, endpoints)| endpoints.iter().map(move |&endpoint| (*id, endpoint)))
-        .collect();
-    insert_endpoints(db, member, &pairs).await
-}
-
-async fn delete_endpoints(
-    db: impl PgExecutor<'_>,
-    member: MemberId,
-    announcements: &[AnnouncementId],
-) -> Result<()> {
-    let ids: Vec<Uuid> = announcements.iter().map(|id| id.0).collect();
-    sqlx::query!(
-        "delete from announcement_endpoint where announcement_id = any ($1) and member_id = $2",
-        &ids,
-        member.0
     )
     .execute(db)
     .await
     .map(|_| ())
 }
 
-async fn insert_endpoints(
+/// Gives announcements of the member other endpoints, and no end.
+pub async fn update_many(
     db: impl PgExecutor<'_>,
     member: MemberId,
-    pairs: &[(AnnouncementId, EndpointId)],
+    announcements: &[(AnnouncementId, Vec<EndpointId>)],
 ) -> Result<()> {
-    let (announcements, endpoints): (Vec<Uuid>, Vec<Uuid>) =
-        pairs.iter().map(|(announcement, endpoint)| (announcement.0, endpoint.0)).unzip();
+    let uuids: Vec<Uuid> = announcements.iter().map(|(id, _)| id.0).collect();
+    let endpoints: Vec<String> = announcements.iter().map(|(_, endpoints)| ids_text(endpoints)).collect();
     sqlx::query!(
         r#"
-        insert into announcement_endpoint (announcement_id, member_id, endpoint_id)
-        select announcement_id, $1, endpoint_id
-          from unnest($2::uuid[], $3::uuid[]) as t (announcement_id, endpoint_id)
+        update announcement a
+           set valid_during = tstzrange(lower(a.valid_during), null), endpoint_ids = t.endpoint_ids::uuid[]
+          from unnest($2::uuid[], $3::text[]) as t (announcement_id, endpoint_ids)
+         where a.member_id = $1 and a.announcement_id = t.announcement_id
         "#,
         member.0,
-        &announcements,
+        &uuids,
         &endpoints,
     )
     .execute(db)
@@ -476,10 +438,9 @@ pub async fn forget_endpoint(
 ) -> Result<()> {
     sqlx::query!(
         r#"
-        delete from announcement_endpoint e
-         using announcement a
-         where e.endpoint_id = $2 and e.member_id = $1
-           and a.announcement_id = e.announcement_id and upper(a.valid_during) <= $3
+        update announcement
+           set endpoint_ids = array_remove(endpoint_ids, $2)
+         where member_id = $1 and upper(valid_during) <= $3 and endpoint_ids @> array[$2::uuid]
         "#,
         member.0,
         endpoint.0,

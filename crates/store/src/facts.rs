@@ -367,13 +367,45 @@ fn list_of(id: Uuid) -> Option<MemberId> {
 /// An announcement that had ended when it was last changed is none any more; one that ends by the clock stays, so that what
 /// is read depends on the version of the table alone. An end within a second of the change counts as one at once.
 pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Result<Loaded> {
-    let ids = |of: fn(&ObjectIds) -> &HashSet<Uuid>| -> Option<Vec<Uuid>> {
-        only.map(|ids| of(ids).iter().copied().collect())
+    // Of what kind nothing changed, nothing is asked: most changes are of one kind.
+    let wanted = |of: fn(&ObjectIds) -> &HashSet<Uuid>| match only.map(of) {
+        None => Some(None),
+        Some(ids) if ids.is_empty() => None,
+        Some(ids) => Some(Some(ids.iter().copied().collect::<Vec<Uuid>>())),
     };
     let mut loaded = Loaded::default();
-    let Loaded { facts, skipped, chain: _ } = &mut loaded;
+    if let Some(ids) = wanted(|ids| &ids.members) {
+        read_members(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.endpoints) {
+        read_endpoints(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.ranges) {
+        read_ranges(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.announcements) {
+        read_announcements(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.agreements) {
+        read_agreements(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.clubs) {
+        read_clubs(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.transit_offers) {
+        transit::read_offers(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.rate_decks) {
+        transit::read_rate_decks(db, ids.as_deref(), &mut loaded).await?;
+    }
+    if let Some(ids) = wanted(|ids| &ids.block_lists) {
+        transit::read_block_lists(db, ids.as_deref(), &mut loaded).await?;
+    }
+    Ok(loaded)
+}
 
-    let members = ids(|ids| &ids.members);
+/// Reads members, or `only` some.
+async fn read_members(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
     let rows = sqlx::query_as!(
         MemberRow,
         r#"
@@ -381,12 +413,20 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
           from member
          where $1::uuid[] is null or member_id = any ($1)
         "#,
-        members.as_deref(),
+        only,
     )
     .fetch(&mut *db);
-    collect(rows, |row| ObjectId::Member(MemberId(row.member_id)), &mut facts.members, skipped).await?;
+    collect(
+        rows,
+        |row| ObjectId::Member(MemberId(row.member_id)),
+        &mut loaded.facts.members,
+        &mut loaded.skipped,
+    )
+    .await
+}
 
-    let endpoints = ids(|ids| &ids.endpoints);
+/// Reads endpoints with what belongs to them, or `only` some.
+async fn read_endpoints(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
     let rows = sqlx::query_as!(
         EndpointRow,
         r#"
@@ -417,13 +457,20 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
           left join registration r on r.endpoint_id = e.endpoint_id
          where $1::uuid[] is null or e.endpoint_id = any ($1)
         "#,
-        endpoints.as_deref(),
+        only,
     )
     .fetch(&mut *db);
-    collect(rows, |row| ObjectId::Endpoint(EndpointId(row.endpoint_id)), &mut facts.endpoints, skipped)
-        .await?;
+    collect(
+        rows,
+        |row| ObjectId::Endpoint(EndpointId(row.endpoint_id)),
+        &mut loaded.facts.endpoints,
+        &mut loaded.skipped,
+    )
+    .await
+}
 
-    let ranges = ids(|ids| &ids.ranges);
+/// Reads ranges, or `only` some.
+async fn read_ranges(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
     let rows = sqlx::query_as!(
         RangeRow,
         r#"
@@ -433,24 +480,24 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
           from number_range
          where $1::uuid[] is null or range_id = any ($1)
         "#,
-        ranges.as_deref(),
+        only,
     )
     .fetch(&mut *db);
-    collect(rows, |row| ObjectId::Range(RangeId(row.range_id)), &mut facts.ranges, skipped).await?;
+    collect(rows, |row| ObjectId::Range(RangeId(row.range_id)), &mut loaded.facts.ranges, &mut loaded.skipped)
+        .await
+}
 
-    let announcements = ids(|ids| &ids.announcements);
-    let rows = match announcements {
+/// Reads announcements with their endpoints, or `only` some.
+async fn read_announcements(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
+    let rows = match only {
         None => sqlx::query_as!(
             AnnouncementRow,
             r#"
             select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
                  , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
                  , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
-                 , e.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second, a.tags as "tags?"
+                 , a.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second, a.tags as "tags?"
               from announcement a
-              left join (select announcement_id, array_agg(endpoint_id order by endpoint_id) as endpoint_ids
-                           from announcement_endpoint
-                          group by announcement_id) e using (announcement_id)
              where upper(a.valid_during) is null
                 or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
                                               from feed_entry f where f.object_id in (a.announcement_id, a.import_id))
@@ -463,24 +510,23 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
             select a.announcement_id as "announcement_id!", a.member_id as "member_id?", a.prefix as "prefix?"
                  , case when lower_inc(a.valid_during) then greatest(lower(a.valid_during), '0001-01-01') end as "valid_from?"
                  , case when upper(a.valid_during) < '10000-01-01' then upper(a.valid_during) end as valid_until
-                 , array(select endpoint_id from announcement_endpoint e
-                          where e.announcement_id = a.announcement_id
-                          order by endpoint_id) as "endpoint_ids?"
-                 , a.max_calls, a.max_calls_per_second, a.tags as "tags?"
+                 , a.endpoint_ids as "endpoint_ids?", a.max_calls, a.max_calls_per_second, a.tags as "tags?"
               from unnest($1::uuid[]) as wanted (announcement_id)
               join announcement a using (announcement_id)
              where upper(a.valid_during) is null
                 or upper(a.valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
                                               from feed_entry f where f.object_id in (a.announcement_id, a.import_id))
             "#,
-            &ids,
+            ids,
         )
         .fetch(&mut *db),
     };
     let id = |row: &AnnouncementRow| ObjectId::Announcement(AnnouncementId(row.announcement_id));
-    collect(rows, id, &mut facts.announcements, skipped).await?;
+    collect(rows, id, &mut loaded.facts.announcements, &mut loaded.skipped).await
+}
 
-    let agreements = ids(|ids| &ids.agreements);
+/// Reads agreements of two members, or `only` some.
+async fn read_agreements(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
     let rows = sqlx::query_as!(
         AgreementRow,
         r#"
@@ -492,13 +538,20 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
           from agreement
          where $1::uuid[] is null or agreement_id = any ($1)
         "#,
-        agreements.as_deref(),
+        only,
     )
     .fetch(&mut *db);
-    collect(rows, |row| ObjectId::Agreement(AgreementId(row.agreement_id)), &mut facts.agreements, skipped)
-        .await?;
+    collect(
+        rows,
+        |row| ObjectId::Agreement(AgreementId(row.agreement_id)),
+        &mut loaded.facts.agreements,
+        &mut loaded.skipped,
+    )
+    .await
+}
 
-    let clubs = ids(|ids| &ids.clubs);
+/// Reads clubs with their members, or `only` some.
+async fn read_clubs(db: &mut PgConnection, only: Option<&[Uuid]>, loaded: &mut Loaded) -> Result<()> {
     let rows = sqlx::query_as!(
         ClubRow,
         r#"
@@ -509,20 +562,16 @@ pub(crate) async fn read(db: &mut PgConnection, only: Option<&ObjectIds>) -> Res
           from club c
          where $1::uuid[] is null or c.agreement_id = any ($1)
         "#,
-        clubs.as_deref(),
+        only,
     )
     .fetch(&mut *db);
-    collect(rows, |row| ObjectId::Club(AgreementId(row.agreement_id)), &mut facts.clubs, skipped).await?;
-
-    transit::read(
-        db,
-        ids(|ids| &ids.transit_offers).as_deref(),
-        ids(|ids| &ids.rate_decks).as_deref(),
-        &mut loaded,
+    collect(
+        rows,
+        |row| ObjectId::Club(AgreementId(row.agreement_id)),
+        &mut loaded.facts.clubs,
+        &mut loaded.skipped,
     )
-    .await?;
-    transit::read_block_lists(db, ids(|ids| &ids.block_lists).as_deref(), &mut loaded).await?;
-    Ok(loaded)
+    .await
 }
 
 async fn collect<R, T: TryFrom<R, Error = String>>(

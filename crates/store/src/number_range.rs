@@ -26,6 +26,8 @@ pub struct NumberRange {
     pub verified_by: Option<Evidence>,
     /// What the lists of allocations say of it.
     pub allocation: AllocationStanding,
+    /// Until when a certificate of the member gives it all the numbers.
+    pub certified_until: Option<DateTime<Utc>>,
     /// What the member says in support.
     pub evidence: String,
     /// When it holds.
@@ -63,9 +65,14 @@ impl NumberRange {
         self.conflicts.iter().any(|conflict| conflict.precedes)
     }
 
-    /// Whether it was verified by a list of allocations that no longer gives its numbers to the member.
+    /// Whether the list of allocations, or the certificate, that it was verified by no longer gives its numbers to the
+    /// member.
     pub fn evidence_is_gone(&self) -> bool {
-        self.verified_by == Some(Evidence::Regulator) && !self.allocation.covers
+        match self.verified_by {
+            Some(Evidence::Regulator) => !self.allocation.covers,
+            Some(Evidence::Certificate) => self.certified_until.is_none(),
+            Some(Evidence::Document | Evidence::Challenge) | None => false,
+        }
     }
 }
 
@@ -95,6 +102,7 @@ struct Row {
     allocation_covers: bool,
     allocation_ends_at: Option<DateTime<Utc>>,
     allocated_to_others: Json<Vec<AllocatedToOther>>,
+    certified_until: Option<DateTime<Utc>>,
     evidence: String,
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
@@ -121,6 +129,7 @@ impl Row {
                 ends_at: self.allocation_ends_at,
                 others: self.allocated_to_others.0,
             },
+            certified_until: self.certified_until,
             evidence: self.evidence,
             validity: Validity { from: self.valid_from, until: self.valid_until },
             renewal_requested_at: self.renewal_requested_at,
@@ -145,18 +154,20 @@ pub async fn list(
         r#"
         select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence, r.verified_by
              , s.covers as "allocation_covers!", s.ends_at as allocation_ends_at
-             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>"
+             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>", c.ends_at as certified_until
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
              , r.created_at, r.decided_at, r.renewal_requested_at, r.renewal_until
              , conflicts_of(r, $4) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
          cross join lateral allocation_standing(r.member_id, r.prefix, $4) s
+         cross join lateral certificate_ends_at(r.member_id, r.prefix, $4) c (ends_at)
          where ($1::uuid is null or r.member_id = $1)
            and ($2::text is null or r.authority = $2)
            and ($3::boolean is null or coalesce(upper(r.valid_during) <= $4, false) = $3)
            and ($5::uuid is null or r.range_id < $5)
            and (not $7 or ((r.authority = 'pending' or r.renewal_requested_at is not null
-                            or (r.authority = 'valid' and r.verified_by = 'regulator' and not s.covers))
+                            or (r.authority = 'valid' and r.verified_by = 'regulator' and not s.covers)
+                            or (r.authority = 'valid' and r.verified_by = 'certificate' and c.ends_at is null))
                            and r.valid_during && tstzrange($4, null)))
            and (not $8 or conflicts_of(r, $4) @> '[{"precedes": true}]'
                 or (r.authority = 'pending' and s.others <> '[]' and r.valid_during && tstzrange($4, null)))
@@ -191,12 +202,13 @@ pub async fn lock(
         r#"
         select r.range_id, r.member_id, m.name as member_name, r.prefix, r.authority, r.evidence, r.verified_by
              , s.covers as "allocation_covers!", s.ends_at as allocation_ends_at
-             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>"
+             , s.others as "allocated_to_others!: Json<Vec<AllocatedToOther>>", c.ends_at as certified_until
              , lower(r.valid_during) as "valid_from!", upper(r.valid_during) as valid_until
              , r.created_at, r.decided_at, r.renewal_requested_at, r.renewal_until
              , conflicts_of(r, $3) as "conflicts!: Json<Vec<Conflict>>"
           from number_range r join member m using (member_id)
          cross join lateral allocation_standing(r.member_id, r.prefix, $3) s
+         cross join lateral certificate_ends_at(r.member_id, r.prefix, $3) c (ends_at)
          where ($1::uuid is null or r.member_id = $1) and r.range_id = $2
            for update of r
         "#,
@@ -395,8 +407,8 @@ pub async fn verify_by_itself(
     }
 }
 
-/// Claims, of one member or of all, that the lists of allocations verify now; the earliest first.
-pub async fn verifiable_by_allocation(
+/// Claims, of one member or of all, that lists of allocations or certificates verify now; the earliest first.
+pub async fn verifiable(
     db: impl PgExecutor<'_>,
     member: Option<MemberId>,
     at: DateTime<Utc>,
@@ -404,9 +416,11 @@ pub async fn verifiable_by_allocation(
     let ids = sqlx::query_scalar!(
         r#"
         select r.range_id
-          from number_range r cross join lateral allocation_standing(r.member_id, r.prefix, $2) s
+          from number_range r
+         cross join lateral allocation_standing(r.member_id, r.prefix, $2) s
+         cross join lateral certificate_ends_at(r.member_id, r.prefix, $2) c (ends_at)
          where r.authority = 'pending' and r.valid_during @> $2::timestamptz
-           and ($1::uuid is null or r.member_id = $1) and s.covers
+           and ($1::uuid is null or r.member_id = $1) and (s.covers or c.ends_at is not null)
          order by r.range_id
         "#,
         member.map(|id| id.0),

@@ -125,6 +125,33 @@ pub async fn owned(
     Ok(ids.into_iter().map(RateDeckId).collect())
 }
 
+/// Whether a member sees the rates of a deck: it is its own, or the terms of an agreement that it has or is offered name it,
+/// or, where the member is approved, those of a club. Who names another member's deck in an offer does not see it by that.
+pub async fn is_shown(db: impl PgExecutor<'_>, member: MemberId, deck: RateDeckId) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        select exists (select from rate_deck where rate_deck_id = $2 and member_id = $1)
+            or exists (select from agreement g
+                         join rate_deck d on d.rate_deck_id = $2
+                        where $1 in (g.proposing_member_id, g.accepting_member_id)
+                          and g.terms #>> '{transit,rate_deck}' = $2::uuid::text
+                          and (g.state in ('accepted', 'suspended', 'ending')
+                               or g.state in ('proposed', 'countered')
+                                  and (d.member_id is null
+                                       or d.member_id = case g.offered_by when 'proposing' then g.proposing_member_id
+                                                                          else g.accepting_member_id end)))
+            or exists (select from club c
+                        cross join member m
+                        where m.member_id = $1 and m.state = 'approved'
+                          and c.terms #>> '{transit,rate_deck}' = $2::uuid::text) as "is_shown!"
+        "#,
+        member.0,
+        deck.0,
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// From `from` on the deck has just these rates, each within its own validity, which begins no earlier; the number of
 /// its version. Within a transaction. Two of a prefix at a time: `rate_one_at_a_time`.
 pub async fn load(

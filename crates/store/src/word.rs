@@ -62,3 +62,8 @@ pub(crate) fn to_json<T: Serialize>(value: Option<&T>) -> Option<serde_json::Val
 pub(crate) fn prefix(digits: &str) -> sqlx::Result<tandem_model::Prefix> {
     digits.parse().map_err(|error: tandem_model::NumberError| sqlx::Error::Decode(error.into()))
 }
+
+/// A number that a constraint, or the code that wrote it, keeps well-formed.
+pub(crate) fn number(digits: &str) -> sqlx::Result<tandem_model::E164> {
+    digits.parse().map_err(|error: tandem_model::NumberError| sqlx::Error::Decode(error.into()))
+}

@@ -5,17 +5,18 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use chrono::TimeDelta;
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tandem_fabric::{ListenerSettings, Node, NodeSettings};
 use tandem_model::Clock;
-use tandem_portal::AppState;
+use tandem_portal::{AppState, TrustAnchors};
 use tandem_routing::RouteTable;
 use tandem_store::node::NodeState;
 use tandem_store::{Error, PgPool, listener};
@@ -74,6 +75,7 @@ pub async fn run(
     let started_at = clock.now();
 
     // What can fail for good fails here, before anything is promised to anyone.
+    let sti_trust_anchors = trust_anchors(settings.portal.sti_trust_anchors.as_deref())?;
     let metrics_listener = metrics::bind("metrics.address", settings.metrics.address).await?;
     let portal_listener = match settings.roles.portal {
         true => Some(metrics::bind("portal.address", settings.portal.address).await?),
@@ -172,6 +174,14 @@ pub async fn run(
                 ("the recorder of traces", Ok(()))
             });
         }
+        if let Some(challenger) = node.challenger() {
+            let (db, mut migrated) = (db.clone(), migrated.clone());
+            tasks.spawn(async move {
+                migrated.wait_for(|migrated| *migrated).await.expect("the sender outlives the tasks");
+                challenger.run(db).await;
+                ("the challenge calls", Ok(()))
+            });
+        }
         let registrations = node.registration_writer();
         tasks.spawn({
             let (db, mut migrated) = (db.clone(), migrated.clone());
@@ -227,6 +237,8 @@ pub async fn run(
             proxies: settings.portal.proxies.clone(),
             realm: settings.portal.realm.clone(),
             approval: settings.portal.approval,
+            sti_trust_anchors,
+            challenge: settings.portal.challenge.clone(),
         };
         let app =
             AppState::new(portal, db.clone(), table.clone(), left_out, clock.clone(), entropy(), &registry);
@@ -259,6 +271,17 @@ pub async fn run(
     tasks.shutdown().await;
     database.close().await?;
     outcome
+}
+
+/// The authorities in the file whose certificates are evidence; none without a file.
+fn trust_anchors(path: Option<&Path>) -> anyhow::Result<TrustAnchors> {
+    let Some(path) = path else { return Ok(TrustAnchors::default()) };
+    let shown = path.display();
+    let pem =
+        std::fs::read(path).with_context(|| format!("cannot read portal.sti_trust_anchors, {shown}"))?;
+    TrustAnchors::read(&pem).map_err(|fault| {
+        anyhow!("portal.sti_trust_anchors, {shown}: {fault}; write certificates in PEM form")
+    })
 }
 
 /// Waits for the first signal, or for something that should never end to do so.

@@ -15,8 +15,8 @@ use tandem_fabric::{
     DipService, DipSettings, DnsSettings, EnumSettings, HepSettings, HepTransport, ListenerSettings,
     OtlpSettings, TlsSettings, TraceSettings,
 };
-use tandem_model::{Host, Transport};
-use tandem_portal::ApprovalThreshold;
+use tandem_model::{Host, Prefix, Transport};
+use tandem_portal::{ApprovalThreshold, ChallengeSettings};
 use toml::{Table, Value};
 
 use crate::portability::PortabilitySettings;
@@ -123,6 +123,10 @@ pub struct PortalSettings {
     pub realm: Option<String>,
     /// From when on a change set needs a second person.
     pub approval: ApprovalThreshold,
+    /// File of the authorities whose certificates are evidence of whose numbers are whose; `None` where there are none.
+    pub sti_trust_anchors: Option<PathBuf>,
+    /// How the hub calls numbers of claimed ranges; `None` where it does not.
+    pub challenge: Option<ChallengeSettings>,
 }
 
 /// How long the past is kept.
@@ -399,9 +403,7 @@ impl Values {
             database: DatabaseSettings {
                 url: (!url.is_empty()).then_some(url),
                 max_connections: self.integer("database.max_connections", 4..=1000)?,
-                binaries: Some(self.text("database.binaries")?)
-                    .filter(|text| !text.is_empty())
-                    .map(PathBuf::from),
+                binaries: self.path("database.binaries")?,
             },
             tls: self.tls(&listeners)?,
             listeners,
@@ -449,6 +451,8 @@ impl Values {
                     moved_calls: self.integer("portal.approval_moved_calls", 0..=u32::MAX)?.into(),
                     prefixes: self.integer("portal.approval_prefixes", 0..=u32::MAX)?.into(),
                 },
+                sti_trust_anchors: self.path("portal.sti_trust_anchors")?,
+                challenge: self.challenge()?,
             },
             history: HistorySettings { keep_days: self.integer("history.keep_days", 1..=36_500)? },
             metrics: MetricsSettings { address: self.address("metrics.address")? },
@@ -472,6 +476,11 @@ impl Values {
             Value::String(text) => Ok(text.clone()),
             _ => Err(self.wrong(key, "a text in quotes")),
         }
+    }
+
+    /// A path; `None` where none is given.
+    fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+        Ok(Some(self.text(key)?).filter(|text| !text.is_empty()).map(PathBuf::from))
     }
 
     fn integer(&self, key: &str, bounds: RangeInclusive<u32>) -> Result<u32, SettingsError> {
@@ -531,10 +540,7 @@ impl Values {
     }
 
     fn portability(&self) -> Result<PortabilitySettings, SettingsError> {
-        let path = |key: &str| -> Result<Option<PathBuf>, SettingsError> {
-            Ok(Some(self.text(key)?).filter(|text| !text.is_empty()).map(PathBuf::from))
-        };
-        let (file, deltas) = (path("portability.file")?, path("portability.deltas")?);
+        let (file, deltas) = (self.path("portability.file")?, self.path("portability.deltas")?);
         if file.is_none() && deltas.is_some() {
             return Err(self.wrong("portability.file", "the path of the base that the deltas follow"));
         }
@@ -544,6 +550,25 @@ impl Values {
             );
         }
         Ok(PortabilitySettings { file, deltas })
+    }
+
+    fn challenge(&self) -> Result<Option<ChallengeSettings>, SettingsError> {
+        let (endpoint, caller) =
+            (self.text("portal.challenge_endpoint")?, self.text("portal.challenge_caller")?);
+        if endpoint.is_empty() && caller.is_empty() {
+            return Ok(None);
+        }
+        let named = endpoint.split_once('/').filter(|(member, name)| !member.is_empty() && !name.is_empty());
+        let (member, endpoint) = named.ok_or_else(|| {
+            self.wrong("portal.challenge_endpoint", "a member and its endpoint, such as \"telco/pstn-1\"")
+        })?;
+        // With the six digits of the code it is a number of at most 15 digits.
+        let caller = caller.parse::<Prefix>().ok().filter(|caller| (1..=9).contains(&caller.len()));
+        let caller = caller.ok_or_else(|| {
+            let wanted = "the first one to nine digits of numbers of your own, such as \"+331999\"";
+            self.wrong("portal.challenge_caller", wanted)
+        })?;
+        Ok(Some(ChallengeSettings { member: member.to_owned(), endpoint: endpoint.to_owned(), caller }))
     }
 
     fn dip(&self) -> Result<Option<DipSettings>, SettingsError> {
@@ -833,7 +858,7 @@ mod tests {
             ),
             (
                 "[portal]\nadress = \"x\"",
-                "t.toml: unknown key portal.adress; [portal] has address, approval_moved_calls, approval_prefixes, proxies, public_url, realm",
+                "t.toml: unknown key portal.adress; [portal] has address, approval_moved_calls, approval_prefixes, challenge_caller, challenge_endpoint, proxies, public_url, realm, sti_trust_anchors",
             ),
             (
                 "[portla]\naddress = \"x\"",
@@ -850,6 +875,18 @@ mod tests {
             (
                 "[portal]\nrealm = \"My Exchange\"",
                 "t.toml: portal.realm is \"My Exchange\"; write a domain in lower case, such as sip.exchange.example",
+            ),
+            (
+                "[portal]\nchallenge_endpoint = \"telco\"",
+                "t.toml: portal.challenge_endpoint is \"telco\"; write a member and its endpoint, such as \"telco/pstn-1\"",
+            ),
+            (
+                "[portal]\nchallenge_caller = \"+331999\"",
+                "default: portal.challenge_endpoint is \"\"; write a member and its endpoint, such as \"telco/pstn-1\"",
+            ),
+            (
+                "[portal]\nchallenge_endpoint = \"telco/pstn-1\"\nchallenge_caller = \"+3319991234\"",
+                "t.toml: portal.challenge_caller is \"+3319991234\"; write the first one to nine digits of numbers of your own, such as \"+331999\"",
             ),
             (
                 "[portal]\nproxies = [\"here\"]",

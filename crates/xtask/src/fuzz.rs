@@ -74,6 +74,11 @@ const TARGETS: &[Target] = &[
     imported("settings", "a settings file", &["crates/tandem/fuzz/seeds/settings"]),
     imported("declaration", "a file for `tandem apply`", &["crates/tandem/fuzz/seeds/declaration"]),
     imported("csv", "an upload of announcements", &["crates/tandem/fuzz/seeds/csv"]),
+    imported(
+        "certificate",
+        "a certificate with its list of numbers, and a text signed by its key",
+        &["crates/tandem/fuzz/seeds/certificate"],
+    ),
 ];
 
 const fn sip(name: &'static str, what: &'static str, seeds: &'static [&'static str], max_len: u32) -> Target {

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
     if steps.step("build", || run_command(&mut build)) {
         steps.step("torture", || {
             let (program, logs) = watched(&folder)?;
-            let mut scenario = cargo(&["test", "--package", "tandem-tests", "--test", "torture"]);
+            let mut scenario = cargo(&["test", "--package", "tandem-tests", "--test", "calls", "torture::"]);
             run_command(scenario.env("TANDEM_BIN", program))?;
             judge(&logs)
         });

@@ -643,6 +643,68 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the certificates of the member, newest first. */
+        get: operations["list_certificates"];
+        put?: never;
+        /**
+         * brings an STI certificate with a TNAuthorizationList (RFC 8226).
+         * @description It must lead to a trust anchor of the exchange. The answer has a text: sign it with the key of the certificate and send
+         *     it to `prove` within ten minutes. Bring the certificate again for another text.
+         */
+        post: operations["bring_certificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/certificates/{certificate_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * removes a certificate; ranges that rested on it are
+         *     shown to the operator, who decides.
+         */
+        delete: operations["delete_certificate"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/certificates/{certificate_id}/prove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * shows that the member has the key: claims to
+         *     numbers of the certificate are verified, at once and from now on.
+         */
+        post: operations["prove_certificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/change-sets": {
         parameters: {
             query?: never;
@@ -1149,6 +1211,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{member_id}/ranges/{range_id}/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** how far the range is proven by calls. */
+        get: operations["get_challenge"];
+        put?: never;
+        /**
+         * has the hub call a number of the range, chosen by chance.
+         * @description The last six digits of the calling number are a code. Say it at `answer` within ten minutes: let the call ring, or take
+         *     it; the hub ends it. At most five calls to a range in 24 hours.
+         */
+        post: operations["start_challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{member_id}/ranges/{range_id}/challenge/answer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * says the code of the last call. With as many
+         *     numbers proven as are needed, the range is verified at once, for a year at most.
+         */
+        post: operations["answer_challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{member_id}/ranges/{range_id}/renew": {
         parameters: {
             query?: never;
@@ -1211,7 +1315,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** rates of a deck in force now or later, by prefix. */
+        /**
+         * rates of a deck in force now or later, by prefix.
+         * @description The deck is the member's, or one that terms name: of an agreement that it has or is offered, or of a club. By that it pays
+         *     for transit.
+         */
         get: operations["list_rates"];
         /**
          * loads a deck: from an instant on it has just these rates.
@@ -2148,6 +2256,97 @@ export interface components {
              */
             weight: number | null;
         };
+        /** @description A certificate as a member brings it. */
+        CertificateInput: {
+            /** @description The certificate and those that it leads to, in PEM form; its own first, then each with the one that signed it. */
+            chain: string;
+        };
+        /** @description An STI certificate of a member. */
+        CertificateView: {
+            /** Format: uuid */
+            certificate_id: string;
+            challenge: components["schemas"]["KeyChallengeView"] | null;
+            /** @description The numbers and codes that it is for; the first 100. */
+            entries: components["schemas"]["TnEntryView"][];
+            /** @description How many they are in all. */
+            entry_count: number;
+            /**
+             * Format: date-time
+             * @description When the member showed that it has the key: from then on claims are verified by it.
+             */
+            proven_at: string | null;
+            /** @description Whom it was given to. */
+            subject: string;
+            /** Format: date-time */
+            valid_from: string;
+            /** Format: date-time */
+            valid_until: string;
+        };
+        /** @description The certificates of a member. */
+        CertificatesView: {
+            /** @description Newest first. */
+            certificates: components["schemas"]["CertificateView"][];
+            /** @description Whether the exchange takes certificates as evidence. */
+            taken: boolean;
+        };
+        /** @description The code that a member has seen. */
+        ChallengeAnswerInput: {
+            /**
+             * @description The last six digits of the calling number.
+             * @example 042137
+             */
+            code: string;
+        };
+        /**
+         * @description What became of a call to a number of a claimed range: it rang and the hub cancelled it, it was answered and the hub ended it, it was refused, nothing was heard of it, or the hub had no way to the endpoint.
+         * @enum {string}
+         */
+        ChallengeOutcome: "rang" | "answered" | "refused" | "unanswered" | "unplaced";
+        /** @description A challenge call. */
+        ChallengeView: {
+            /**
+             * @description Which number the hub calls.
+             * @example +442079460123
+             */
+            called: string;
+            /** Format: uuid */
+            challenge_id: string;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Until when its code may be said.
+             */
+            ends_at: string;
+            outcome: components["schemas"]["ChallengeOutcome"] | null;
+            /**
+             * Format: date-time
+             * @description When the code was said.
+             */
+            solved_at: string | null;
+            /**
+             * Format: int32
+             * @description The status of the SIP response that ended it.
+             */
+            status: number | null;
+            /**
+             * Format: int32
+             * @description How often another code may still be said.
+             */
+            tries_left: number;
+        };
+        /** @description How far a range is proven by calls. */
+        ChallengesView: {
+            /** @description The calls of the last 24 hours, newest first. */
+            calls: components["schemas"]["ChallengeView"][];
+            /** @description How many calls to the range may still be asked for within 24 hours. */
+            calls_left: number;
+            /** @description How many different numbers must be proven within 24 hours. */
+            needed: number;
+            range: components["schemas"]["RangeView"];
+            /** @description How many are. */
+            solved: number;
+        };
         /** @description What a change set does with one prefix. */
         ChangeItemView: {
             action: components["schemas"]["ItemAction"];
@@ -2781,6 +2980,21 @@ export interface components {
         JoinView: {
             member: components["schemas"]["MemberView"];
             user: components["schemas"]["UserView"];
+        };
+        /** @description What the member signs to show that it has the key of a certificate. */
+        KeyChallengeView: {
+            /**
+             * Format: date-time
+             * @description Until when it is good; bring the certificate again for another one.
+             */
+            ends_at: string;
+            /** @description The text, which is the payload of the JWS. */
+            text: string;
+        };
+        /** @description How a member shows that it has the key of a certificate. */
+        KeyProofInput: {
+            /** @description A compact JWS (RFC 7515) by ES256, with the text of the challenge as its payload. */
+            jws: string;
         };
         /**
          * @description Which leg of a call a message is on.
@@ -3686,8 +3900,8 @@ export interface components {
                 /** @description What the member says in support. */
                 evidence: string;
                 /**
-                 * @description Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
-                 *     the operator decides.
+                 * @description Whether the list of allocations or the certificate that it was verified by no longer gives its numbers to the
+                 *     member. It stands until the operator decides.
                  */
                 evidence_gone: boolean;
                 /** @description Whether it ends within 30 days and nobody has asked to renew it. */
@@ -4094,8 +4308,8 @@ export interface components {
             /** @description What the member says in support. */
             evidence: string;
             /**
-             * @description Whether it was verified by a list of allocations that no longer gives its numbers to the member. It stands until
-             *     the operator decides.
+             * @description Whether the list of allocations or the certificate that it was verified by no longer gives its numbers to the
+             *     member. It stands until the operator decides.
              */
             evidence_gone: boolean;
             /** @description Whether it ends within 30 days and nobody has asked to renew it. */
@@ -4244,7 +4458,7 @@ export interface components {
          * @description Code of a reason in the registry (`GET /api/v1/reasons`).
          * @enum {string}
          */
-        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "blocked_by_member" | "blocked_by_operator" | "would_return" | "rate_too_high" | "at_a_loss" | "quality_too_low" | "rate_missing" | "transit_not_permitted" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "past_forgotten" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_allocated_to_other" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "import_offset" | "import_state" | "import_rows_refused" | "import_unreadable" | "import_abandoned" | "imports_too_many" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
+        ReasonCode: "no_route" | "no_agreement" | "agreement_suspended" | "agreement_prefix" | "agreement_tags" | "agreement_hours" | "blocked_by_member" | "blocked_by_operator" | "would_return" | "rate_too_high" | "at_a_loss" | "quality_too_low" | "rate_missing" | "transit_not_permitted" | "range_unverified" | "range_expired" | "range_missing" | "range_of_other" | "announcement_too_broad" | "not_yet_in_force" | "longer_prefix" | "own_number" | "member_not_approved" | "endpoint_disabled" | "endpoint_full" | "member_full" | "agreement_full" | "agreement_rate_exceeded" | "prefix_full" | "prefix_rate_exceeded" | "endpoint_unreachable" | "target_unresolved" | "target_forbidden" | "endpoint_down" | "endpoint_recovering" | "endpoint_held" | "not_registered" | "no_listener" | "calls_exceeded" | "call_rate_exceeded" | "member_calls_exceeded" | "member_call_rate_exceeded" | "source_rate_exceeded" | "hub_overloaded" | "number_invalid" | "number_impossible" | "too_many_hops" | "merged_request" | "loop_detected" | "not_ready" | "draining" | "journal_unwritable" | "node_full" | "ring_timeout" | "no_ack" | "no_prack" | "caller_gone" | "hub_fault" | "session_expired" | "node_stopped" | "malformed" | "method_unknown" | "method_not_allowed" | "scheme_unsupported" | "extension_unsupported" | "session_too_brief" | "no_dialog" | "request_pending" | "request_overlaps" | "cseq_too_low" | "domain_unknown" | "address_of_other" | "contact_unusable" | "interval_too_brief" | "call_mark_missing" | "message_too_large" | "internal_error" | "unknown_source" | "source_banned" | "unknown_transaction" | "unreadable" | "bad_request" | "invalid" | "unauthenticated" | "forbidden" | "operator_setting" | "not_found" | "past_forgotten" | "conflict" | "prefix_impossible" | "prefix_emergency" | "prefix_unallocated" | "range_overlaps" | "range_disputed" | "range_allocated_to_other" | "evidence_not_taken" | "certificate_refused" | "proof_refused" | "range_refused" | "source_overlaps" | "announcement_exists" | "agreement_exists" | "agreement_awaits_other" | "agreement_awaits_you" | "agreement_versions_exceeded" | "agreement_not_accepted" | "agreement_accepted" | "agreement_not_suspended" | "agreement_ending" | "club_joined" | "club_not_joined" | "club_expelled" | "agreement_over" | "change_set_state" | "plan_missing" | "plan_outdated" | "approval_missing" | "approval_by_author" | "roll_back_overtaken" | "import_offset" | "import_state" | "import_rows_refused" | "import_unreadable" | "import_abandoned" | "imports_too_many" | "idempotency_mismatch" | "too_large" | "too_many_requests" | "unavailable" | "overloaded" | "operation_unknown" | "redirected" | "redirection_unusable" | "refer_to_unusable" | "too_many_redirections" | "ported_file_unreadable" | "ported_file_malformed" | "ported_delta_out_of_order" | "ported_number_repeated" | "ported_number_exists" | "ported_number_unknown" | "ported_networks_too_many";
         /** @description Why the hub refuses or leaves out something. */
         ReasonView: {
             code: components["schemas"]["ReasonCode"];
@@ -4489,6 +4703,21 @@ export interface components {
             /** @description Names of sites: endpoints there take calls before all others. */
             sites: string[];
             transit: components["schemas"]["TransitAsked"];
+        };
+        /** @description An entry of the list of a certificate: a code, or numbers in a row. */
+        TnEntryView: {
+            /** @description A service provider code. */
+            code: string | null;
+            /**
+             * Format: int64
+             * @description How many numbers they are.
+             */
+            count: number | null;
+            /**
+             * @description The first of the numbers.
+             * @example +442079460000
+             */
+            start: string | null;
         };
         /** @description A new token. */
         TokenInput: {
@@ -6341,6 +6570,138 @@ export interface operations {
             };
         };
     };
+    list_certificates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificatesView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    bring_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CertificateInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                certificate_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prove_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                certificate_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyProofInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_change_sets: {
         parameters: {
             query?: {
@@ -7624,6 +7985,106 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                range_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChallengesView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                range_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChallengesView"];
+                };
+            };
+            /** @description Refused; the code says why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    answer_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                member_id: string;
+                range_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChallengeAnswerInput"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChallengesView"];
+                };
             };
             /** @description Refused; the code says why */
             default: {

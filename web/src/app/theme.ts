@@ -54,6 +54,7 @@ const paper: MantineColorsTuple = [
 ];
 
 export const theme = createTheme({
+  respectReducedMotion: true,
   primaryColor: "petrol",
   primaryShade: { light: 7, dark: 6 },
   autoContrast: true,

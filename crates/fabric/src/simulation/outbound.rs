@@ -6,9 +6,9 @@ use tandem_model::{Access, Credential, CredentialId, Ha1, OutboundCredential};
 
 use super::*;
 
-const REALM: &str = "globex.example";
+pub(super) const REALM: &str = "globex.example";
 
-fn simulation(registers: bool) -> Simulation {
+pub(super) fn simulation(registers: bool) -> Simulation {
     let mut facts = facts();
     let credential = Credential {
         credential_id: id::<CredentialId>(81),
@@ -23,7 +23,7 @@ fn simulation(registers: bool) -> Simulation {
     simulation
 }
 
-fn challenged(request: &str, status: &str, realm: &str, more: &str) -> String {
+pub(super) fn challenged(request: &str, status: &str, realm: &str, more: &str) -> String {
     let field = if status.starts_with("401") { "WWW-Authenticate" } else { "Proxy-Authenticate" };
     let line = format!(
         "{field}: Digest realm=\"{realm}\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"{more}\r\nServer:"

@@ -121,3 +121,32 @@ fn addresses_in_header_fields_lead_nowhere_but_to_the_member() {
         sim.expect_nothing_to_others();
     }
 }
+
+#[test]
+fn a_node_without_a_table_tells_whoever_calls_to_try_elsewhere_and_says_nothing_else() {
+    let mut sim = Simulation::new();
+    let table = sim.table.load_full();
+    sim.table.store(std::sync::Arc::new(RouteTable::empty()));
+    let invite = invite(1, "+442079460000").replace(ACME, STRANGER);
+    sim.receive(STRANGER, &invite);
+    let refusal = sim.one_to(STRANGER);
+    assert!(refusal.starts_with("SIP/2.0 503") && refusal.contains("not_ready"), "{refusal}");
+    for method in ["OPTIONS", "REGISTER", "BYE", "ACK", "MESSAGE"] {
+        sim.receive(STRANGER, &invite.replace("INVITE", method));
+    }
+    // Nor to all who ask, however many they are.
+    for _ in 0..10_000 {
+        sim.receive(STRANGER, &invite);
+    }
+    let answers = sim.sent_to(STRANGER);
+    assert!(
+        answers.iter().all(|it| it.starts_with("SIP/2.0 503")) && answers.len() < 1_000,
+        "{}",
+        answers.len()
+    );
+    assert!(sim.sent.is_empty() && sim.worker.calls.is_empty());
+    sim.table.store(table);
+    sim.set_instant(sim.now.instant + Duration::from_secs(3_600));
+    sim.receive(STRANGER, &invite);
+    assert!(sim.sent.is_empty());
+}

@@ -243,3 +243,78 @@ async fn it_shows_that_a_longer_prefix_or_the_own_number_decides_for_a_number() 
         assert!(codes.contains(&&json!(expected)), "{seen}");
     }
 }
+
+#[tokio::test]
+async fn it_shows_that_another_member_holds_the_range() {
+    let scene = Scene::new(true).await;
+    scene.exchange.provider("initech", 3, "+4940").await;
+    scene.globex.announce("+4940").await.expect(201);
+    scene.expect("4940", "+4940 globex refused range_of_other").await;
+}
+
+#[tokio::test]
+async fn it_shows_that_an_announcement_is_too_broad() {
+    let scene = Scene::new(true).await;
+    scene.globex.announce("+493").await.expect(201);
+    scene.expect("493", "+493 globex refused announcement_too_broad").await;
+}
+
+#[tokio::test]
+async fn it_shows_that_the_number_is_blocked() {
+    let scene = Scene::new(true).await;
+    scene.globex.announce("+49301").await.expect(201);
+    let members = scene.exchange.operator.get("/members").await;
+    let acme = members.items().iter().find(|it| it["name"] == "acme").unwrap()["member_id"].clone();
+    let of_acme = format!("/members/{}/block-list", acme.as_str().unwrap());
+    for (path, expected) in [(of_acme.as_str(), "blocked_by_member"), ("/block-list", "blocked_by_operator")]
+    {
+        let block = |prefixes: Value| {
+            scene.exchange.operator.send("PUT", path, Some(json!({ "prefixes": prefixes })))
+        };
+        block(json!(["+49301"])).await.expect(200);
+        scene.expect("4930", &format!("+49301 globex accepted {expected}")).await;
+        block(json!([])).await.expect(200);
+        scene.expect("4930", "+49301 globex accepted - acme").await;
+    }
+}
+
+#[tokio::test]
+async fn it_shows_why_an_offer_of_transit_gets_no_calls() {
+    let scene = Scene::new(false).await;
+    let deck =
+        scene.globex.post("rate-decks", json!({ "name": "a-z" })).await.expect(201).text("rate_deck_id");
+    let load = json!({ "rates": [{ "prefix": "+33", "per_minute": "0.02" }] });
+    scene.globex.put(&format!("rate-decks/{deck}/rates"), load).await.expect(200);
+    let offer = json!({ "name": "pstn", "rate_deck_id": deck, "endpoints": ["globex-1"] });
+    let offer = scene.globex.post("transit-offers", offer).await.expect(201).text("transit_offer_id");
+    scene.expect("33", "+33 globex refused transit_not_permitted").await;
+    let permission = format!("/transit-offers/{offer}/permission");
+    scene.exchange.operator.send("PUT", &permission, Some(json!({ "permitted": true }))).await.expect(200);
+    scene.expect("33", "+33 globex accepted no_agreement").await;
+    // What a club asks of transit.
+    let operator = &scene.exchange.operator;
+    let prices =
+        operator.post("/rate-decks", json!({ "name": "prices" })).await.expect(201).text("rate_deck_id");
+    let members = operator.get("/members").await;
+    let members: Vec<&str> = members.items().iter().map(|it| it["member_id"].as_str().unwrap()).collect();
+    for (name, transit, paid, expected) in [
+        ("ceiling", json!({ "max_rate": "0.01" }), None, "rate_too_high"),
+        ("unpriced", json!({ "rate_deck_id": prices, "margin_floor": "0" }), None, "at_a_loss"),
+        ("floor", json!({ "rate_deck_id": prices, "margin_floor": "0.01" }), Some("0.021"), "at_a_loss"),
+        ("fair", json!({ "rate_deck_id": prices, "margin_floor": "0.001" }), Some("0.021"), "- acme"),
+    ] {
+        let rates: Vec<Value> =
+            paid.iter().map(|paid| json!({ "prefix": "+33", "per_minute": paid })).collect();
+        let load = json!({ "rates": rates });
+        operator.send("PUT", &format!("/rate-decks/{prices}/rates"), Some(load)).await.expect(200);
+        let club = json!({ "name": name, "display_name": name, "transit": transit });
+        let club = operator.post("/clubs", club).await.expect(201).text("club_id");
+        for (what, shown) in [("join", expected), ("leave", "no_agreement")] {
+            for member in &members {
+                operator.post(&format!("/members/{member}/clubs/{club}/{what}"), json!({})).await.expect(200);
+            }
+            scene.expect("33", &format!("+33 globex accepted {shown}")).await;
+            scene.exchange.clock.advance(Duration::from_secs(1));
+        }
+    }
+}

@@ -151,6 +151,13 @@ async fn terms_bound_what_transit_costs_and_what_is_left_of_what_is_paid() {
         assert_eq!(routed.is_empty(), !expected.is_empty());
         let seen = acme.get("clubs").await.items().clone();
         assert!(seen.iter().all(|it| it["transit"]["margin_floor"].is_null()), "the floor is the operator's");
+        // Who is to pay by a deck sees what it says; the deck of the one that offers is not theirs to see.
+        let said = acme.get(&format!("rate-decks/{prices}/rates")).await;
+        match seen.iter().any(|it| it["transit"]["rate_deck_id"] == *prices) {
+            true => assert_eq!(said.expect(200).items()[0]["per_minute"], "0.0110"),
+            false => assert_eq!(said.problem(), (404, "not_found")),
+        }
+        assert_eq!(acme.get(&format!("rate-decks/{}/rates", telco.deck)).await.problem(), (404, "not_found"));
         for member in [&acme, &telco.member] {
             member.post(&format!("clubs/{club}/leave"), json!({})).await.expect(200);
         }
@@ -163,6 +170,38 @@ async fn terms_bound_what_transit_costs_and_what_is_left_of_what_is_paid() {
         (json!({ "min_asr_percent": 101 }), "transit.min_asr_percent"),
     ] {
         assert_eq!(club("wrong", transit).await.expect(422).fields(), [field]);
+    }
+}
+
+#[tokio::test]
+async fn a_member_sees_the_rates_by_which_it_would_pay_as_long_as_terms_name_them() {
+    let exchange = Exchange::new().await;
+    let acme = exchange.member("acme").await;
+    let initech = exchange.member("initech").await;
+    let globex = exchange.member("globex").await;
+    let deck = globex.post("rate-decks", json!({ "name": "a-z" })).await.expect(201).text("rate_deck_id");
+    let rates = json!({ "rates": [{ "prefix": "+49", "per_minute": "0.011" }] });
+    let path = format!("rate-decks/{deck}/rates");
+    globex.put(&path, rates.clone()).await.expect(200);
+    assert_eq!(acme.get(&path).await.problem(), (404, "not_found"));
+    let proposal = json!({ "with": "acme", "direction": "both", "transit": { "rate_deck_id": deck } });
+    let agreement = globex.post("agreements", proposal).await.expect(201).text("agreement_id");
+    assert_eq!(acme.get(&path).await.expect(200).items()[0]["per_minute"], "0.0110");
+    assert_eq!(acme.put(&path, rates).await.problem(), (404, "not_found"));
+    acme.post(&format!("agreements/{agreement}/accept"), json!({})).await.expect(200);
+    acme.get(&path).await.expect(200);
+    assert_eq!(initech.get(&path).await.problem(), (404, "not_found"));
+    acme.post(&format!("agreements/{agreement}/end"), json!({})).await.expect(200);
+    assert_eq!(acme.get(&path).await.problem(), (404, "not_found"));
+    // Naming another's deck does not show it, and an offer that was refused shows nothing any more.
+    exchange.clock.advance(Duration::from_secs(1));
+    for (offering, other, shown) in [(&acme, "globex", 404), (&globex, "acme", 200)] {
+        let terms = json!({ "with": other, "direction": "both", "transit": { "rate_deck_id": deck } });
+        let offer = offering.post("agreements", terms).await.expect(201).text("agreement_id");
+        acme.get(&path).await.expect(shown);
+        let answering = if other == "acme" { &acme } else { &globex };
+        answering.post(&format!("agreements/{offer}/refuse"), json!({})).await.expect(200);
+        assert_eq!(acme.get(&path).await.problem(), (404, "not_found"));
     }
 }
 

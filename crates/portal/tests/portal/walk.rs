@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tandem_model::{Clock, Transport};
+use tandem_store::certificate::{self, NewCertificate};
 
 use crate::calls::answered;
 use crate::exchange::{Answer, Caller, Exchange, Member, PASSWORD, endpoint};
@@ -42,6 +44,14 @@ const OPERATIONS: &[(&str, &str, [u16; 4])] = &[
     ("verify_range", "", [401, 403, 403, 200]),
     // It is verified by then only where the operator walks.
     ("renew_range", "renewal", [401, 404, 409, 200]),
+    ("get_challenge", "", [401, 404, 200, 200]),
+    // The exchange takes neither calls nor certificates as evidence.
+    ("start_challenge", "", [401, 404, 409, 409]),
+    ("answer_challenge", "code", [401, 404, 422, 422]),
+    ("list_certificates", "", [401, 404, 200, 200]),
+    ("bring_certificate", "chain", [401, 404, 409, 409]),
+    ("prove_certificate", "proof", [401, 404, 422, 422]),
+    ("delete_certificate", "", [401, 404, 204, 204]),
     ("refuse_range", "", [401, 403, 403, 200]),
     ("list_allocations", "", [401, 403, 403, 200]),
     ("put_allocations", "csv", [401, 403, 403, 200]),
@@ -186,6 +196,18 @@ impl Scene {
         let import = json!({ "format": "ndjson", "octets": 1000, "file_name": "globex-file" });
         let import = globex.post("imports", import).await.expect(201).text("import_id");
         let call = answered(&exchange, &globex, &initech, &initech, exchange.clock.now(), 1).await;
+        let certificate = NewCertificate {
+            subject: "globex-certificate".to_owned(),
+            fingerprint: [7; 32],
+            public_key: vec![4; 65],
+            entries: Vec::new(),
+            from: exchange.clock.now(),
+            until: exchange.clock.now() + TimeDelta::days(300),
+            challenge: "globex-challenge".to_owned(),
+            challenge_ends_at: exchange.clock.now() + TimeDelta::days(300),
+        };
+        let (db, at) = (exchange.database.pool(), exchange.clock.now());
+        let certificate = certificate::put(db, globex.member_id(), &certificate, at).await.unwrap();
         let ids = vec![
             ("member_id", globex.id.clone()),
             ("endpoint_id", endpoint_id),
@@ -202,6 +224,7 @@ impl Scene {
             ("import_id", import),
             ("rate_deck_id", deck),
             ("transit_offer_id", offer),
+            ("certificate_id", certificate.to_string()),
         ];
         Self { exchange, acme, globex, ids }
     }
@@ -233,6 +256,9 @@ impl Scene {
                 json!({ "username": "tandem", "realm": "sip.globex.example", "password": PASSWORD, "registers": true })
             }
             "range" => json!({ "prefix": "+49421", "evidence": "" }),
+            "code" => json!({ "code": "123456" }),
+            "chain" => json!({ "chain": "" }),
+            "proof" => json!({ "jws": "a.b.c" }),
             "holder_names" => json!({ "names": ["Globex Ltd"] }),
             "renewal" => json!({ "evidence": "renewed", "valid_until": "2031-01-01T00:00:00Z" }),
             "announcement" => json!({ "prefix": "+49302", "endpoints": ["globex-1"] }),
@@ -314,6 +340,7 @@ impl Scene {
             "imports",
             "rate-decks",
             "transit-offers",
+            "certificates",
         ] {
             all += &self.globex.get(list).await.expect(200).text;
         }
@@ -355,6 +382,8 @@ const SECRETS: &[&str] = &[
     "globex-file",
     "globex-deck",
     "globex-transit",
+    "globex-certificate",
+    "globex-challenge",
 ];
 
 #[tokio::test]

@@ -62,12 +62,12 @@ fn measure(size: usize) {
     println!("lookup, hub / best of the crates: {:.2}x cold, {:.2}x warm", ratios[0], ratios[1]);
 }
 
-/// The longest announced prefix of each number, and how many digits they have in all.
+/// The longest announced prefix of each number with who announces it, and how many digits they have in all.
 fn hub(prefixes: &[u64], numbers: &[E164]) -> (Row, usize) {
     let (table, build, bytes) = load(prefixes, Announced::ByFile);
     let find = |number: &E164| {
-        table.announced_prefix(*number).map_or(0, |(prefix, id)| {
-            black_box(id);
+        table.announced_prefix(*number).map_or(0, |(prefix, member)| {
+            black_box(member);
             prefix.len()
         })
     };

@@ -11,7 +11,8 @@ use sqlx::types::Uuid;
 use tandem_model::credential::{MAX_PASSWORD, MIN_PASSWORD, is_own_realm, is_realm, is_username};
 use tandem_model::{EndpointId, Ha1};
 
-use super::{Action, Applied, ApplyError, Declaration, Members, explain, wrong};
+use super::row::explain;
+use super::{Action, Applied, ApplyError, Declaration, Members, wrong};
 use crate::credential::{self, Direction, NewCredential};
 
 /// A password, which nothing prints.

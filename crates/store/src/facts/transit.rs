@@ -14,14 +14,12 @@ use tandem_model::{
 use super::row::{fits, limits, prefix, required, validity};
 use super::{Loaded, Skipped, collect, list_of};
 
-/// Reads offers and decks, or `only` some.
-pub(super) async fn read(
+/// Reads offers, or `only` some.
+pub(super) async fn read_offers(
     db: &mut PgConnection,
-    only_offers: Option<&[Uuid]>,
-    only_decks: Option<&[Uuid]>,
+    only: Option<&[Uuid]>,
     loaded: &mut Loaded,
 ) -> Result<()> {
-    let Loaded { facts, skipped, .. } = loaded;
     let rows = sqlx::query_as!(
         OfferRow,
         r#"
@@ -38,16 +36,23 @@ pub(super) async fn read(
                 or upper(valid_during) > (select coalesce(max(f.changed_at) + interval '1 second', now())
                                             from feed_entry f where f.object_id = o.announcement_id))
         "#,
-        only_offers,
+        only,
     )
     .fetch(&mut *db);
     let id = |row: &OfferRow| ObjectId::TransitOffer(AnnouncementId(row.announcement_id));
-    collect(rows, id, &mut facts.transit_offers, skipped).await?;
+    collect(rows, id, &mut loaded.facts.transit_offers, &mut loaded.skipped).await
+}
 
+/// Reads decks with their rates, or `only` some.
+pub(super) async fn read_rate_decks(
+    db: &mut PgConnection,
+    only: Option<&[Uuid]>,
+    loaded: &mut Loaded,
+) -> Result<()> {
     let mut decks: BTreeMap<Uuid, RateDeck> = BTreeMap::new();
     let rows = sqlx::query!(
         "select rate_deck_id, member_id from rate_deck where $1::uuid[] is null or rate_deck_id = any ($1)",
-        only_decks,
+        only,
     )
     .fetch_all(&mut *db)
     .await?;
@@ -68,7 +73,7 @@ pub(super) async fn read(
                                             from feed_entry f where f.object_id = r.rate_deck_id))
          order by prefix, lower(valid_during)
         "#,
-        only_decks,
+        only,
     )
     .fetch(db);
     while let Some(row) = rows.try_next().await? {
@@ -78,11 +83,11 @@ pub(super) async fn read(
             Err(why) => {
                 let object = ObjectId::RateDeck(deck.rate_deck_id);
                 tracing::warn!(?object, why, "left a rate out of routing that breaks the rules");
-                skipped.push(Skipped { object, why });
+                loaded.skipped.push(Skipped { object, why });
             }
         }
     }
-    facts.rate_decks = decks.into_values().collect();
+    loaded.facts.rate_decks = decks.into_values().collect();
     Ok(())
 }
 

@@ -64,10 +64,8 @@ async fn a_sequence_of_changes_leads_to_what_a_whole_load_has() {
         "delete from number_range",
         "insert into announcement (member_id, prefix, valid_during)
          select member_id, '4930', '[2099-01-01,)' from member where name = 'acme'",
-        "insert into announcement_endpoint select announcement_id, a.member_id, endpoint_id
-           from announcement a join endpoint e on e.name = 'acme-1' where a.prefix = '4930'",
-        "delete from announcement_endpoint using announcement a
-          where a.announcement_id = announcement_endpoint.announcement_id and a.prefix = '4930'",
+        "update announcement set endpoint_ids = array(select endpoint_id from endpoint where name = 'acme-1') where prefix = '4930'",
+        "update announcement set endpoint_ids = '{}' where prefix = '4930'",
         "update announcement set valid_during = '[2026-01-01,2026-02-01)' where prefix = '44207946'",
         "update agreement set state = 'ended', valid_during = 'empty'",
         "delete from announcement",

@@ -32,11 +32,9 @@ const CHANGES: [&str; 24] = [
     "update number_range set authority = 'valid'; update number_range set evidence = 'a letter'",
     "insert into announcement (member_id, prefix, valid_during, tags)
      select member_id, '4930', '[2099-01-01,)', '{premium}' from member where name = 'acme';
-     insert into announcement_endpoint select announcement_id, a.member_id, endpoint_id
-       from announcement a join endpoint e on e.name = 'acme-1' where a.prefix = '4930'",
+     update announcement set endpoint_ids = array(select endpoint_id from endpoint where name = 'acme-1') where prefix = '4930'",
     "update announcement set valid_during = tstzrange(lower(valid_during), now() + interval '1 hour') where prefix = '44207946'",
-    "delete from announcement_endpoint using announcement a
-      where a.announcement_id = announcement_endpoint.announcement_id and a.prefix = '4930'",
+    "update announcement set endpoint_ids = '{}' where prefix = '4930'",
     "update announcement set valid_during = '[2026-01-01,2026-02-01)' where prefix = '44207946'",
     "update agreement set state = 'suspended', suspended_by_proposing = true",
     "update agreement set state = 'accepted', suspended_by_proposing = false",

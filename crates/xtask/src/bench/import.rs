@@ -154,7 +154,8 @@ fn import(api: &Api, file: &str) -> Result<Stages> {
     let mut members = members["items"].as_array().into_iter().flatten();
     let member = members.find(|member| member["name"] == "globex").context("there is no globex")?;
     let path = format!("/members/{}/imports", member["member_id"].as_str().context("an id")?);
-    let new = json!({ "format": "csv", "octets": file.len() }).to_string();
+    // A few of the prefixes are none that a country has given out.
+    let new = json!({ "format": "csv", "bad_rows": "skip", "octets": file.len() }).to_string();
     let import = api.ask("POST", &path, "application/json", new.as_bytes())?;
     let path = format!("{path}/{}", import["import_id"].as_str().context("an id")?);
 

@@ -11,6 +11,7 @@ import { DataTable, Empty, type Column } from "../../parts/DataTable";
 import { usePaged } from "../../parts/paged";
 import { AgreementBadge } from "../../parts/State";
 import { Time } from "../../parts/Time";
+import { ShowRates } from "../transit/Rates";
 import { History } from "./History";
 import { DIRECTIONS, standpoint } from "./standpoint";
 import { termsText } from "./terms";
@@ -115,6 +116,17 @@ export function Agreements({ memberId }: { memberId: string }) {
           {termsText(agreement, agreement.proposing_member.display_name, agreement.accepting_member.display_name).map((line) => (
             <span key={line}>{line}</span>
           ))}
+          {agreement.transit.rate_deck_id && (
+            <span>
+              transit is paid by{" "}
+              <ShowRates
+                reader={memberId}
+                deckId={agreement.transit.rate_deck_id}
+                title="What transit costs a minute"
+                label={`Rates of the agreement with ${standpoint(agreement, memberId).other.name}`}
+              />
+            </span>
+          )}
         </Stack>
       ),
     },

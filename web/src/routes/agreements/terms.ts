@@ -52,7 +52,7 @@ function transitOf(fields: TransitFields): TransitAsked {
 }
 
 /** For people: what is asked of transit, in a few words. */
-function transitText(asked: TransitAsked): string[] {
+export function transitText(asked: TransitAsked): string[] {
   const { max_rate, margin_floor, min_asr_percent, min_ner_percent, max_pdd_ms } = asked;
   const lines = [
     max_rate && `transit up to ${max_rate} a minute`,

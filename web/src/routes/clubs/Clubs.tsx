@@ -15,8 +15,11 @@ import { LIMIT_FIELDS, limitFields, limitsOf, limitsText } from "../../parts/lim
 import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { hoursText } from "../agreements/hours";
+import { transitText } from "../agreements/terms";
+import type { Owner } from "../transit/decks";
+import { ShowRates } from "../transit/Rates";
 
-const CLUB: Column<Club>[] = [
+const clubColumns = (reader: Owner): Column<Club>[] => [
   {
     header: "Club",
     cell: ({ name, display_name, note }) => (
@@ -39,11 +42,23 @@ const CLUB: Column<Club>[] = [
           club.hours && hoursText(club.hours),
           club.demand && `demands ${club.demand}`,
           club.sites.length > 0 && `first at ${club.sites.join(", ")}`,
+          ...transitText(club.transit),
         ]
           .filter(Boolean)
           .map((line) => (
             <span key={String(line)}>{line}</span>
           ))}
+        {club.transit.rate_deck_id && (
+          <span>
+            transit is paid by{" "}
+            <ShowRates
+              reader={reader}
+              deckId={club.transit.rate_deck_id}
+              title={`What transit costs a minute in ${club.display_name}`}
+              label={`Rates of ${club.name}`}
+            />
+          </span>
+        )}
       </Stack>
     ),
   },
@@ -82,7 +97,7 @@ export function MemberClubs({ memberId }: { memberId: string }) {
     ...useActs(),
   });
   const columns: Column<Club>[] = [
-    ...CLUB,
+    ...clubColumns(memberId),
     { header: "Joined by", cell: ({ members }) => members.map(({ display_name }) => display_name).join(", ") },
     {
       header: "Change",
@@ -148,7 +163,7 @@ export function ExchangeClubs() {
     </Stack>
   );
   const columns: Column<Club>[] = [
-    ...CLUB,
+    ...clubColumns(null),
     { header: "Joined by", cell: (club) => people(club, club.members, true) },
     { header: "Expelled", cell: (club) => people(club, club.expelled, false) },
   ];

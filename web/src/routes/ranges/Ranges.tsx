@@ -19,9 +19,10 @@ import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
 import { AuthorityBadge } from "../../parts/State";
 import { Time } from "../../parts/Time";
+import { ChallengeModal } from "./Challenge";
 
 const NEXT: Record<Range["authority"], string> = {
-  pending: "The operator checks the evidence.",
+  pending: "The operator checks the evidence, or you prove it by calls.",
   disputed: "The operator decides; withdraw the claim if the other member is right.",
   valid: "Announce prefixes in it.",
   refused: "Claim it again with better evidence.",
@@ -30,6 +31,7 @@ const NEXT: Record<Range["authority"], string> = {
 
 export function Ranges({ memberId }: { memberId: string }) {
   const [withdrawn, setWithdrawn] = useState<Range | null>(null);
+  const [challenged, setChallenged] = useState<Range | null>(null);
   const [renewed, setRenewed] = useState<Range | null>(null);
   const queries = useQueryClient();
   const list = usePaged({
@@ -89,6 +91,11 @@ export function Ranges({ memberId }: { memberId: string }) {
       cell: (range) =>
         range.authority === "refused" || range.authority === "expired" ? null : (
           <Group gap={6} justify="flex-end" wrap="nowrap">
+            {canBeProven(range) && (
+              <Button variant="default" size="compact-xs" onClick={() => setChallenged(range)} aria-label={`Prove ${range.prefix} by calls`}>
+                Prove by calls
+              </Button>
+            )}
             {range.authority === "valid" && range.valid_until && (
               <Button variant="default" size="compact-xs" onClick={() => setRenewed(range)} aria-label={`Renew ${range.prefix}`}>
                 Renew
@@ -115,6 +122,7 @@ export function Ranges({ memberId }: { memberId: string }) {
           </Empty>
         }
       />
+      <ChallengeModal memberId={memberId} range={challenged} onClose={() => setChallenged(null)} />
       <Modal opened={renewed !== null} onClose={() => setRenewed(null)} title={`Renew ${renewed?.prefix ?? ""}`}>
         {renewed && <RangeForm memberId={memberId} renewed={renewed} onDone={() => setRenewed(null)} />}
       </Modal>
@@ -134,6 +142,12 @@ export function Ranges({ memberId }: { memberId: string }) {
       </Confirm>
     </>
   );
+}
+
+/** Whether calls could verify the range: a claim, or one to be renewed, of which no file says that it is another's. */
+function canBeProven({ authority, renewal_requested_at, allocated_to_others }: Range): boolean {
+  const waits = authority === "pending" || authority === "disputed" || (authority === "valid" && renewal_requested_at !== null);
+  return waits && allocated_to_others.length === 0;
 }
 
 function nextOf({ authority, expires_soon, renewal_requested_at, evidence_gone, allocated_to_others }: Range): string {

@@ -1,21 +1,19 @@
 import { Button, Code, FileButton, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
-import { useDebouncedValue, useDisclosure } from "@mantine/hooks";
+import { useDisclosure } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
 
 import { problemOf } from "../../api/problem";
-import type { Rate, RateDeck } from "../../api/types";
+import type { RateDeck } from "../../api/types";
 import { count } from "../../format/time";
 import { type Column, DataTable, Empty } from "../../parts/DataTable";
-import { E164 } from "../../parts/E164";
 import { showFieldErrors } from "../../parts/form";
 import { Icon } from "../../parts/Icon";
 import { usePaged } from "../../parts/paged";
 import { ProblemNote } from "../../parts/ProblemNote";
-import { Time } from "../../parts/Time";
-import { decksKey, listDecks, listRates, loadDeck, makeDeck, type Owner } from "./decks";
+import { decksKey, listDecks, loadDeck, makeDeck, type Owner } from "./decks";
+import { ShowRates } from "./Rates";
 
 export function Decks({ owner }: { owner: Owner }) {
   const list = usePaged({ key: decksKey(owner), liveMs: 10_000, fetch: (cursor) => listDecks(owner, cursor) });
@@ -29,7 +27,12 @@ export function Decks({ owner }: { owner: Owner }) {
       align: "end",
       cell: (deck) => (
         <Group gap={6} justify="flex-end" wrap="nowrap">
-          <ShowRates owner={owner} deck={deck} />
+          <ShowRates
+            reader={owner}
+            deckId={deck.rate_deck_id}
+            title={`Rates of ${deck.name}, in ${deck.currency} a minute`}
+            label={`Rates of ${deck.name}`}
+          />
           <LoadRates owner={owner} deck={deck} />
         </Group>
       ),
@@ -129,48 +132,5 @@ function LoadRates({ owner, deck }: { owner: Owner; deck: RateDeck }) {
         </Stack>
       </Modal>
     </>
-  );
-}
-
-function ShowRates({ owner, deck }: { owner: Owner; deck: RateDeck }) {
-  const [opened, { open, close }] = useDisclosure(false);
-  return (
-    <>
-      <Button size="compact-xs" variant="default" onClick={open} aria-label={`Rates of ${deck.name}`}>
-        Rates
-      </Button>
-      <Modal opened={opened} onClose={close} title={`Rates of ${deck.name}, in ${deck.currency} a minute`} size="lg">
-        <Rates owner={owner} deck={deck} />
-      </Modal>
-    </>
-  );
-}
-
-const RATE: Column<Rate>[] = [
-  { header: "Prefix", cell: ({ prefix }) => <E164>{prefix}</E164> },
-  { header: "A minute", align: "end", cell: ({ per_minute }) => <span className="figures">{per_minute}</span> },
-  { header: "From", cell: ({ valid_from }) => <Time>{valid_from}</Time> },
-  { header: "Until", cell: ({ valid_until }) => (valid_until ? <Time>{valid_until}</Time> : "further notice") },
-  { header: "Load", align: "end", cell: ({ version }) => count(version) },
-];
-
-function Rates({ owner, deck }: { owner: Owner; deck: RateDeck }) {
-  const [typed, setTyped] = useState("");
-  const [prefix] = useDebouncedValue(typed.replace(/[^0-9]/g, ""), 300);
-  const list = usePaged({
-    key: [...decksKey(owner), deck.rate_deck_id, prefix],
-    fetch: (cursor) => listRates(owner, deck.rate_deck_id, prefix, cursor),
-  });
-  return (
-    <Stack>
-      <TextInput label="Prefixes that begin with" placeholder="+44" value={typed} onChange={(event) => setTyped(event.currentTarget.value)} />
-      <DataTable
-        label="Rates"
-        columns={RATE}
-        list={list}
-        rowKey={({ prefix: of, valid_from }) => `${of} ${valid_from}`}
-        empty={<Empty title="No rate">Load the deck from a CSV file, or look for another prefix.</Empty>}
-      />
-    </Stack>
   );
 }

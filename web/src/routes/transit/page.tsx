@@ -1,7 +1,5 @@
-import { Title } from "@mantine/core";
-
 import { useSession } from "../../app/session";
-import { Page } from "../../parts/Page";
+import { Page, Section } from "../../parts/Page";
 import { Decks, MakeDeck } from "./Decks";
 import { ExchangeOffers, MakeOffer, MemberOffers } from "./Offers";
 
@@ -24,10 +22,9 @@ export default function TransitPage() {
       }
     >
       {owner ? <MemberOffers memberId={owner} /> : <ExchangeOffers />}
-      <Title order={2} size="1.1rem" mt="xl" mb="sm">
-        {owner ? "Your rate decks" : "Rate decks of the exchange"}
-      </Title>
-      <Decks owner={owner} />
+      <Section title={owner ? "Your rate decks" : "Rate decks of the exchange"}>
+        <Decks owner={owner} />
+      </Section>
     </Page>
   );
 }

@@ -118,7 +118,7 @@ export default function Verification() {
     },
   ];
   return (
-    <Page title="Verification" lead="Ranges that members claim or ask to renew. Verify one when its evidence shows that the member holds the numbers. A number has one holder: a verified range stands until its member withdraws it, it ends or you refuse it, and of two claims the earlier one comes first. What an imported file of a regulator gives to a member is verified by itself; where a later file no longer does, the range waits here while it stands.">
+    <Page title="Verification" lead="Ranges that members claim or ask to renew. Verify one when its evidence shows that the member holds the numbers. A number has one holder: a verified range stands until its member withdraws it, it ends or you refuse it, and of two claims the earlier one comes first. What a regulator's file or an STI certificate gives to a member, and what calls prove, is verified by itself; where the file or certificate no longer does, the range waits here while it stands.">
       <div>
         <SegmentedControl
           mb="md"

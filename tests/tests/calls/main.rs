@@ -1,0 +1,29 @@
+//! Calls through a hub, one flow a file: each transport and peer, and those who mean harm.
+
+mod bad_member;
+mod baresip_sound;
+mod cancel;
+mod direct_call;
+mod dns;
+mod failover;
+mod health;
+mod late_prack;
+mod message_and_refer;
+mod number_portability;
+mod options;
+mod outbound_registration;
+mod peers;
+mod profiles;
+mod redirection;
+mod refusals;
+mod registration;
+mod reinvite;
+mod scanners;
+mod session_timer;
+mod shared_address;
+mod spoof;
+mod tls;
+mod tls_far_side;
+mod torture;
+mod trace;
+mod user_agent;
