@@ -9,17 +9,17 @@ use tandem_tests::{
     Cluster, Endpoint, Exchange, Hub, Plan, Settings, Socket, Switch, Traffic, long, now, peer_address, told,
 };
 
-/// Share by which memory may grow between the first third of the steady time and its end, and what any program
-/// may take more of for a while.
+/// Share by which memory may grow from one half of the steady time to the other, and what any program may take more of
+/// for a while.
 const MEMORY_SHARE: f64 = 0.02;
 const MEMORY_KB: f64 = 8_192.0;
 
 #[expect(clippy::print_stderr, reason = "the table is the result")]
 #[test]
 fn memory_stays_flat_and_nothing_is_left_after_many_calls() {
-    let seconds = told("SOAK_MINUTES").map_or(if long() { 1_200.0 } else { 5.0 }, |m| m * 60.0);
+    let seconds = told("SOAK_MINUTES").map_or(if long() { 1_200.0 } else { 10.0 }, |m| m * 60.0);
     let calls_up = told("SOAK_CALLS_UP").unwrap_or(if long() { 10_000.0 } else { 200.0 });
-    let usual = if long() { 1_000_000.0 } else { 500.0 };
+    let usual = if long() { 1_000_000.0 } else { 1_000.0 };
     let calls = told("SOAK_CALLS").unwrap_or(usual);
     let rate = calls / seconds;
     let hold = Duration::from_secs_f64(calls_up / rate);
@@ -107,11 +107,15 @@ fn memory_stays_flat_and_nothing_is_left_after_many_calls() {
         .filter(|(at, ..)| *at > hold.as_secs_f64() * 1.2 + placing * 0.2 && *at < placing)
         .map(|(.., memory)| *memory)
         .collect();
-    if let ([first, ..], [.., last]) = (&steady[..], &steady[..]) {
-        let grown = last - first;
-        eprintln!("soak: memory grew by {grown} kB of {first} kB while {calls_up} calls were up");
-        assert!(grown <= first * MEMORY_SHARE + MEMORY_KB, "memory grew by {grown} kB");
-    }
+    // Batches on their way to Postgres take megabytes for a moment: the least of each half is what stays.
+    let least = |half: &[f64]| half.iter().copied().reduce(f64::min);
+    let (first, second) = steady.split_at(steady.len() / 2);
+    let (Some(first), Some(second)) = (least(first), least(second)) else {
+        panic!("memory was looked at {} times while all calls were up", steady.len());
+    };
+    let grown = second - first;
+    eprintln!("soak: memory grew by {grown} kB of {first} kB while {calls_up} calls were up");
+    assert!(grown <= first * MEMORY_SHARE + MEMORY_KB, "memory grew by {grown} kB");
 
     // With room for one call each, one call finds room: no lease of all those calls is left.
     hub.apply(&narrow);
