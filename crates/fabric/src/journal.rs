@@ -40,7 +40,7 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 const MAGIC: &[u8; 7] = b"tandem\n";
 
 /// The version of [`Record`]: raise it with every change of that.
-const VERSION: u8 = 10;
+const VERSION: u8 = 11;
 
 /// The first version with a checksum in its header.
 const FIRST_WITH_CHECKSUM: u8 = 4;

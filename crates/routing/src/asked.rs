@@ -22,6 +22,7 @@ pub struct Asked {
     /// Which number.
     pub called: E164,
     /// When.
+    #[serde(with = "moment")]
     pub at: DateTime<Utc>,
     /// Name of the site where the call came in.
     pub site: Option<Box<str>>,
@@ -37,6 +38,29 @@ pub struct Asked {
     pub candidates_from: u16,
     /// How much was left out before.
     pub left_out_from: u16,
+}
+
+/// A moment as text where people read it; elsewhere the nanoseconds since 1970.
+mod moment {
+    use chrono::{DateTime, Utc};
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return at.serialize(serializer);
+        }
+        // It lasts until the year 2262.
+        let nanos = at.timestamp_nanos_opt().ok_or_else(|| S::Error::custom("too far from 1970"))?;
+        serializer.serialize_i64(nanos)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        if deserializer.is_human_readable() {
+            return DateTime::deserialize(deserializer);
+        }
+        i64::deserialize(deserializer).map(DateTime::from_timestamp_nanos)
+    }
 }
 
 /// Why a selection is not what comes of its table.

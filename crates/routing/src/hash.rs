@@ -19,7 +19,8 @@ use uuid::Uuid;
 use crate::sources::canonical;
 use crate::terms::{ENDLESS, nanos};
 
-/// 128 bits that are equal where two tables hold the same facts. Text form: 32 hexadecimal digits.
+/// 128 bits that are equal where two tables hold the same facts. Text form: 32 hexadecimal digits; a number where people do
+/// not read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableHash(u128);
 
@@ -64,6 +65,9 @@ impl FromStr for TableHash {
 
 impl<'de> Deserialize<'de> for TableHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u128::deserialize(deserializer).map(Self);
+        }
         let text = Cow::<'_, str>::deserialize(deserializer)?;
         text.parse().map_err(|_| serde::de::Error::custom(format!("{text:?} is no hash of a route table")))
     }
@@ -71,7 +75,11 @@ impl<'de> Deserialize<'de> for TableHash {
 
 impl Serialize for TableHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u128(self.0)
+        }
     }
 }
 
