@@ -1,5 +1,7 @@
 //! The program `tandem`: reads the command line and the settings, and calls what does the work.
 
+mod allocator;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,9 +24,6 @@ use tandem_store::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exchange where voice providers connect once and reach each other
 #[derive(Parser)]
@@ -121,6 +120,7 @@ enum OperatorCommand {
 }
 
 fn main() -> ExitCode {
+    allocator::set_up();
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
