@@ -18,6 +18,9 @@ pub(crate) struct Options {
     browser: bool,
 }
 
+/// Tests of one program that run at once: the scenarios of calls wait for timers most of their time.
+const TEST_THREADS: &str = "4";
+
 /// Builds all, runs all, then says what failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     set_up(&Need::ALL)?;
@@ -35,7 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     {
         steps.step("Rust tests", || {
             let mut tests = cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"]);
-            run_command(tests.env("PATH", machine::path_with_tools()))
+            run_command(tests.env("PATH", machine::path_with_tools()).env("RUST_TEST_THREADS", TEST_THREADS))
         });
     }
     if web {
