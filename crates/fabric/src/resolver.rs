@@ -59,8 +59,8 @@ impl Default for DnsSettings {
 /// Name of the thread.
 const THREAD: &str = "tandem-dns";
 
-/// How often the route table is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the route table is looked at: each look wakes a thread, on a node that has nothing to do as well.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long answers may wait to be saved, so that many are saved at once.
 const SAVE_AFTER: Duration = Duration::from_secs(2);
