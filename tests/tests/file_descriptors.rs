@@ -97,7 +97,8 @@ fn a_hub_out_of_file_descriptors_neither_spins_nor_loses_calls_over_udp() {
     tally.assert_all_went_well(calls);
     assert!(failed > 0.0, "the limit was not hit any more");
     assert!(share < 0.05, "{:.1} % of a processor for nothing", 100.0 * share);
-    let complaints = |hub: &Hub| hub.logged().matches("cannot accept connections").count();
+    let lines = |hub: &Hub, text: &str| hub.logged().matches(text).count();
+    let complaints = |hub: &Hub| lines(hub, "cannot accept connections");
     assert_eq!(complaints(&hub), 1, "lines in the log");
 
     // All are closed but one that had to wait in the system.
@@ -106,8 +107,11 @@ fn a_hub_out_of_file_descriptors_neither_spins_nor_loses_calls_over_udp() {
         let mut buffer = [0; 12];
         (&late).read_exact(&mut buffer).is_ok().then(|| assert_eq!(&buffer, b"SIP/2.0 200 "))
     });
-    assert!(hub.logged().contains("connections can be accepted again"));
-    assert_eq!(complaints(&hub), 1, "lines in the log");
+    // Those that waited may use the descriptors up once more before all that were closed have given theirs back.
+    until("each trouble to be over, and said to be", Duration::from_secs(10), || {
+        (lines(&hub, "connections can be accepted again") == complaints(&hub)).then_some(())
+    });
+    assert!(complaints(&hub) <= 3, "a line for each failure");
     drop(late);
     hub.wait_for_cdrs(calls as usize, Duration::from_secs(20));
     hub.wait_until_as(&before, Duration::from_secs(60));
