@@ -226,29 +226,47 @@ impl Challenger {
     pub async fn run(mut self, db: PgPool) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unwritten = Vec::new();
         loop {
-            let done = tokio::select! {
+            let is_due = tokio::select! {
                 Some(report) = self.reports.recv() => {
-                    let ChallengeReport { challenge_id, outcome, status } = report;
-                    let now = self.clock.now();
-                    let write = range_challenge::conclude(&db, challenge_id, outcome, status, now);
-                    database::within(TIMEOUT, write).await
+                    unwritten.push(report);
+                    false
                 }
-                _ = look.tick() => self.take(&db).await,
+                _ = look.tick() => true,
             };
-            if let Err(error) = done {
+            if let Err(error) = self.bring(&db, &mut unwritten, is_due).await {
                 tracing::warn!(%error, "cannot bring challenge calls to and from Postgres; will try again");
             }
         }
     }
 
-    async fn take(&self, db: &PgPool) -> Result<(), tandem_store::Error> {
+    /// Writes what became of calls, and keeps what Postgres does not take; then, where that is due, takes others.
+    async fn bring(
+        &self,
+        db: &PgPool,
+        unwritten: &mut Vec<ChallengeReport>,
+        is_due: bool,
+    ) -> Result<(), tandem_store::Error> {
+        while let Some(ChallengeReport { challenge_id, outcome, status }) = unwritten.last().copied() {
+            let write = range_challenge::conclude(db, challenge_id, outcome, status, self.clock.now());
+            database::within(TIMEOUT, write).await?;
+            unwritten.pop();
+        }
+        if is_due { self.take(db, unwritten).await } else { Ok(()) }
+    }
+
+    async fn take(
+        &self,
+        db: &PgPool,
+        unwritten: &mut Vec<ChallengeReport>,
+    ) -> Result<(), tandem_store::Error> {
         let take = range_challenge::take(db, self.node_id, AT_ONCE, self.clock.now());
         for order in database::within(TIMEOUT, take).await? {
             let challenge_id = order.challenge_id;
             if self.first.try_send(Parcel::Challenge(order)).is_err() {
-                let unplaced = ChallengeOutcome::Unplaced;
-                range_challenge::conclude(db, challenge_id, unplaced, None, self.clock.now()).await?;
+                let outcome = ChallengeOutcome::Unplaced;
+                unwritten.push(ChallengeReport { challenge_id, outcome, status: None });
             }
         }
         Ok(())
