@@ -74,8 +74,9 @@ impl Reporter {
                 Ok(()) = self.state.changed() => {}
             }
             match self.report().await {
-                Ok(()) if *self.state.borrow() == NodeState::Stopped => return,
-                Ok(()) => failing = false,
+                // What it is by now may be more than what was reported.
+                Ok(NodeState::Stopped) => return,
+                Ok(_) => failing = false,
                 Err(error) if failing => tracing::debug!(%error, "cannot report this node"),
                 Err(error) => {
                     failing = true;
@@ -85,8 +86,11 @@ impl Reporter {
         }
     }
 
-    /// Reports once.
-    pub async fn report(&mut self) -> Result<(), tandem_store::Error> {
+    /// Reports once, and returns the state that the database has of this node now.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn report(&mut self) -> Result<NodeState, tandem_store::Error> {
         let state = *self.state.borrow_and_update();
         let swap = self.swaps.borrow_and_update().clone();
         let (active_calls, journal_backlog) = (self.load)();
@@ -112,6 +116,42 @@ impl Reporter {
         };
         let others = node::report(&self.db, &report).await?;
         self.disagreements.set(others.into());
-        Ok(())
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_routing::RouteTable;
+    use tandem_testkit::{Database, ManualClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_stops_while_it_is_reported_is_reported_once_more() {
+        let database = Database::new().await;
+        let clock = Arc::new(ManualClock::new());
+        let (stop, state) = watch::channel(NodeState::Draining);
+        let (_swap, swaps) = watch::channel(Swap::default());
+        let reporter = Reporter {
+            db: database.pool().clone(),
+            node_id: NodeId(uuid::Uuid::from_u128(1)),
+            name: "t".to_owned(),
+            started_at: clock.now(),
+            table: tandem_routing::shared(RouteTable::empty()),
+            clock,
+            state,
+            swaps,
+            disagreements: IntGauge::new("disagreements", "disagreements").expect("a name"),
+            ported: SharedState::default(),
+            // Asked between the state that a report tells and its writing.
+            load: Box::new(move || {
+                stop.send_replace(NodeState::Stopped);
+                (0, 0)
+            }),
+        };
+        tokio::time::timeout(Duration::from_secs(30), reporter.run()).await.expect("it ends");
+        let nodes = node::list(database.pool()).await.expect("it lists");
+        assert_eq!(nodes.iter().map(|node| node.state).collect::<Vec<_>>(), [NodeState::Stopped]);
     }
 }
