@@ -203,7 +203,8 @@ impl Worker {
         // Both are parts of the call.
         let dialog = dialog.clone();
         let leg = call.leg(side.other()).expect("a call with a pair of dialogs has both legs");
-        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+        let endpoint = table.endpoint(leg.endpoint);
+        let flow = leg.next_hop(&dialog, endpoint);
         let sender = call.leg(side).expect("the request came by it").endpoint;
         let (sender, receiver) = (policy_of(&table, sender), policy_of(&table, leg.endpoint));
         let local = &self.locals[usize::from(flow.listener)];
@@ -254,13 +255,8 @@ impl Worker {
             return;
         }
         let octets = Octets::from(self.scratch.as_slice());
-        let client = self.transactions.open_client(
-            &mut self.wire,
-            now.instant,
-            method,
-            Outgoing { branch, flow, octets },
-            User::Call(key),
-        );
+        let outgoing = Outgoing { branch, flow, octets };
+        let client = self.open_client(now, endpoint, method, outgoing, User::Call(key));
         let request_octets = Octets::from(request.octets());
         let call = &mut self.calls[key];
         if method == Method::Invite {
@@ -336,12 +332,13 @@ impl Worker {
         call.acked = true;
         let record = Record::Acked(call.cdr.call_id, call.cdr.answered_at);
         self.record_later(now, &record);
-        self.send_ack(key, side.other(), invite.client, success.client_cseq, body);
+        self.send_ack(now, key, side.other(), invite.client, success.client_cseq, body);
     }
 
     /// Acknowledges the 2xx that came on a leg.
     fn send_ack(
         &mut self,
+        now: Now,
         key: CallKey,
         side: Side,
         client: Option<TransactionKey>,
@@ -351,9 +348,11 @@ impl Worker {
         let table = self.table.clone();
         let Some(leg) = self.calls[key].leg(side) else { return };
         let Some(dialog) = leg.dialog.clone() else { return };
-        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+        let endpoint = table.endpoint(leg.endpoint);
+        let flow = leg.next_hop(&dialog, endpoint);
         let ack = self.build_ack(client, &dialog, flow, cseq, body);
-        self.wire.outbox.push(flow, ack.clone());
+        let (flow, sent) = self.by_tcp(now, endpoint, flow, &ack).unwrap_or((flow, ack.clone()));
+        self.wire.outbox.push(flow, sent);
         // One without a body is made anew when it is needed again: few are, and every call would keep one.
         if let Some(client) = client.filter(|_| body.is_some()) {
             self.transactions.keep_ack(client, ack);
@@ -393,7 +392,7 @@ impl Worker {
             self.calls[key].note_cause(cause_of(request));
             self.record_up(key);
             self.wire.outbox.hold(!self.calls[key].acked);
-            self.send_ack(key, side, client, cseq, None);
+            self.send_ack(now, key, side, client, cseq, None);
             return self.wire.outbox.hold(false);
         }
         self.end_pending(now, key);
@@ -509,7 +508,7 @@ impl Worker {
         if let Some(invite) = call.invite.take() {
             match invite.success {
                 Some(success) => {
-                    self.send_ack(key, invite.from.other(), invite.client, success.client_cseq, None)
+                    self.send_ack(now, key, invite.from.other(), invite.client, success.client_cseq, None)
                 }
                 None => {
                     if let Some(client) = invite.client {

@@ -348,7 +348,7 @@ impl Worker {
         key: CallKey,
         index: u8,
         endpoint: &Endpoint,
-        mut flow: Flow,
+        flow: Flow,
         lease: Lease,
     ) -> Result<(), Reason> {
         let tag = self.mint();
@@ -356,19 +356,8 @@ impl Worker {
         let min_se_s = self.calls[key].invite.as_ref().map_or(0, |invite| invite.min_se_s);
         let session = Session::new(&endpoint.policy.session).lengthened(min_se_s);
         let targets = self.targets_of(endpoint, now);
-        let size = &endpoint.policy.size;
-        let exceeds = |octets: usize, most: Option<u32>| most.is_some_and(|most| octets > most as usize);
-        let mut egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
-        if flow.transport == Transport::Udp
-            && !endpoint.target.is_registration()
-            && exceeds(self.scratch.len(), size.tcp_above_bytes)
-            && let Some(listener) = self.listener_for(Transport::Tcp, flow.remote)
-        {
-            // A datagram of this size may be cut on its way (RFC 3261 §18.1.1).
-            flow = Flow { listener, transport: Transport::Tcp, ..flow };
-            egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
-        }
-        if exceeds(self.scratch.len(), size.max_bytes) {
+        let egress_call_id = self.write_invite(key, endpoint, session, flow, tag, branch)?;
+        if !endpoint.policy.size.takes(self.scratch.len()) {
             return Err(Reason::MessageTooLarge);
         }
         let octets = Octets::from(self.scratch.as_slice());
@@ -401,13 +390,8 @@ impl Worker {
         });
         self.add_egress_leg(key);
         self.trace_attempt(key);
-        let client = self.transactions.open_client(
-            &mut self.wire,
-            now.instant,
-            Method::Invite,
-            Outgoing { branch, flow, octets },
-            User::Call(key),
-        );
+        let request = Outgoing { branch, flow, octets };
+        let client = self.open_client(now, Some(endpoint), Method::Invite, request, User::Call(key));
         self.calls[key].invite.as_mut().expect("it is there").client = Some(client);
         self.wire.metrics.attempts.inc();
         let timer = Wake::Call(key, CallTimer::Attempt(position));
@@ -517,13 +501,15 @@ impl Worker {
     /// Nothing came from the candidate of attempt `position`: the next one is tried.
     pub(crate) fn attempt_silent(&mut self, now: Now, key: CallKey, position: u16) {
         let call = &self.calls[key];
+        let client = call.invite.as_ref().and_then(|invite| invite.client);
         let is_silent = self.is_pending_attempt(key, position)
-            && call
-                .invite
-                .as_ref()
-                .and_then(|invite| invite.client)
-                .is_some_and(|client| self.transactions.has_had_no_response(client));
+            && client.is_some_and(|client| self.transactions.has_had_no_response(client));
         if is_silent {
+            let flow = client.and_then(|client| self.transactions.flow(client));
+            if let Some(flow) = flow.filter(|flow| flow.transport == Transport::Tcp) {
+                // Something took the connection, and does not read from it.
+                self.udp_only.add(now.instant, flow.remote);
+            }
             self.hear_failed(now, key, HealthSign::CallUnanswered);
             self.abandon_attempt(now, key, None);
             self.attempt_ended(now, key, None, Some(Reason::EndpointUnreachable));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
-use tandem_model::{Endpoint, EndpointId, MemberId};
+use tandem_model::{Endpoint, EndpointId, MemberId, Transport};
 use tandem_sip::{Dialog, NameAddr, Scheme, Uri};
 
 use crate::limit::Lease;
@@ -69,9 +69,10 @@ impl Leg {
     }
 
     /// Whether a message from `source` may speak for this leg: it comes from the leg's own address, from the
-    /// endpoint's targets, or from an address that is the same endpoint's.
+    /// endpoint's targets, or from an address that is the same endpoint's; over TLS where the leg is, and not
+    /// elsewhere. What comes by TCP in a leg by UDP was too large for that (RFC 3261 §18.1.1).
     pub(crate) fn lives_at(&self, source: Flow, endpoint_there: Option<&Endpoint>) -> bool {
-        source.transport == self.flow.transport
+        (source.transport == Transport::Tls) == (self.flow.transport == Transport::Tls)
             && (self.ips().any(|own| own == source.remote.ip())
                 || endpoint_there.is_some_and(|endpoint| endpoint.endpoint_id == self.endpoint))
     }

@@ -32,6 +32,7 @@ mod hep;
 mod identity;
 mod invite;
 mod journal;
+mod large_request;
 mod late_prack;
 mod leg;
 mod limit;

@@ -59,7 +59,7 @@ impl Worker {
         let outgoing = self.build_proven(Proven { request, flow, cseq, field });
         self.wire.metrics.proofs.inc();
         self.transactions.set_user(client, User::Nobody);
-        let again = self.transactions.open_client(&mut self.wire, now.instant, method, outgoing, user);
+        let again = self.open_client(now, table.endpoint(endpoint), method, outgoing, user);
         if let User::Call(key) = user {
             self.replace_client(key, client, again);
         }

@@ -36,6 +36,7 @@ mod enum_answers;
 mod guard;
 mod health;
 mod interop;
+mod large_request;
 mod limits;
 mod names;
 mod offers;
@@ -242,7 +243,11 @@ impl Simulation {
 
     /// A message of a member reaches the hub.
     fn receive(&mut self, from: &str, message: &str) {
-        let flow = Flow::new(0, Transport::Udp, from.parse().unwrap());
+        self.receive_by(Transport::Udp, from, message);
+    }
+
+    fn receive_by(&mut self, transport: Transport, from: &str, message: &str) {
+        let flow = by(transport, from);
         let worker = match self.receiver {
             0 => &mut self.worker,
             other => &mut self.others[other - 1],
@@ -476,6 +481,11 @@ fn field<'m>(message: &'m str, name: &str) -> &'m str {
 
 fn uri_of(contact: &str) -> &str {
     contact.split(['<', '>']).nth(1).unwrap()
+}
+
+/// The way between the hub and an address.
+fn by(transport: Transport, address: &str) -> Flow {
+    Flow::new(u8::from(transport == Transport::Tcp), transport, address.parse().unwrap())
 }
 
 /// What a member answers to a request.

@@ -42,7 +42,7 @@ impl Default for Deadlines {
             first_message: Duration::from_secs(10),
             message: Duration::from_secs(10),
             idle: Duration::from_secs(2 * 3_600),
-            connect: Duration::from_secs(3),
+            connect: Duration::from_secs(2),
             write: Duration::from_secs(10),
         }
     }

@@ -217,6 +217,8 @@ pub(crate) struct Transactions {
     slots: SlotMap<TransactionKey, Transaction>,
     clients: AHashMap<(u64, bool), TransactionKey>,
     servers: AHashMap<Fingerprint, TransactionKey>,
+    /// Requests that went by TCP for their size, as datagrams: until there is a response to them.
+    datagrams: AHashMap<TransactionKey, (Flow, Octets)>,
     fingerprints: [RandomState; 2],
     /// The server transaction that was begun last.
     begun: Option<TransactionKey>,
@@ -231,6 +233,7 @@ impl Transactions {
             slots: SlotMap::with_key(),
             clients: AHashMap::new(),
             servers: AHashMap::new(),
+            datagrams: AHashMap::new(),
             fingerprints: [RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(d, c, b, a)],
             begun: None,
             scratch: Vec::new(),
@@ -347,6 +350,11 @@ impl Transactions {
         key
     }
 
+    /// Keeps a request of a client transaction as a datagram: what is sent where no stream can be opened.
+    pub(crate) fn keep_datagram(&mut self, key: TransactionKey, flow: Flow, octets: Octets) {
+        self.datagrams.insert(key, (flow, octets));
+    }
+
     /// Takes up an INVITE server transaction that has had its 2xx (RFC 6026 §7.1).
     pub(crate) fn resume_server(
         &mut self,
@@ -420,6 +428,9 @@ impl Transactions {
         response: &Message<'_>,
         status: u16,
     ) -> Told {
+        if !self.datagrams.is_empty() {
+            self.datagrams.remove(&key);
+        }
         self.happen(wire, now, key, Happening::Response(status), Some(response))
     }
 
@@ -461,8 +472,18 @@ impl Transactions {
             .collect()
     }
 
-    /// The transport could not send a client transaction's request.
+    /// The transport could not send a client transaction's request: it begins anew with the datagram, where there is one.
     pub(crate) fn fail(&mut self, wire: &mut Wire, now: Instant, key: TransactionKey) -> Told {
+        if let Some((flow, octets)) = self.datagrams.remove(&key)
+            && let Some(transaction) = self.slots.get_mut(key)
+        {
+            (transaction.flow, transaction.octets) = (flow, Some(octets));
+            let actions = match transaction.machine {
+                Machine::InviteClient(_) => client_invite::START.1,
+                _ => client_non_invite::START.1,
+            };
+            return self.perform(wire, now, key, actions, None, false);
+        }
         self.happen(wire, now, key, Happening::TransportError, None)
     }
 
@@ -471,6 +492,9 @@ impl Transactions {
         if let Some(transaction) = self.slots.remove(key) {
             wire.timers.cancel(transaction.resend);
             wire.timers.cancel(transaction.wait);
+            if !self.datagrams.is_empty() {
+                self.datagrams.remove(&key);
+            }
             match transaction.key {
                 Key::Client { branch, cancel } => drop(self.clients.remove(&(branch, cancel))),
                 Key::Server(fingerprint) => drop(self.servers.remove(&fingerprint)),

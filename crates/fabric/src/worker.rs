@@ -27,6 +27,7 @@ use crate::crossing::{ALLOW, SUPPORTED};
 use crate::dipper::Dipper;
 use crate::identity::endpoint_at;
 use crate::journal::Journal;
+use crate::large_request::UdpOnly;
 use crate::late_prack::LatePrack;
 use crate::leg::{Leg, Side, format_tag};
 use crate::metrics::Metrics;
@@ -169,6 +170,8 @@ pub(crate) struct Worker {
     /// MESSAGEs on their way across.
     pub(crate) pages: SlotMap<PageKey, Page>,
     pub(crate) transactions: Transactions,
+    /// Where large requests go as datagrams all the same.
+    pub(crate) udp_only: UdpOnly,
     /// Which of the node's workers it is, and what it has in common with the others.
     pub(crate) share: Share,
     pub(crate) passes: Passes,
@@ -230,6 +233,7 @@ impl Worker {
             late_pracks: AHashMap::new(),
             pages: SlotMap::with_key(),
             transactions,
+            udp_only: UdpOnly::default(),
             watch: (share.index == 0).then(Box::default),
             share,
             guard,
@@ -748,6 +752,9 @@ impl Worker {
 
     /// The transport could not bring messages to `flow.remote`.
     pub(crate) fn unreachable(&mut self, now: Now, flow: Flow) {
+        if flow.transport == Transport::Tcp {
+            self.udp_only.add(now.instant, flow.remote);
+        }
         for key in self.transactions.clients_toward(flow) {
             let told = self.transactions.fail(&mut self.wire, now.instant, key);
             if told.ending.is_some() {

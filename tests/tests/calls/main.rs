@@ -7,6 +7,7 @@ mod direct_call;
 mod dns;
 mod failover;
 mod health;
+mod large_request;
 mod late_prack;
 mod message_and_refer;
 mod number_portability;

@@ -122,7 +122,7 @@ fn taken(invite: &str) -> BTreeMap<String, String> {
     taken
 }
 
-fn with_policies(from: &Option<Policy>, to: &Option<Policy>) -> Simulation {
+pub(super) fn with_policies(from: &Option<Policy>, to: &Option<Policy>) -> Simulation {
     let sim = Simulation::new();
     let mut facts = facts();
     facts.endpoints[0].policy = from.clone().unwrap_or_default();
@@ -170,7 +170,7 @@ fn the_table_has_a_hundred_cases_and_every_profile_on_both_sides() {
     }
 }
 
-fn policy(profile: &str, overrides: &str) -> Option<Policy> {
+pub(super) fn policy(profile: &str, overrides: &str) -> Option<Policy> {
     let text = format!("{{\"profile\": \"{profile}\", \"overrides\": {overrides}}}");
     Some(serde_json::from_str(&text).unwrap())
 }
@@ -347,23 +347,6 @@ fn an_invite_that_a_switch_cannot_take_goes_to_the_next() {
     sim.receive(ACME, &long);
     assert!(sim.sent_to(GLOBEX).is_empty());
     assert_eq!(sim.kinds_to(GLOBEX_2), ["INVITE"]);
-}
-
-#[test]
-fn an_invite_that_no_datagram_should_carry_goes_by_tcp_where_the_policy_says_so() {
-    let long = invite(1, "+442079460000").replace("X-Note: kept", &format!("X-Note: {}", "x".repeat(900)));
-    for (size, message, transport) in [
-        ("{}", &long, "UDP"),
-        (r#"{"tcp_above_bytes": 1300}"#, &long, "TCP"),
-        (r#"{"tcp_above_bytes": 1300}"#, &invite(1, "+442079460000"), "UDP"),
-    ] {
-        let mut sim = with_policies(&None, &policy("neutral", &format!("{{\"size\": {size}}}")));
-        sim.receive(ACME, message);
-        let sent = sim.one_to(GLOBEX);
-        assert!(sent.contains(&format!("\r\nVia: SIP/2.0/{transport} ")), "{size}: {sent}");
-        let uri = sent.split(' ').nth(1).unwrap();
-        assert_eq!(uri.contains(";transport=tcp"), transport == "TCP", "{uri}");
-    }
 }
 
 /// What no policy may undo: the other member's addresses, whatever the spelling, and the dialog's own fields.

@@ -261,7 +261,7 @@ fn what_a_node_holds_is_bounded_and_calls_go_on_when_nobody_takes_it() {
         let invite = invite(sim.calls, "+442079460000").replace("X-Note", &large);
         sim.receive(ACME, &invite);
         let egress = sim.sent_to(GLOBEX).pop().unwrap();
-        sim.receive(GLOBEX, &response(&egress, "486 Busy Here", "g", ""));
+        sim.receive_by(Transport::Tcp, GLOBEX, &response(&egress, "486 Busy Here", "g", ""));
         assert_eq!(sim.kinds_to(ACME), ["100", "486"]);
     }
     let octets: usize = traces.take().iter().map(|message| message.octets.len()).sum();

@@ -5,7 +5,11 @@ use super::*;
 impl Simulation {
     /// The transport could not bring messages to an address.
     fn refuse(&mut self, address: &str) {
-        let flow = Flow::new(0, Transport::Udp, address.parse().unwrap());
+        self.refuse_by(Transport::Udp, address);
+    }
+
+    pub(super) fn refuse_by(&mut self, transport: Transport, address: &str) {
+        let flow = by(transport, address);
         let now = self.now;
         self.worker.contain(now, |worker| worker.unreachable(now, flow));
         self.flush();

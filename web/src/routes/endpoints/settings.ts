@@ -175,9 +175,9 @@ export const SETTING_GROUPS: SettingGroup[] = [
   {
     group: "size",
     title: "Large messages",
-    about: "RFC 3261 §18.1.1: a datagram of more than 1,300 octets may be cut on its way.",
+    about: "RFC 3261 §18.1.1: a datagram of more than 1,300 octets may be cut on its way. A switch that takes no connection gets it all the same.",
     settings: [
-      { name: "tcp_above_bytes", label: "Over TCP above", description: "Octets of an INVITE; empty: never", kind: "number" },
+      { name: "tcp_above_bytes", label: "Over TCP above", description: "Octets of a request; empty: never", kind: "number" },
       { name: "max_bytes", label: "Never above", description: "Octets; another endpoint is tried", kind: "number" },
     ],
   },
