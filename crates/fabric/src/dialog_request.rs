@@ -218,7 +218,8 @@ impl Worker {
         let cseq = format!("{number} {method}");
         let (from, to) = (dialog.from_value(), dialog.to_value());
         let (uri, routes) = dialog.request_target();
-        let mut top: Vec<(&str, &[u8])> = vec![("Via", via.as_bytes()), ("Max-Forwards", hops.as_bytes())];
+        let mut top: Vec<(&str, &[u8])> = Vec::with_capacity(14);
+        top.extend([("Via", via.as_bytes()), ("Max-Forwards", hops.as_bytes())]);
         top.extend(routes.iter().map(|route| ("Route", &**route)));
         top.extend([
             ("From", &from[..]),

@@ -514,24 +514,21 @@ impl Worker {
         let flow = self.transactions.flow(server)?;
         let request = Message::parse(request).expect("it was read before");
         let local = &self.locals[usize::from(flow.listener)];
-        let mut vias: Vec<Vec<u8>> = Vec::new();
-        for (index, via) in request.values(Name::Via).enumerate() {
-            let mut value = Vec::with_capacity(via.len() + 48);
-            match index {
-                0 => write_stamped_via(&mut value, via, flow.remote),
-                _ => value.extend_from_slice(via),
-            }
-            vias.push(value);
+        let mut vias = request.values(Name::Via);
+        let mut top_via = Vec::with_capacity(128);
+        if let Some(via) = vias.next() {
+            write_stamped_via(&mut top_via, via, flow.remote);
         }
         let mut to = request.header(Name::To).unwrap_or_default().to_vec();
         if request.to_tag().is_none() {
             to.extend_from_slice(b";tag=");
             to.extend_from_slice(format_tag(tag).as_bytes());
         }
-        let mut top: Vec<(&str, &[u8])> = vias.iter().map(|via| ("Via", &via[..])).collect();
+        let mut top: Vec<(&str, &[u8])> = Vec::with_capacity(12);
+        top.push(("Via", &top_via));
+        top.extend(vias.map(|via| ("Via", via)));
         // Route recording is for requests that make or refresh a dialog (RFC 3261 §12.1.1).
-        let record_routes: Vec<&[u8]> = request.values(Name::RecordRoute).collect();
-        top.extend(record_routes.iter().map(|&route| ("Record-Route", route)));
+        top.extend(request.values(Name::RecordRoute).map(|route| ("Record-Route", route)));
         top.extend([
             ("From", request.header(Name::From).unwrap_or_default()),
             ("To", &to[..]),

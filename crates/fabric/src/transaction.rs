@@ -212,6 +212,10 @@ pub(crate) struct Told {
     pub(crate) ending: Option<Ending>,
 }
 
+/// Transactions that a worker has room for from its start: to make room copies all that there are, between two messages.
+/// Room that was never used takes no memory.
+const ROOM: usize = 1 << 16;
+
 /// The transactions of a worker.
 pub(crate) struct Transactions {
     slots: SlotMap<TransactionKey, Transaction>,
@@ -230,7 +234,7 @@ impl Transactions {
     pub(crate) fn new(seeds: [u64; 4]) -> Self {
         let [a, b, c, d] = seeds;
         Self {
-            slots: SlotMap::with_key(),
+            slots: SlotMap::with_capacity_and_key(ROOM),
             clients: AHashMap::new(),
             servers: AHashMap::new(),
             datagrams: AHashMap::new(),
