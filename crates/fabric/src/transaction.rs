@@ -476,10 +476,12 @@ impl Transactions {
             .collect()
     }
 
-    /// The transport could not send a client transaction's request: it begins anew with the datagram, where there is one.
+    /// The transport could not send a client transaction's request: it begins anew with the datagram, where there is one
+    /// and anybody waits for it still.
     pub(crate) fn fail(&mut self, wire: &mut Wire, now: Instant, key: TransactionKey) -> Told {
         if let Some((flow, octets)) = self.datagrams.remove(&key)
             && let Some(transaction) = self.slots.get_mut(key)
+            && !matches!(transaction.user, User::Abandoned { .. })
         {
             (transaction.flow, transaction.octets) = (flow, Some(octets));
             let actions = match transaction.machine {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tandem_tests::sipp::{Load, Numbers, Transport, caller, gateway};
-use tandem_tests::{Baresip, CALLED, Endpoint, Exchange, Hub, Sipp, peer_address};
+use tandem_tests::{Baresip, CALLED, Endpoint, Exchange, Hub, Sipp, peer_address, until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -34,6 +34,8 @@ fn baresip_that_is_said_to_take_udp_gets_a_large_invite_by_tcp() {
     let ip = peer_address();
     let phone = Baresip::answers(ip, 440.0, CALLED);
     assert_eq!(connections_after_a_large_call(ip, &format!("sip:{}", phone.address)), 1.0);
+    // The BYE is small, and went as a datagram.
+    until("the phone to be hung up", SOON, || phone.printed().contains("session closed").then_some(()));
 }
 
 #[test]

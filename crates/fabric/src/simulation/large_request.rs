@@ -86,6 +86,20 @@ fn where_no_connection_is_taken_the_same_invite_goes_as_a_datagram_and_so_do_lat
 }
 
 #[test]
+fn an_invite_that_was_given_up_before_its_connection_was_refused_does_not_go_as_a_datagram() {
+    let mut sim = Simulation::new();
+    let ingress = larger(&invite(1, "+442079460000"), 900);
+    sim.receive(ACME, &ingress);
+    assert_eq!(via(&sim.one_to(GLOBEX)), TCP);
+    sim.receive(ACME, &ingress.replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL"));
+    sim.refuse_by(Transport::Tcp, GLOBEX);
+    sim.pass(Duration::from_secs(40));
+    assert_eq!(sim.kinds_to(GLOBEX), [""; 0]);
+    assert_eq!(sim.one_cdr().outcome, Some(Outcome::Cancelled));
+    sim.expect_nothing_left();
+}
+
+#[test]
 fn a_place_that_takes_a_connection_and_answers_nothing_by_it_gets_datagrams_from_then_on() {
     let mut sim = Simulation::new();
     sim.receive(ACME, &larger(&invite(1, "+442079460000"), 900));
