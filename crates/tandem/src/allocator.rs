@@ -3,7 +3,7 @@
 
 use std::ffi::c_long;
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
+use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -17,10 +17,10 @@ const PURGE_DELAY: mi_option_t = 15;
 /// own 1,000 ms they were a twentieth of what the hub takes for a call.
 const KEPT_MS: c_long = 10_000;
 
-/// Sets what is not mimalloc's default.
+/// Sets what is not mimalloc's default, unless the environment does (`MIMALLOC_PURGE_DELAY`).
 pub(crate) fn set_up() {
     // SAFETY: it sets a number that every thread reads when it next asks for it.
-    unsafe { mi_option_set(PURGE_DELAY, KEPT_MS) };
+    unsafe { mi_option_set_default(PURGE_DELAY, KEPT_MS) };
 }
 
 #[cfg(test)]

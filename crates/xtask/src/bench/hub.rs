@@ -164,7 +164,17 @@ max_calls = 100000
 
     /// Starts it; it takes calls when this returns.
     pub(crate) fn start(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Starts it so that memory that it freed is the system's a second later, and its growth can be seen.
+    pub(crate) fn start_without_reserve(&mut self) -> Result<()> {
+        self.start_with(&[("MIMALLOC_PURGE_DELAY", "1000")])
+    }
+
+    fn start_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
         let mut serve = pinned(SYSTEM_CORE, &self.program);
+        serve.envs(variables.iter().copied());
         serve.arg("serve").arg("--config").arg(&self.config).env_remove("TANDEM_BIN");
         let log = self.folder.join(format!("{}-{}.log", self.place.database, self.transport.as_str()));
         let mut process = Background::start("tandem serve", &mut serve, &log)?;
