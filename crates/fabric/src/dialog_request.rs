@@ -450,12 +450,13 @@ impl Worker {
         if side == Side::Ingress
             && let Some(leg) = call.egress.as_ref()
         {
-            let flow = leg.next_hop(&egress, table.endpoint(leg.endpoint));
+            let endpoint = table.endpoint(leg.endpoint);
+            let flow = leg.next_hop(&egress, endpoint);
             let (number, is_offered) = (egress.next_cseq(), leg.session.is_offered);
             let bye = self.build_in_dialog(&egress, flow, Method::Bye, number, None, |writer| {
                 write_timer(writer, is_offered);
             });
-            self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
+            self.open_client(now, endpoint, Method::Bye, bye, User::Nobody);
         }
         if self.calls[key].ingress.tag != pair {
             self.tags.remove(&pair);
@@ -544,13 +545,14 @@ impl Worker {
         let table = self.table.clone();
         let Some(leg) = self.calls[key].leg_mut(side) else { return };
         let Some(mut dialog) = leg.dialog.clone() else { return };
-        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+        let endpoint = table.endpoint(leg.endpoint);
+        let flow = leg.next_hop(&dialog, endpoint);
         let (number, is_offered) = (dialog.next_cseq(), leg.session.is_offered);
         let bye = self.build_in_dialog(&dialog, flow, Method::Bye, number, None, |writer| {
             write_timer(writer, is_offered);
             extra(writer);
         });
-        self.transactions.open_client(&mut self.wire, now.instant, Method::Bye, bye, User::Nobody);
+        self.open_client(now, endpoint, Method::Bye, bye, User::Nobody);
     }
 
     /// Asks both sides, by OPTIONS in the dialog (RFC 3261 §11), whether they know the call.
@@ -561,18 +563,13 @@ impl Worker {
             let Some(dialog) = leg.dialog.as_mut() else { continue };
             let number = dialog.next_cseq();
             let dialog = dialog.clone();
-            let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+            let endpoint = table.endpoint(leg.endpoint);
+            let flow = leg.next_hop(&dialog, endpoint);
             let is_offered = leg.session.is_offered;
             let probe = self.build_in_dialog(&dialog, flow, Method::Options, number, None, |writer| {
                 write_timer(writer, is_offered);
             });
-            self.transactions.open_client(
-                &mut self.wire,
-                now.instant,
-                Method::Options,
-                probe,
-                User::Probe(key, side),
-            );
+            self.open_client(now, endpoint, Method::Options, probe, User::Probe(key, side));
         }
     }
 

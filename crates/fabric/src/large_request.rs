@@ -39,7 +39,8 @@ impl UdpOnly {
 }
 
 impl Worker {
-    /// Begins the client transaction of a request that has what a member sent in it, however large that is.
+    /// Begins the client transaction of a request that has what a member sent in it, its routes among that, however large
+    /// it is.
     pub(crate) fn open_client(
         &mut self,
         now: Now,

@@ -331,7 +331,8 @@ impl Worker {
         leg.session_due = now.instant + leg.session.patience();
         let number = dialog.next_cseq();
         let dialog = dialog.clone();
-        let flow = leg.next_hop(&dialog, table.endpoint(leg.endpoint));
+        let endpoint = table.endpoint(leg.endpoint);
+        let flow = leg.next_hop(&dialog, endpoint);
         let policy = policy_of(&table, leg.endpoint);
         let (offer, is_offered) = (leg.session.offer(&policy.session), leg.session.is_offered);
         let contact = self.locals[usize::from(flow.listener)].contact_to(policy).to_owned();
@@ -345,7 +346,7 @@ impl Worker {
             }
         });
         self.wire.metrics.session_refreshes.inc();
-        self.transactions.open_client(&mut self.wire, now.instant, method, request, User::Probe(key, side));
+        self.open_client(now, endpoint, method, request, User::Probe(key, side));
     }
 
     /// The answer of a member to whether its leg is still there (§7.4, §10).

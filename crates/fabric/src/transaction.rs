@@ -432,9 +432,7 @@ impl Transactions {
         response: &Message<'_>,
         status: u16,
     ) -> Told {
-        if !self.datagrams.is_empty() {
-            self.datagrams.remove(&key);
-        }
+        self.datagrams.remove(&key);
         self.happen(wire, now, key, Happening::Response(status), Some(response))
     }
 
@@ -498,9 +496,7 @@ impl Transactions {
         if let Some(transaction) = self.slots.remove(key) {
             wire.timers.cancel(transaction.resend);
             wire.timers.cancel(transaction.wait);
-            if !self.datagrams.is_empty() {
-                self.datagrams.remove(&key);
-            }
+            self.datagrams.remove(&key);
             match transaction.key {
                 Key::Client { branch, cancel } => drop(self.clients.remove(&(branch, cancel))),
                 Key::Server(fingerprint) => drop(self.servers.remove(&fingerprint)),

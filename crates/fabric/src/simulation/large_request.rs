@@ -16,13 +16,19 @@ fn via(message: &str) -> &str {
 const TCP: &str = "SIP/2.0/TCP";
 const UDP: &str = "SIP/2.0/UDP";
 
-#[test]
-fn an_invite_that_no_datagram_should_carry_goes_by_tcp_and_its_answers_come_by_it() {
+/// acme's large INVITE, and how globex got it.
+fn large_call() -> (Simulation, String, String) {
     let mut sim = Simulation::new();
     let ingress = larger(&invite(1, "+442079460000"), 900);
     sim.receive(ACME, &ingress);
     let egress = sim.one_to(GLOBEX);
     assert_eq!(via(&egress), TCP);
+    (sim, ingress, egress)
+}
+
+#[test]
+fn an_invite_that_no_datagram_should_carry_goes_by_tcp_and_its_answers_come_by_it() {
+    let (mut sim, ingress, egress) = large_call();
     assert!(
         !egress.split("\r\n").next().unwrap().contains("transport"),
         "the transport of the Via alone changes"
@@ -43,10 +49,7 @@ fn an_invite_that_no_datagram_should_carry_goes_by_tcp_and_its_answers_come_by_i
 
 #[test]
 fn the_cancel_of_an_invite_by_tcp_goes_by_tcp() {
-    let mut sim = Simulation::new();
-    let ingress = larger(&invite(1, "+442079460000"), 900);
-    sim.receive(ACME, &ingress);
-    let egress = sim.one_to(GLOBEX);
+    let (mut sim, ingress, egress) = large_call();
     sim.receive_by(Transport::Tcp, GLOBEX, &response(&egress, "180 Ringing", "g", ""));
     sim.receive(ACME, &ingress.replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL"));
     let cancel = sim.one_to(GLOBEX);
@@ -55,10 +58,7 @@ fn the_cancel_of_an_invite_by_tcp_goes_by_tcp() {
 
 #[test]
 fn where_no_connection_is_taken_the_same_invite_goes_as_a_datagram_and_so_do_later_ones() {
-    let mut sim = Simulation::new();
-    let ingress = larger(&invite(1, "+442079460000"), 900);
-    sim.receive(ACME, &ingress);
-    let by_tcp = sim.one_to(GLOBEX);
+    let (mut sim, ingress, by_tcp) = large_call();
     sim.refuse_by(Transport::Tcp, GLOBEX);
     let by_udp = sim.one_to(GLOBEX);
     assert_eq!([&by_tcp, &by_udp].map(|invite| via(invite)), [TCP, UDP]);
@@ -87,10 +87,7 @@ fn where_no_connection_is_taken_the_same_invite_goes_as_a_datagram_and_so_do_lat
 
 #[test]
 fn an_invite_that_was_given_up_before_its_connection_was_refused_does_not_go_as_a_datagram() {
-    let mut sim = Simulation::new();
-    let ingress = larger(&invite(1, "+442079460000"), 900);
-    sim.receive(ACME, &ingress);
-    assert_eq!(via(&sim.one_to(GLOBEX)), TCP);
+    let (mut sim, ingress, _) = large_call();
     sim.receive(ACME, &ingress.replace("INVITE sip", "CANCEL sip").replace("1 INVITE", "1 CANCEL"));
     sim.refuse_by(Transport::Tcp, GLOBEX);
     sim.pass(Duration::from_secs(40));
@@ -101,9 +98,7 @@ fn an_invite_that_was_given_up_before_its_connection_was_refused_does_not_go_as_
 
 #[test]
 fn a_place_that_takes_a_connection_and_answers_nothing_by_it_gets_datagrams_from_then_on() {
-    let mut sim = Simulation::new();
-    sim.receive(ACME, &larger(&invite(1, "+442079460000"), 900));
-    assert_eq!(via(&sim.one_to(GLOBEX)), TCP);
+    let (mut sim, ..) = large_call();
     sim.pass(Duration::from_secs(4));
     assert_eq!(sim.kinds_to(GLOBEX_2), ["INVITE"]);
     sim.receive(ACME, &larger(&invite(2, "+442079460000"), 900));
@@ -141,6 +136,21 @@ fn requests_in_a_dialog_and_the_ack_go_by_tcp_for_their_size_and_as_datagrams_wh
     assert_eq!((kind(&again).as_str(), via(&again)), ("ACK", UDP));
     sim.receive(ACME, &larger(&from_caller("INFO", "5 INFO", &up), 1_300));
     assert_eq!(via(&sim.one_to(GLOBEX)), UDP);
+}
+
+#[test]
+fn a_request_of_the_hubs_own_is_large_by_the_routes_of_its_dialog_and_goes_by_tcp_too() {
+    let mut sim = Simulation::new();
+    let ingress = sim.invite("+442079460000");
+    let egress = sim.one_to(GLOBEX);
+    let route = format!("Record-Route: <sip:{GLOBEX};lr;x={}>\r\nContact", "x".repeat(1_300));
+    sim.receive(GLOBEX, &response(&egress, "200 OK", "g", SDP).replacen("Contact", &route, 1));
+    let answer = sim.sent_to(ACME).pop().unwrap();
+    sim.receive(ACME, &ack(&ingress, &answer, ""));
+    assert_eq!(sim.kinds_to(GLOBEX), ["ACK"]);
+    sim.receive(ACME, &from_caller("BYE", "2 BYE", &(ingress, answer, egress)));
+    let bye = sim.one_to(GLOBEX);
+    assert_eq!((kind(&bye).as_str(), via(&bye)), ("BYE", TCP), "{} octets", bye.len());
 }
 
 #[test]

@@ -409,9 +409,7 @@ impl Run<'_> {
             if self.options.quick && figure == Figure::HeldOctets {
                 continue;
             }
-            self.hub.stop();
-            self.hub.start_without_reserve()?;
-            sleep(AFTER_START);
+            self.restart_hub(Hub::start_without_reserve)?;
             let hub = self.hub.system(self.setting.postgres.pid())?;
             let load = self.sipload.start(&hub, twice(plan))?;
             sleep(first);
@@ -422,7 +420,7 @@ impl Run<'_> {
             self.note(figure, HUB, octets);
             drop(load);
         }
-        self.restart_hub()?;
+        self.restart_hub(Hub::start)?;
 
         for variant in [Variant::Lean, Variant::Cdr] {
             if self.options.quick && variant == Variant::Lean {
@@ -448,9 +446,9 @@ impl Run<'_> {
     }
 
     /// With the same data and nothing up.
-    fn restart_hub(&mut self) -> Result<()> {
+    fn restart_hub(&mut self, start: impl FnOnce(&mut Hub) -> Result<()>) -> Result<()> {
         self.hub.stop();
-        self.hub.start()?;
+        start(&mut self.hub)?;
         sleep(AFTER_START);
         Ok(())
     }
