@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Most octets of journal read for one batch: some hundred calls, which take ten times the memory as rows.
 const BATCH_BYTES: usize = 512 << 10;
 
+/// A batch of so many octets may have been cut: more is there to be read at once.
+const FULL_BATCH: u64 = (BATCH_BYTES - (64 << 10)) as u64;
+
 /// Longest time that Postgres may take for a batch before it counts as away.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -82,7 +85,7 @@ impl Shipper {
                 tokio::time::sleep(PACE).await;
                 continue;
             }
-            let drained = next.segment == at.segment && next.offset - at.offset < BATCH_BYTES as u64 / 2;
+            let drained = next.segment == at.segment && next.offset - at.offset < FULL_BATCH;
             let count = backlog(&records) as i64;
             let checkpointed = records.iter().any(|record| matches!(record, Record::Checkpoint));
             self.write(&db, coalesce(self.node_id, records)).await;

@@ -102,7 +102,7 @@ async fn write_part(db: &PgPool, cdrs: &[&Cdr]) -> Result<()> {
                  , calling, called, terminating_member_id, terminating_endpoint_id, agreement_id
                  , prefix, outcome, status, reason, answered_at, ended_at, ended_by, setup_ms
                  , duration_ms, originating_heard_at, terminating_heard_at, sip_cause, q850_cause
-                 , ingress_call_id, table_version, selection::jsonb
+                 , ingress_call_id, table_version, selection::json
               from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[]
                         , $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[]
                         , $13::int[], $14::text[], $15::timestamptz[], $16::timestamptz[], $17::text[]
@@ -302,8 +302,7 @@ fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// JSON text that `jsonb` takes: it has no U+0000 either, and numbers as large as `numeric`. What is no JSON
-/// at all is left for Postgres to refuse.
+/// JSON text of which Postgres can take any part: it has no U+0000 either. What is no JSON at all is left for it to refuse.
 fn storable_json(text: &str) -> Cow<'_, str> {
     if !text.contains(r"\u0000") {
         return Cow::Borrowed(text);

@@ -139,7 +139,7 @@ fn each_call_is_explained_by_the_table_of_its_time_and_what_was_tampered_with_sh
 
     // Whoever writes into the record of the call,
     cluster.query(&format!(
-        "update call set selection = jsonb_set(selection, '{{candidates,0,endpoint}}', to_jsonb(gen_random_uuid())) where call_id = '{routed}'"
+        "update call set selection = jsonb_set(selection::jsonb, '{{candidates,0,endpoint}}', to_jsonb(gen_random_uuid()))::json where call_id = '{routed}'"
     ));
     let check = verify(&routed);
     assert_eq!(check["verdict"], "differs");
