@@ -540,7 +540,7 @@ impl Metrics {
             .samples
             .iter()
             .filter(|(series, _)| of_name(series) && labels.iter().all(|label| series.contains(label)));
-        chosen.map(|(_, value)| value).sum()
+        chosen.fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// The name of every series, without labels.
