@@ -287,7 +287,12 @@ impl Run<'_> {
         let (before, mut completed) = (self.cdrs()?, 0);
         for repeat in 1..=self.repeats() {
             for &rate in rates {
-                for system in self.systems()? {
+                let mut systems = self.systems()?;
+                // None is always the first, nor always after the same one.
+                if repeat % 2 == 0 {
+                    systems.reverse();
+                }
+                for system in systems {
                     completed += self.measure_one(repeat, &system, rate)?;
                 }
             }
